@@ -1,0 +1,1 @@
+//! Pieces that the benchmark programs share.

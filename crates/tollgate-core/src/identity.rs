@@ -1,0 +1,116 @@
+//! Who is asking, from where, and in which exchange.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::time::Tick;
+
+/// Number of one exchange, unique within a run of the gateway: written as 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct ExchangeId(pub u128);
+
+impl fmt::Display for ExchangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// The other end of a connection. Made once at accept and shared by its exchanges.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Address of the socket, IPv4-mapped IPv6 already unmapped.
+    pub ip: IpAddr,
+    /// Name of our listener.
+    pub listener: Arc<str>,
+    /// Server name of the TLS handshake.
+    pub sni: Option<Arc<str>>,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+}
+
+/// What is known of an exchange before its head is read.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Its number.
+    pub id: ExchangeId,
+    /// The other end.
+    pub peer: Arc<Peer>,
+    /// When it began, monotonic.
+    pub started: Tick,
+    /// When it began, milliseconds since the Unix epoch.
+    pub unix_ms: u64,
+}
+
+/// How somebody proved who they are.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Method {
+    /// A key.
+    ApiKey,
+    /// Not at all: the route asks for nothing.
+    #[default]
+    None,
+}
+
+impl Method {
+    /// The word used in records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ApiKey => "api_key",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Everything that is known of a caller. Counters use the keyed 64-bit ids and never see a name.
+#[derive(Debug, Default)]
+pub struct Person {
+    /// Who: the key's id, later a subject or a SPIFFE id.
+    pub principal: Box<str>,
+    /// On whose behalf and bill.
+    pub tenant: Box<str>,
+    /// What the credential was made for; empty means everything that the tenant may do.
+    pub scopes: Vec<Box<str>>,
+    /// Models that the credential is held to; empty means all of the tenant's.
+    pub models: Vec<Box<str>>,
+    /// How they proved it.
+    pub method: Method,
+    /// Keyed hash of the principal.
+    pub principal_id: u64,
+    /// Keyed hash of the tenant.
+    pub tenant_id: u64,
+}
+
+/// Who is asking: cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Identity(Arc<Person>);
+
+impl Identity {
+    /// The identity of a person.
+    #[must_use]
+    pub fn new(person: Person) -> Self {
+        Self(Arc::new(person))
+    }
+
+    /// Nobody in particular, on a route that asks for no credential.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self::new(Person { principal: "anonymous".into(), tenant: "anonymous".into(), ..Person::default() })
+    }
+
+    /// Whether nobody in particular is asking.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        self.method == Method::None
+    }
+}
+
+impl Deref for Identity {
+    type Target = Person;
+
+    fn deref(&self) -> &Person {
+        &self.0
+    }
+}

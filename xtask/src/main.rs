@@ -1,0 +1,2 @@
+//! The project driver.
+fn main() {}
