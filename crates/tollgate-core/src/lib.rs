@@ -10,5 +10,6 @@ pub mod guard;
 pub mod identity;
 pub mod journal;
 pub mod ruling;
+pub mod secret;
 pub mod stage;
 pub mod time;

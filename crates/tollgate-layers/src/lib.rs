@@ -1,0 +1,7 @@
+//! The layers of Tollgate: one folder each, of the same shape, holding a pure decision.
+//!
+//! A layer gets plain values and the time, and returns a ruling. Mode, failure policy, journal and metrics live in
+//! `tollgate_core::guard`; sockets, files and clocks live in the gateway.
+
+pub mod hygiene;
+pub mod routes;

@@ -1,0 +1,305 @@
+//! The `routes` section, and its compilation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tollgate_core::call::ModelId;
+use tollgate_core::check::Checker;
+use tollgate_core::guard::{Mode, Switches};
+use tollgate_core::stage::Stage;
+
+use super::{Pattern, Route, Routes};
+
+/// One route. What no route lists does not exist: it is answered 404.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteConfig {
+    /// Its name in records and metrics.
+    pub name: String,
+    /// Path pattern: literal segments, `{model}` or another `{name}` for one segment, `{*rest}` for all that is left.
+    pub path: String,
+    /// Methods that it serves. Default: `[POST]`; `[GET]` for `protocol: health`; `[GET, POST]` for `protocol: oip`.
+    #[serde(default)]
+    pub methods: Option<Vec<MethodName>>,
+    /// How its bodies are understood.
+    pub protocol: Protocol,
+    /// Models that it serves. A plain route whose path names no model serves exactly one.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// Upstream of a route with `protocol: none`.
+    #[serde(default)]
+    pub upstream: Option<String>,
+    /// Whether a credential is asked for. Default: `required`.
+    #[serde(default)]
+    pub auth: AuthNeed,
+    /// How its bodies are read. Default: `inspect`.
+    #[serde(default)]
+    pub intake: IntakeClass,
+    /// The most bytes of a body, as sent and as decoded. Default: 1048576 (1 MiB).
+    #[serde(default = "default_max_body_bytes")]
+    #[schemars(range(max = 1_073_741_824))]
+    pub max_body_bytes: u64,
+    /// From the first byte of the request to the last of the answer, in milliseconds. Default: 60000.
+    #[serde(default = "default_timeout_ms")]
+    #[schemars(range(min = 1, max = 86_400_000))]
+    pub timeout_ms: u64,
+    /// Whether requests cost nothing, such as health checks. Default: false, and true for `protocol: health`.
+    #[serde(default)]
+    pub free: Option<bool>,
+    /// Cost class of `cost.classes` for every request of this route, instead of the model's weights.
+    #[serde(default)]
+    pub cost_class: Option<String>,
+    /// Modes of single stages for this route.
+    #[serde(default)]
+    pub stages: BTreeMap<Stage, StageModes>,
+}
+
+/// What a route may say of a stage.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StageModes {
+    /// `enforce`, `observe` or `off`.
+    pub mode: Mode,
+}
+
+/// A method that a route may serve.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum MethodName {
+    /// DELETE
+    Delete,
+    /// GET
+    Get,
+    /// HEAD
+    Head,
+    /// OPTIONS
+    Options,
+    /// PATCH
+    Patch,
+    /// POST
+    Post,
+    /// PUT
+    Put,
+}
+
+/// How bodies of a route are understood.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// Answered here: `{"status":"ok"}`.
+    Health,
+    /// Not at all: plain proxying. `check` warns.
+    None,
+    /// Open Inference Protocol v2 (REST, JSON tensors).
+    Oip,
+    /// One JSON object whose members are the model's inputs.
+    Plain,
+}
+
+/// Whether a route asks for a credential.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthNeed {
+    /// Anybody may ask. `check` warns, except for `protocol: health`.
+    None,
+    /// A credential is required.
+    #[default]
+    Required,
+}
+
+/// How bodies of a route are read.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IntakeClass {
+    /// The whole body, decoded, to a cap, before any verdict on it.
+    #[default]
+    Inspect,
+    /// Streamed; size, rate and time only.
+    Meter,
+    /// Streamed; only the head is judged.
+    Opaque,
+}
+
+/// The names that routes may use, and their places.
+#[derive(Debug)]
+pub struct RouteNames<'a> {
+    /// Models, in table order.
+    pub models: &'a BTreeMap<String, ModelId>,
+    /// Upstreams, in table order.
+    pub upstreams: &'a BTreeMap<String, usize>,
+    /// Cost classes.
+    pub classes: &'a BTreeSet<String>,
+}
+
+const fn default_max_body_bytes() -> u64 {
+    1 << 20
+}
+
+const fn default_timeout_ms() -> u64 {
+    60_000
+}
+
+/// Reports every mistake of the routes, then builds the layer.
+pub fn compile(routes: &[RouteConfig], check: &mut Checker, names: &RouteNames<'_>) -> Routes {
+    let mut compiled = Vec::with_capacity(routes.len());
+    for (index, route) in routes.iter().enumerate() {
+        check.within(index, |check| {
+            let fresh = routes.iter().take(index).all(|earlier| earlier.name != route.name);
+            check.require(fresh, "name", format!("`{}` names two routes", route.name));
+            compiled.extend(route.compile(index, check, names).map(Arc::new));
+        });
+    }
+    Routes { routes: compiled }
+}
+
+impl RouteConfig {
+    fn compile(&self, index: usize, check: &mut Checker, names: &RouteNames<'_>) -> Option<Route> {
+        let pattern = Pattern::new(&self.path).map_err(|why| check.problem("path", why)).ok();
+        let models = self.models(check, names);
+        let upstream = self.upstream(check, names);
+        let switches = self.switches(check);
+        if let Some(pattern) = &pattern {
+            self.check_models(check, pattern);
+        }
+        if let Some(class) = &self.cost_class {
+            check.require(
+                names.classes.contains(class),
+                "cost_class",
+                format!("`{class}` is not a class of `cost.classes`"),
+            );
+        }
+        if self.auth == AuthNeed::None && self.protocol != Protocol::Health {
+            check.warn("auth", format!("anybody may call route `{}`", self.name));
+        }
+        if self.protocol == Protocol::None {
+            check.warn("protocol", format!("bodies of route `{}` are not understood, only forwarded", self.name));
+        }
+        let streamed = self.intake != IntakeClass::Inspect;
+        let understood = matches!(self.protocol, Protocol::Oip | Protocol::Plain);
+        check.require(!(streamed && understood), "intake", "a body that is understood must be read whole: `inspect`");
+        let methods = self.methods.clone().unwrap_or_else(|| self.protocol.methods());
+        Some(Route {
+            name: self.name.as_str().into(),
+            index,
+            pattern: pattern?,
+            methods: methods.into_iter().map(MethodName::method).collect(),
+            protocol: self.protocol,
+            models,
+            upstream,
+            auth: if self.protocol == Protocol::Health { AuthNeed::None } else { self.auth },
+            intake: self.intake,
+            max_body_bytes: self.max_body_bytes,
+            timeout_ms: self.timeout_ms,
+            free: self.free.unwrap_or(self.protocol == Protocol::Health),
+            cost_class: self.cost_class.as_deref().map(Into::into),
+            switches,
+        })
+    }
+
+    fn models(&self, check: &mut Checker, names: &RouteNames<'_>) -> Vec<ModelId> {
+        let mut found = Vec::new();
+        check.within("models", |check| {
+            for (i, model) in self.models.iter().enumerate() {
+                match names.models.get(model) {
+                    Some(id) if found.contains(id) => check.problem(i, format!("`{model}` is listed twice")),
+                    Some(id) => found.push(*id),
+                    None => check.problem_hint(i, format!("`{model}` is not a model"), "name it under `models`"),
+                }
+            }
+        });
+        found
+    }
+
+    fn upstream(&self, check: &mut Checker, names: &RouteNames<'_>) -> Option<usize> {
+        match (&self.upstream, self.protocol) {
+            (Some(name), Protocol::None) => {
+                let found = names.upstreams.get(name).copied();
+                check.require(found.is_some(), "upstream", format!("`{name}` is not an upstream"));
+                found
+            }
+            (Some(_), _) => {
+                check.problem("upstream", "only a route with `protocol: none` names an upstream; others list `models`");
+                None
+            }
+            (None, Protocol::None) => {
+                check.problem("protocol", "a route with `protocol: none` needs an `upstream`");
+                None
+            }
+            (None, _) => None,
+        }
+    }
+
+    fn check_models(&self, check: &mut Checker, pattern: &Pattern) {
+        match self.protocol {
+            Protocol::Oip => {
+                check.require(!self.models.is_empty(), "models", "an `oip` route lists the models that it serves");
+            }
+            Protocol::Plain if !pattern.has_model() => {
+                let one = self.models.len() == 1;
+                check.require(one, "models", "a `plain` route whose path has no `{model}` serves exactly one model");
+            }
+            Protocol::Plain => {
+                check.require(!self.models.is_empty(), "models", "a `plain` route lists the models that it serves");
+            }
+            Protocol::Health | Protocol::None => {
+                let none = self.models.is_empty();
+                check.require(none, "models", format!("a `{}` route serves no models", self.protocol.name()));
+            }
+        }
+    }
+
+    fn switches(&self, check: &mut Checker) -> Switches {
+        let mut switches = Switches::default();
+        check.within("stages", |check| {
+            for (stage, modes) in &self.stages {
+                let guard = Protocol::GUARDS.contains(stage);
+                check.require(guard, stage.name(), format!("`{}` cannot be switched: it is a gate", stage.name()));
+                if modes.mode != Mode::Enforce {
+                    check.warn(stage.name(), format!("route `{}` does not enforce `{}`", self.name, stage.name()));
+                }
+                switches.set(*stage, modes.mode);
+            }
+        });
+        switches
+    }
+}
+
+impl Protocol {
+    /// Stages that a route may switch: the guards asked after the route is known.
+    const GUARDS: [Stage; 5] = [Stage::Network, Stage::Flood, Stage::Authz, Stage::Contract, Stage::Limits];
+
+    /// The word of the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Health => "health",
+            Self::None => "none",
+            Self::Oip => "oip",
+            Self::Plain => "plain",
+        }
+    }
+
+    fn methods(self) -> Vec<MethodName> {
+        match self {
+            Self::Health => vec![MethodName::Get],
+            Self::None | Self::Plain => vec![MethodName::Post],
+            Self::Oip => vec![MethodName::Get, MethodName::Post],
+        }
+    }
+}
+
+impl MethodName {
+    fn method(self) -> http::Method {
+        match self {
+            Self::Delete => http::Method::DELETE,
+            Self::Get => http::Method::GET,
+            Self::Head => http::Method::HEAD,
+            Self::Options => http::Method::OPTIONS,
+            Self::Patch => http::Method::PATCH,
+            Self::Post => http::Method::POST,
+            Self::Put => http::Method::PUT,
+        }
+    }
+}

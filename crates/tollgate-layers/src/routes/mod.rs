@@ -1,0 +1,155 @@
+//! Which route serves a request. Default deny: what no route lists does not exist.
+
+mod config;
+mod pattern;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tollgate_core::call::ModelId;
+use tollgate_core::guard::Switches;
+use tollgate_core::ruling::{Code, Refusal, Ruling};
+
+use crate::hygiene::Head;
+pub use config::{AuthNeed, IntakeClass, MethodName, Protocol, RouteConfig, RouteNames, StageModes, compile};
+pub use pattern::Pattern;
+
+/// The compiled layer: every route, in the order of the file.
+#[derive(Debug, Default)]
+pub struct Routes {
+    routes: Vec<Arc<Route>>,
+}
+
+/// One compiled route.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name in records and metrics.
+    pub name: Box<str>,
+    /// Its place in tables indexed by route.
+    pub index: usize,
+    /// Which paths it serves.
+    pub pattern: Pattern,
+    /// Which methods it serves.
+    pub methods: Vec<http::Method>,
+    /// How its bodies are understood.
+    pub protocol: Protocol,
+    /// Models that it serves.
+    pub models: Vec<ModelId>,
+    /// Place of the upstream of a route without models.
+    pub upstream: Option<usize>,
+    /// Whether a credential is asked for.
+    pub auth: AuthNeed,
+    /// How its bodies are read.
+    pub intake: IntakeClass,
+    /// The most bytes of a body, as sent and as decoded.
+    pub max_body_bytes: u64,
+    /// From the first byte of the request to the last byte of the answer, in milliseconds.
+    pub timeout_ms: u64,
+    /// Whether requests cost nothing.
+    pub free: bool,
+    /// Named cost class.
+    pub cost_class: Option<Box<str>>,
+    /// Modes of stages for this route.
+    pub switches: Switches,
+}
+
+/// A route, and what the path said.
+#[derive(Clone, Debug)]
+pub struct Found<'a> {
+    /// The route.
+    pub route: &'a Arc<Route>,
+    /// What is asked of it.
+    pub verb: Verb,
+    /// The model that the path names.
+    pub model: Option<&'a str>,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verb {
+    /// Whether the gateway lives: answered here.
+    Health,
+    /// An inference.
+    Infer,
+    /// A model's metadata: answered from the policy.
+    ModelMetadata,
+    /// Whether a model is ready: answered from the policy and the upstream's state.
+    ModelReady,
+    /// Whatever the upstream makes of it: a route with `protocol: none`.
+    Proxy,
+    /// Whether the server lives: answered here.
+    ServerLive,
+    /// The server's metadata: answered here.
+    ServerMetadata,
+    /// Whether the server is ready: answered here.
+    ServerReady,
+}
+
+impl Routes {
+    /// Finds the route of a clean head.
+    ///
+    /// # Errors
+    /// `not_found` where no route has the path, `method_not_allowed` where one has it with another method.
+    pub fn find<'a>(&'a self, head: &'a Head) -> Ruling<Found<'a>> {
+        let path = head.path();
+        let mut other_method = false;
+        for route in &self.routes {
+            let Some(matched) = route.pattern.matches(path) else { continue };
+            let Some((verb, model)) = verb_of(route.protocol, path, matched.model) else { continue };
+            if route.methods.contains(&head.method) && fits(verb, &head.method) {
+                return Ok(Found { route, verb, model });
+            }
+            other_method = true;
+        }
+        let code = if other_method { Code::MethodNotAllowed } else { Code::NotFound };
+        Err(Refusal::new(code).into())
+    }
+
+    /// Every route, in order.
+    #[must_use]
+    pub fn all(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+}
+
+/// What `path` asks for in the words of `protocol`; `None` where the protocol has no such path.
+fn verb_of<'a>(protocol: Protocol, path: &'a str, model: Option<&'a str>) -> Option<(Verb, Option<&'a str>)> {
+    match protocol {
+        Protocol::Health => Some((Verb::Health, None)),
+        Protocol::None => Some((Verb::Proxy, model)),
+        Protocol::Oip => oip_verb(path),
+        Protocol::Plain => Some((Verb::Infer, model)),
+    }
+}
+
+/// Paths of the Open Inference Protocol v2 (REST). Repository, shared memory, trace, logging and the like are absent.
+fn oip_verb(path: &str) -> Option<(Verb, Option<&str>)> {
+    let rest = path.strip_prefix("/v2")?;
+    match rest {
+        "" | "/" => return Some((Verb::ServerMetadata, None)),
+        "/health/live" => return Some((Verb::ServerLive, None)),
+        "/health/ready" => return Some((Verb::ServerReady, None)),
+        _ => {}
+    }
+    let (model, verb) = match rest.strip_prefix("/models/")?.split_once('/') {
+        None => (rest.strip_prefix("/models/")?, ""),
+        Some((model, verb)) => (model, verb),
+    };
+    let verb = match verb {
+        "" => Verb::ModelMetadata,
+        "infer" => Verb::Infer,
+        "ready" => Verb::ModelReady,
+        _ => return None,
+    };
+    (!model.is_empty()).then_some((verb, Some(model)))
+}
+
+/// Reading verbs are for GET, inference is for POST.
+fn fits(verb: Verb, method: &http::Method) -> bool {
+    match verb {
+        Verb::Infer => method == http::Method::POST,
+        Verb::Proxy => true,
+        _ => method == http::Method::GET || method == http::Method::HEAD,
+    }
+}
