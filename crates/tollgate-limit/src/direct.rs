@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::gcra::{Act, Outcome, Rate, Taken, apply};
+use crate::gcra::{Op, Outcome, Taken};
 use crate::key::{pick, spread};
 
 const CELLS_PER_GROUP: usize = 8;
@@ -76,20 +76,20 @@ impl Direct {
         }
     }
 
-    /// Applies `act`, worth `inc` nanoseconds, to the key; makes its cell if it has none and needs one.
+    /// Applies `op` to the key; makes its cell if it has none and needs one.
     #[inline]
-    pub(crate) fn apply(&self, hash: u64, act: Act, rate: &Rate, inc: u64, now: u64) -> Result<Taken, Full> {
+    pub(crate) fn apply(&self, hash: u64, op: &Op) -> Result<Taken, Full> {
         let hash = name(hash);
         loop {
             let Some(cell) = self.find(hash) else {
-                let Outcome { store, taken } = apply(act, rate, inc, 0);
+                let Outcome { store, taken } = op.on(0);
                 if store.is_none() {
                     return Ok(taken);
                 }
-                self.insert(hash, now)?;
+                self.insert(hash, op.now)?;
                 continue;
             };
-            if let Some(taken) = cell.apply(hash, act, rate, inc, now) {
+            if let Some(taken) = cell.apply(hash, op) {
                 return Ok(taken);
             }
         }
@@ -206,15 +206,15 @@ const fn name(hash: u64) -> u64 {
 impl Cell {
     /// `None` if the cell is no longer the key's.
     #[inline]
-    fn apply(&self, hash: u64, act: Act, rate: &Rate, inc: u64, now: u64) -> Option<Taken> {
+    fn apply(&self, hash: u64, op: &Op) -> Option<Taken> {
         let mut tat = self.tat.load(Ordering::Acquire);
         loop {
             if self.hash.load(Ordering::Acquire) != hash {
                 return None;
             }
-            let Outcome { store, taken } = apply(act, rate, inc, tat.saturating_sub(now));
+            let Outcome { store, taken } = op.on(tat.saturating_sub(op.now));
             let Some(backlog) = store else { return Some(taken) };
-            let next = now.saturating_add(backlog);
+            let next = op.now.saturating_add(backlog);
             match self.tat.compare_exchange_weak(tat, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Some(taken),
                 Err(changed) => tat = changed,

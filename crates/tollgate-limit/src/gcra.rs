@@ -149,14 +149,23 @@ impl Level {
 }
 
 /// What is to be done to a backlog.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Act {
     Charge,
     Debit,
     GiveBack,
 }
 
-/// What an [`Act`] comes to.
+/// One operation: an act, worth `inc` nanoseconds of refill, at `now`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Op {
+    pub(crate) act: Act,
+    pub(crate) rate: Rate,
+    pub(crate) inc: u64,
+    pub(crate) now: u64,
+}
+
+/// What an [`Op`] comes to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Outcome {
     /// The backlog to store, if it changes.
@@ -164,31 +173,38 @@ pub(crate) struct Outcome {
     pub(crate) taken: Taken,
 }
 
-/// Applies `act`, worth `inc` nanoseconds, to a key with `backlog`.
-#[inline]
-pub(crate) fn apply(act: Act, rate: &Rate, inc: u64, backlog: u64) -> Outcome {
-    let span = rate.span_ns();
-    let leapt = backlog > span.saturating_add(SKEW_NS);
-    let backlog = if leapt { span } else { backlog };
-    // INVARIANT: a leap is stored even when nothing else changes, or the key would stay locked until the old time.
-    let unchanged = leapt.then_some(span);
-    let (store, taken) = match act {
-        Act::Charge => {
-            let next = backlog.saturating_add(inc);
-            if next > rate.burst_ns {
-                (unchanged, Taken::No { wait: Duration::from_nanos(next - rate.burst_ns) })
-            } else {
-                ((inc > 0).then_some(next), Taken::Yes)
+impl Op {
+    #[inline]
+    pub(crate) fn new(act: Act, rate: Rate, units: u64, now: Tick) -> Self {
+        Self { act, rate, inc: rate.spend_ns(units), now: now.0 }
+    }
+
+    /// Judges a key with `backlog`.
+    #[inline]
+    pub(crate) fn on(&self, backlog: u64) -> Outcome {
+        let Self { act, rate, inc, .. } = self;
+        let span = rate.span_ns();
+        let leapt = backlog > span.saturating_add(SKEW_NS);
+        let backlog = if leapt { span } else { backlog };
+        // INVARIANT: a leap is stored even when nothing else changes, or the key would stay locked until the old time.
+        let unchanged = leapt.then_some(span);
+        match act {
+            Act::Charge => {
+                let next = backlog.saturating_add(*inc);
+                if next > rate.burst_ns {
+                    let wait = Duration::from_nanos(next - rate.burst_ns);
+                    return Outcome { store: unchanged, taken: Taken::No { wait } };
+                }
+                Outcome { store: (*inc > 0).then_some(next).or(unchanged), taken: Taken::Yes }
+            }
+            Act::Debit => {
+                let next = backlog.saturating_add(*inc).min(span).max(backlog);
+                Outcome { store: (next != backlog).then_some(next).or(unchanged), taken: Taken::Yes }
+            }
+            Act::GiveBack => {
+                let next = backlog.saturating_sub(*inc);
+                Outcome { store: (next != backlog).then_some(next).or(unchanged), taken: Taken::Yes }
             }
         }
-        Act::Debit => {
-            let next = backlog.saturating_add(inc).min(span).max(backlog);
-            ((next != backlog).then_some(next).or(unchanged), Taken::Yes)
-        }
-        Act::GiveBack => {
-            let next = backlog.saturating_sub(inc);
-            ((next != backlog).then_some(next).or(unchanged), Taken::Yes)
-        }
-    };
-    Outcome { store, taken }
+    }
 }

@@ -5,7 +5,7 @@ use std::future::{Future, ready};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::direct::{Direct, Full, WhenFull};
-use crate::gcra::{Act, SKEW_NS, TICK_NS, apply};
+use crate::gcra::{Act, Op, SKEW_NS, TICK_NS};
 use crate::table::Table;
 use crate::{Charge, Granted, Key, KeyClass, Ledger, LedgerFault, Level, Rate, Taken, Tick, hash_key};
 
@@ -74,7 +74,7 @@ impl Memory {
     /// Takes `units` if the balance allows it, or nothing.
     #[inline]
     pub fn take(&self, key: Key, rate: Rate, units: u64, now: Tick) -> Taken {
-        self.apply(Act::Charge, key, &rate, units, now)
+        self.apply(key, &Op::new(Act::Charge, rate, units, now))
     }
 
     /// Takes all of `charges` in their order, or nothing.
@@ -92,12 +92,12 @@ impl Memory {
 
     /// Returns what an earlier charge of `units` took. The balance never rises above its burst.
     pub fn give_back(&self, key: Key, rate: Rate, units: u64, now: Tick) {
-        let _ = self.apply(Act::GiveBack, key, &rate, units, now);
+        let _ = self.apply(key, &Op::new(Act::GiveBack, rate, units, now));
     }
 
     /// Takes `units` unconditionally; the balance may fall to minus the rate's debt, and the rest is written off.
     pub fn debit(&self, key: Key, rate: Rate, units: u64, now: Tick) {
-        let _ = self.apply(Act::Debit, key, &rate, units, now);
+        let _ = self.apply(key, &Op::new(Act::Debit, rate, units, now));
     }
 
     /// Where the balance stands.
@@ -174,28 +174,19 @@ impl Memory {
     }
 
     #[inline]
-    fn apply(&self, act: Act, key: Key, rate: &Rate, units: u64, now: Tick) -> Taken {
-        let now = self.monotonic(now);
-        let inc = rate.spend_ns(units);
-        match key.class {
-            KeyClass::Configured => match self.configured.apply(key.hash, act, rate, inc, now) {
-                Ok(taken) => taken,
-                Err(Full) => {
-                    self.overflows.fetch_add(1, Ordering::Relaxed);
-                    self.apply_open(act, key.hash, rate, inc, now)
-                }
-            },
-            KeyClass::Open => self.apply_open(act, key.hash, rate, inc, now),
+    fn apply(&self, key: Key, op: &Op) -> Taken {
+        let op = Op { now: self.monotonic(Tick(op.now)), ..*op };
+        if key.class == KeyClass::Configured {
+            match self.configured.apply(key.hash, &op) {
+                Ok(taken) => return taken,
+                Err(Full) => self.overflows.fetch_add(1, Ordering::Relaxed),
+            };
         }
-    }
-
-    #[inline]
-    fn apply_open(&self, act: Act, hash: u64, rate: &Rate, inc: u64, now: u64) -> Taken {
-        if rate.suits_table() {
-            return self.open.apply(hash, act, rate, inc, now);
+        if op.rate.suits_table() {
+            return self.open.apply(key.hash, &op);
         }
         // `Evict` always finds a cell; if it ever did not, the key is judged as new.
-        self.fine.apply(hash, act, rate, inc, now).unwrap_or_else(|Full| apply(act, rate, inc, 0).taken)
+        self.fine.apply(key.hash, &op).unwrap_or_else(|Full| op.on(0).taken)
     }
 
     /// The later of `now` and what has been seen: a clock that steps back refills nothing.

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::gcra::{Act, Outcome, Rate, TICK_NS, Taken, apply};
+use crate::gcra::{Op, Outcome, TICK_NS, Taken};
 use crate::key::{pick, spread};
 use crate::slots::{Claimed, Line, Pair, SLOTS_PER_LINE, Seen, Word};
 
@@ -23,10 +23,7 @@ pub(crate) struct Table {
 struct Job<'a> {
     pair: Pair<'a>,
     tag: u32,
-    act: Act,
-    rate: &'a Rate,
-    inc: u64,
-    now: u64,
+    op: Op,
     /// Decides which way a sub-tick remainder is rounded.
     dice: u64,
 }
@@ -52,15 +49,16 @@ impl Table {
         }
     }
 
-    /// Applies `act`, worth `inc` nanoseconds, to the key. A refusal writes nothing.
+    /// Applies `op` to the key. A refusal writes nothing.
     #[inline]
-    pub(crate) fn apply(&self, hash: u64, act: Act, rate: &Rate, inc: u64, now: u64) -> Taken {
+    pub(crate) fn apply(&self, hash: u64, op: &Op) -> Taken {
         let hash = spread(hash);
         let (pair, tag) = self.place(hash);
-        let job = Job { pair, tag, act, rate: &rate.coarse(), inc, now, dice: dice(hash ^ now) };
+        let now = op.now;
+        let job = Job { pair, tag, op: Op { rate: op.rate.coarse(), ..*op }, dice: dice(hash ^ now) };
         loop {
             let seen = pair.find(tag);
-            let Outcome { store, taken } = apply(act, job.rate, inc, seen.map_or(0, |seen| backlog(seen.word, now)));
+            let Outcome { store, taken } = job.op.on(seen.map_or(0, |seen| backlog(seen.word, now)));
             let Some(next) = store else { return taken };
             let word = job.word(next);
             let done = match seen {
@@ -123,7 +121,7 @@ impl Table {
     /// Gives the key a slot; false if the operation must be tried again.
     #[cold]
     fn insert(&self, job: &Job<'_>, word: Word) -> bool {
-        let Some(Claimed { seen, evicted }) = job.pair.claim(word, ticks(job.now)) else { return false };
+        let Some(Claimed { seen, evicted }) = job.pair.claim(word, ticks(job.op.now)) else { return false };
         if evicted {
             self.evictions.fetch_add(1, Ordering::Relaxed);
         }
@@ -136,7 +134,7 @@ impl Table {
             self.claim_races.fetch_add(1, Ordering::Relaxed);
             if mine.place < twin.place {
                 if twin.swap(Word::EMPTY).is_ok() {
-                    self.transfer(job, backlog(twin.word, job.now));
+                    self.transfer(job, backlog(twin.word, job.op.now));
                 }
                 continue;
             }
@@ -144,7 +142,7 @@ impl Table {
                 // Nobody has used the slot since: undo, and be judged by the slot that stays.
                 Ok(()) if mine.word == job.claimed() => return Twins::Withdrawn,
                 Ok(()) => {
-                    self.transfer(job, backlog(mine.word, job.now));
+                    self.transfer(job, backlog(mine.word, job.op.now));
                     return Twins::Settled;
                 }
                 Err(changed) if changed.tag() == job.tag => mine = mine.with(changed),
@@ -158,7 +156,7 @@ impl Table {
     /// Adds `debt` to the key's slot. If the key has lost that too, the debt is lost: the race has been counted.
     fn transfer(&self, job: &Job<'_>, debt: u64) {
         while let Some(seen) = job.pair.find(job.tag) {
-            let next = backlog(seen.word, job.now).saturating_add(debt).min(job.rate.span_ns());
+            let next = backlog(seen.word, job.op.now).saturating_add(debt).min(job.op.rate.span_ns());
             if seen.swap(job.word(next)).is_ok() {
                 return;
             }
@@ -169,13 +167,13 @@ impl Table {
 impl Job<'_> {
     /// The slot's content for a backlog.
     fn word(&self, backlog: u64) -> Word {
-        let tat = self.now.saturating_add(backlog);
+        let tat = self.op.now.saturating_add(backlog);
         Word::new(self.tag, ticks(tat.saturating_add(self.dice & (TICK_NS - 1))))
     }
 
     /// What this operation put into a fresh slot.
     fn claimed(&self) -> Word {
-        apply(self.act, self.rate, self.inc, 0).store.map_or(Word::EMPTY, |backlog| self.word(backlog))
+        self.op.on(0).store.map_or(Word::EMPTY, |backlog| self.word(backlog))
     }
 }
 
