@@ -1,0 +1,252 @@
+//! What is measured. All contestants of a scene see the same keys in the same order, and are given the time.
+
+use std::hint::black_box;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock, FakeRelativeClock};
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+use stats_alloc::Region;
+use tollgate_limit::{Charge, Granted, Key, Memory, MemoryConfig, Rate, Taken, Tick, hash_key};
+
+use crate::ALLOCATOR;
+use crate::rounds::{Contestant, Lane, interleave};
+
+/// Decisions of one contestant in one round.
+const DECISIONS: usize = 1 << 20;
+
+/// Decisions between two steps of time, and the step: real traffic is slower, so every key stays live throughout.
+const BATCH: usize = 1024;
+const STEP: Duration = Duration::from_micros(1);
+
+const SEED: (u64, u64) = (0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344);
+const LOAD: f64 = 0.7;
+
+type RivalTime = <FakeRelativeClock as Clock>::Instant;
+type Rival = RateLimiter<u64, DashMapStateStore<u64>, FakeRelativeClock, NoOpMiddleware<RivalTime>>;
+
+/// Uniformly drawn keys, all of them live.
+pub(crate) struct Uniform {
+    pub(crate) keys: usize,
+    /// Our table with the hash given; with the hash computed; the rival.
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) evictions: u64,
+    pub(crate) bytes_per_key: f64,
+    pub(crate) bytes_per_slot: f64,
+    pub(crate) rival_bytes_per_key: f64,
+}
+
+pub(crate) fn uniform(keys: usize) -> Uniform {
+    let rate = rate();
+    let stream: Vec<u64> = Draw(7).take(DECISIONS).map(|bits| name(bits % keys as u64)).collect();
+    let hashes: Vec<u64> = stream.iter().map(|&key| hash_key(SEED, 1_u64, key)).collect();
+
+    let region = Region::new(ALLOCATOR);
+    let ours = memory(slots_for(keys, LOAD));
+    for i in 0..keys as u64 {
+        assert_eq!(ours.take(Key::open(hash_key(SEED, 1_u64, name(i))), rate, 1, Tick(0)), Taken::Yes);
+    }
+    let our_bytes = held(&region);
+    let region = Region::new(ALLOCATOR);
+    let clock = FakeRelativeClock::default();
+    let rival = rival(&clock);
+    for i in 0..keys as u64 {
+        assert!(rival.check_key(&name(i)).is_ok());
+    }
+    let rival_bytes = held(&region);
+
+    let evictions = ours.evictions();
+    let mut lanes = interleave(&mut [
+        Contestant {
+            name: "tollgate",
+            run: Box::new(|round| {
+                each_batch(&hashes, round, |hash, now| ours.take(Key::open(hash), rate, 1, now) == Taken::Yes)
+            }),
+        },
+        Contestant {
+            name: "tollgate and hash",
+            run: Box::new(|round| {
+                each_batch(&stream, round, |key, now| {
+                    ours.take(Key::open(hash_key(SEED, 1_u64, key)), rate, 1, now) == Taken::Yes
+                })
+            }),
+        },
+        Contestant { name: "governor", run: Box::new(|_| each_rival_batch(&stream, &rival, &clock)) },
+    ]);
+    lanes.shrink_to_fit();
+    Uniform {
+        keys,
+        lanes,
+        evictions,
+        bytes_per_key: our_bytes / keys as f64,
+        bytes_per_slot: ours.bytes() as f64 / ours.open_slots() as f64,
+        rival_bytes_per_key: rival_bytes / keys as f64,
+    }
+}
+
+/// One key, over and over: a configured cell, the table, the rival.
+pub(crate) fn hot_key() -> Vec<Lane> {
+    let rate = rate();
+    let keys = vec![hash_key(SEED, 1_u64, 1_u64); DECISIONS];
+    let ours = memory(1 << 16);
+    let clock = FakeRelativeClock::default();
+    let rival = rival(&clock);
+    let take = |key: Key, now| ours.take(key, rate, 1, now) == Taken::Yes;
+    let two_threads = |decide: &(dyn Fn() -> usize + Sync)| -> usize {
+        std::thread::scope(|scope| {
+            let other = scope.spawn(decide);
+            decide();
+            other.join().expect("the other thread counts too")
+        })
+    };
+    interleave(&mut [
+        Contestant {
+            name: "configured cell",
+            run: Box::new(|round| each_batch(&keys, round, |hash, now| take(Key::configured(hash), now))),
+        },
+        Contestant {
+            name: "table",
+            run: Box::new(|round| each_batch(&keys, round, |hash, now| take(Key::open(hash), now))),
+        },
+        Contestant { name: "governor", run: Box::new(|_| each_rival_batch(&keys, &rival, &clock)) },
+        Contestant {
+            name: "configured cell, 2 threads",
+            run: Box::new(|round| {
+                two_threads(&|| each_batch(&keys, round, |hash, now| take(Key::configured(hash), now)))
+            }),
+        },
+        Contestant {
+            name: "governor, 2 threads",
+            run: Box::new(|_| two_threads(&|| each_rival_batch(&keys, &rival, &clock))),
+        },
+    ])
+}
+
+/// Tenant, key, model, address, global: all or nothing, with every tenth group refused by the last level.
+pub(crate) fn five_levels(addresses: usize) -> Vec<Lane> {
+    let wide = rate();
+    let spent = Rate::new(1, 1, 0).expect("in range");
+    let ours = memory(slots_for(addresses, LOAD));
+    let mut draw = Draw(11);
+    let mut key = |level: u64, population: u64| hash_key(SEED, level, draw.next().unwrap_or(0) % population);
+    let groups: Vec<[Charge; 5]> = (0..DECISIONS / 4)
+        .map(|i| {
+            let last = if i % 10 == 0 { spent } else { wide };
+            let global = Key::configured(hash_key(SEED, 5_u64, u64::from(i % 10 == 0)));
+            let level = |key, rate| Charge { key, rate, units: 1 };
+            [
+                level(Key::configured(key(1, 1_000)), wide),
+                level(Key::configured(key(2, 10_000)), wide),
+                level(Key::configured(key(3, 10)), wide),
+                level(Key::open(key(4, addresses as u64)), wide),
+                level(global, last),
+            ]
+        })
+        .collect();
+    for i in 0..addresses as u64 {
+        assert_eq!(ours.take(Key::open(hash_key(SEED, 4_u64, i)), wide, 1, Tick(0)), Taken::Yes);
+    }
+    interleave(&mut [Contestant {
+        name: "five levels, 10 % rolled back",
+        run: Box::new(|round| {
+            let mut now = start(round);
+            for batch in groups.chunks(BATCH) {
+                now.0 += nanos(STEP);
+                for group in batch {
+                    black_box(ours.take_all(group, now) == Granted::Yes);
+                }
+            }
+            groups.len()
+        }),
+    }])
+}
+
+/// New keys until the table is at `load`: how long an insert takes, and how many live keys gave way.
+pub(crate) struct Fill {
+    pub(crate) load: f64,
+    pub(crate) keys: usize,
+    pub(crate) evictions: u64,
+}
+
+pub(crate) fn fill(keys: usize, load: f64) -> Fill {
+    let ours = memory(slots_for(keys, load));
+    for i in 0..keys as u64 {
+        assert_eq!(ours.take(Key::open(hash_key(SEED, 1_u64, i)), rate(), 1, Tick(0)), Taken::Yes);
+    }
+    Fill { load, keys, evictions: ours.evictions() }
+}
+
+fn each_batch(keys: &[u64], round: usize, decide: impl Fn(u64, Tick) -> bool) -> usize {
+    let mut now = start(round);
+    let mut yes = 0;
+    for batch in keys.chunks(BATCH) {
+        now.0 += nanos(STEP);
+        yes += batch.iter().filter(|&&key| decide(key, now)).count();
+    }
+    assert_eq!(yes, keys.len(), "a bench of refusals would measure something else");
+    keys.len()
+}
+
+fn each_rival_batch(keys: &[u64], rival: &Rival, clock: &FakeRelativeClock) -> usize {
+    let mut yes = 0;
+    for batch in keys.chunks(BATCH) {
+        clock.advance(STEP);
+        yes += batch.iter().filter(|&key| rival.check_key(key).is_ok()).count();
+    }
+    assert_eq!(yes, keys.len(), "a bench of refusals would measure something else");
+    keys.len()
+}
+
+/// A rate under which nothing is refused, and no key that was charged once expires within a run.
+fn rate() -> Rate {
+    Rate::new(100_000_000, 100, 0).expect("in range")
+}
+
+fn rival(clock: &FakeRelativeClock) -> Rival {
+    let burst = NonZeroU32::new(u32::MAX).expect("not zero");
+    let quota = Quota::per_second(NonZeroU32::new(100).expect("not zero")).allow_burst(burst);
+    RateLimiter::new(quota, DashMapStateStore::default(), clock.clone())
+}
+
+fn memory(open_slots: usize) -> Memory {
+    Memory::new(MemoryConfig { open_slots, seed: SEED })
+}
+
+fn slots_for(keys: usize, load: f64) -> usize {
+    (keys as f64 / load).ceil() as usize
+}
+
+fn start(round: usize) -> Tick {
+    Tick(round as u64 * nanos(STEP) * (DECISIONS / BATCH) as u64)
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).expect("a short span")
+}
+
+fn held(region: &Region<'_, std::alloc::System>) -> f64 {
+    let change = region.change();
+    change.bytes_allocated as f64 + change.bytes_reallocated as f64 - change.bytes_deallocated as f64
+}
+
+/// Spreads indices over all 64 bits, as identities are.
+fn name(index: u64) -> u64 {
+    Draw(index).next().unwrap_or(index)
+}
+
+/// SplitMix64.
+struct Draw(u64);
+
+impl Iterator for Draw {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        Some(z ^ (z >> 31))
+    }
+}
