@@ -153,8 +153,8 @@ impl Hosts {
         Ok(())
     }
 
-    /// Whether `host` is served: any host where none is listed, a listed one, and always a literal loopback address,
-    /// which a page in somebody's browser cannot make a name of its own point to without naming it.
+    /// Whether `host` is served: any host where none is listed, a listed one, and always a literal loopback address, so
+    /// that a probe on this machine needs no entry. DNS rebinding gains nothing by it: a browser sends the page's name.
     #[must_use]
     pub fn serves(&self, host: &Authority) -> bool {
         if self.exact.is_empty() && self.suffixes.is_empty() {
