@@ -1,0 +1,107 @@
+//! What of a request's fields goes on to a model server: nothing of the hop, no credential, no claim about the client
+//! but ours. Runs after authentication, so that nothing is dropped before it was read.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use http::header::{COOKIE, HeaderValue};
+use http::{HeaderMap, HeaderName};
+use tollgate_core::identity::ExchangeId;
+
+use super::Trace;
+use super::fields::options;
+
+/// Whether cookies go on.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Cookies {
+    /// They do not.
+    #[default]
+    Drop,
+    /// They do.
+    Keep,
+}
+
+/// Fields of our own, set on every request that is forwarded.
+#[derive(Clone, Copy, Debug)]
+pub struct Ours<'a> {
+    /// Number of the exchange, sent as `x-request-id`.
+    pub id: ExchangeId,
+    /// Our place in the trace, sent as `traceparent`.
+    pub trace: &'a Trace,
+    /// The client's address, sent as `x-forwarded-for`; `None` keeps it from the model server.
+    pub client: Option<IpAddr>,
+}
+
+/// Fields that never go on: of the hop (RFC 9110 §7.6.1), framing (the body is framed anew), credentials, and claims
+/// that only we may make. `host` is the upstream's own name, set where the connection is known.
+const DROPPED: [&str; 25] = [
+    "api-key",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "traceparent",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-api-key",
+    "x-client-ip",
+    "x-original-forwarded-for",
+    "x-real-ip",
+    "x-request-id",
+    "true-client-ip",
+];
+
+/// Beginnings of further such names.
+const DROPPED_PREFIXES: [&str; 2] = ["tollgate-", "x-forwarded-"];
+
+/// Removes what must not go on. `host`, `content-length` and the upstream's own credential are set afterwards, by who
+/// knows them.
+pub fn strip(headers: &mut HeaderMap, cookies: Cookies) {
+    let named: Vec<HeaderName> = options(headers).flatten().filter_map(|option| option.parse().ok()).collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in DROPPED {
+        headers.remove(name);
+    }
+    if cookies == Cookies::Drop {
+        headers.remove(COOKIE);
+    }
+    let prefixed = |name: &&HeaderName| DROPPED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix));
+    let prefixed: Vec<HeaderName> = headers.keys().filter(prefixed).cloned().collect();
+    for name in prefixed {
+        headers.remove(name);
+    }
+}
+
+/// Sets our own fields on a stripped head. A `tracestate` goes on with the trace that it belongs to, and with no other.
+pub fn set(headers: &mut HeaderMap, ours: &Ours<'_>) {
+    if ours.trace.parent.is_none() {
+        headers.remove("tracestate");
+    }
+    put(headers, "x-request-id", &ours.id);
+    put(headers, "traceparent", ours.trace);
+    if let Some(client) = ours.client {
+        put(headers, "x-forwarded-for", &client);
+    }
+}
+
+fn put(headers: &mut HeaderMap, name: &'static str, what: &dyn std::fmt::Display) {
+    let mut text = String::with_capacity(56);
+    // Writing to a string cannot fail.
+    let _written = write!(text, "{what}");
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
