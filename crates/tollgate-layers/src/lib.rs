@@ -4,4 +4,5 @@
 //! `tollgate_core::guard`; sockets, files and clocks live in the gateway.
 
 pub mod hygiene;
+pub mod intake;
 pub mod routes;
