@@ -1,0 +1,257 @@
+//! Direct cells: one exact time per key, found by hash without a lock. Does not evict a configured key to make room.
+//!
+//! A cell is a pair of words, the key's hash and its theoretical arrival time. Readers take no lock; creating and
+//! removing cells does, and is rare. The rules that keep a reader from charging a cell that has changed hands:
+//!
+//! 1. A reader loads the time first and the hash after it. If the hash matches, the time belonged to that key.
+//! 2. A cell changes hands only when its time has passed, and its new time is later than any it had before. A reader
+//!    that was overtaken therefore fails its compare-and-swap and looks again.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::gcra::{Act, Outcome, Rate, Taken, apply};
+use crate::key::{pick, spread};
+
+const CELLS_PER_GROUP: usize = 8;
+
+/// Groups in the first segment; each further segment has twice as many.
+const FIRST_GROUPS: usize = 256;
+
+/// With all of them: 2^31 cells.
+const SEGMENTS: usize = 20;
+
+/// Marks a cell that was never used.
+const VACANT: u64 = 0;
+
+/// Marks a cell whose key was removed.
+const DEAD: u64 = 1;
+
+/// The cells of all keys, in segments that are added as they fill up and never move.
+#[derive(Debug)]
+pub(crate) struct Direct {
+    segments: [OnceLock<Box<[Group]>>; SEGMENTS],
+    count: AtomicUsize,
+    writer: Mutex<()>,
+    /// Bounds the number of cells.
+    cap: usize,
+    when_full: WhenFull,
+    evictions: AtomicU64,
+}
+
+/// What a new key does when there are `cap` cells and none of its own is free.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum WhenFull {
+    /// Takes the cell of the key with the least backlog.
+    Evict,
+    /// Gets no cell.
+    Overflow,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Group([Cell; CELLS_PER_GROUP]);
+
+#[derive(Debug, Default)]
+struct Cell {
+    hash: AtomicU64,
+    tat: AtomicU64,
+}
+
+/// There is no cell for the key, and none can be made.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Full;
+
+impl Direct {
+    pub(crate) fn new(cap: usize, when_full: WhenFull) -> Self {
+        Self {
+            segments: [const { OnceLock::new() }; SEGMENTS],
+            count: AtomicUsize::new(0),
+            writer: Mutex::new(()),
+            cap,
+            when_full,
+            evictions: AtomicU64::new(0),
+        }
+    }
+
+    /// Applies `act`, worth `inc` nanoseconds, to the key; makes its cell if it has none and needs one.
+    #[inline]
+    pub(crate) fn apply(&self, hash: u64, act: Act, rate: &Rate, inc: u64, now: u64) -> Result<Taken, Full> {
+        let hash = name(hash);
+        loop {
+            let Some(cell) = self.find(hash) else {
+                let Outcome { store, taken } = apply(act, rate, inc, 0);
+                if store.is_none() {
+                    return Ok(taken);
+                }
+                self.insert(hash, now)?;
+                continue;
+            };
+            if let Some(taken) = cell.apply(hash, act, rate, inc, now) {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// The key's backlog; none if it has no cell.
+    pub(crate) fn backlog(&self, hash: u64, now: u64) -> Option<u64> {
+        let hash = name(hash);
+        let cell = self.find(hash)?;
+        let tat = cell.tat.load(Ordering::Acquire);
+        (cell.hash.load(Ordering::Acquire) == hash).then(|| tat.saturating_sub(now))
+    }
+
+    /// Removes the cells of keys that `keep` disowns.
+    pub(crate) fn retain(&self, mut keep: impl FnMut(u64) -> bool) {
+        let _writing = self.writer.lock();
+        for cell in self.cells() {
+            let hash = cell.hash.load(Ordering::Relaxed);
+            if hash > DEAD && !keep(hash) {
+                cell.hash.store(DEAD, Ordering::Release);
+            }
+        }
+    }
+
+    /// How many keys have a cell.
+    pub(crate) fn len(&self) -> usize {
+        self.cells().filter(|cell| cell.hash.load(Ordering::Relaxed) > DEAD).count()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.segments().map(size_of_val::<[Group]>).sum()
+    }
+
+    pub(crate) fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn find(&self, hash: u64) -> Option<&Cell> {
+        self.candidates(hash).find(|cell| cell.hash.load(Ordering::Acquire) == hash)
+    }
+
+    /// Where the key may be: the newest and largest segment first.
+    #[inline]
+    fn candidates(&self, hash: u64) -> impl Iterator<Item = &Cell> {
+        let bits = (spread(hash) >> 32) as u32;
+        self.segments().flat_map(move |groups| &groups[pick(bits, groups.len())].0)
+    }
+
+    #[inline]
+    fn segments(&self) -> impl Iterator<Item = &[Group]> {
+        let count = self.count.load(Ordering::Acquire);
+        self.segments[..count].iter().rev().filter_map(|segment| segment.get().map(|groups| &**groups))
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &Cell> {
+        self.segments().flatten().flat_map(|group| &group.0)
+    }
+
+    #[cold]
+    fn insert(&self, hash: u64, now: u64) -> Result<(), Full> {
+        let _writing = self.writer.lock();
+        if self.find(hash).is_some() {
+            return Ok(());
+        }
+        loop {
+            if self.candidates(hash).any(|cell| cell.settle(hash)) {
+                return Ok(());
+            }
+            if self.when_full == WhenFull::Evict && self.take_expired(hash, now) {
+                return Ok(());
+            }
+            if !self.grow() {
+                break;
+            }
+        }
+        if self.take_expired(hash, now) {
+            return Ok(());
+        }
+        if self.when_full == WhenFull::Overflow {
+            return Err(Full);
+        }
+        let least = self.candidates(hash).min_by_key(|cell| cell.tat.load(Ordering::Relaxed)).ok_or(Full)?;
+        self.evictions.fetch_add(1, Ordering::Relaxed);
+        least.evict_for(hash, now);
+        Ok(())
+    }
+
+    fn take_expired(&self, hash: u64, now: u64) -> bool {
+        self.candidates(hash).any(|cell| cell.take_over(hash, now))
+    }
+
+    /// Adds a segment unless that would exceed the cap.
+    fn grow(&self) -> bool {
+        let count = self.count.load(Ordering::Relaxed);
+        let groups = FIRST_GROUPS << count.min(SEGMENTS);
+        // Segments double, so that `groups - FIRST_GROUPS` are there already.
+        let cells = (2 * groups - FIRST_GROUPS) * CELLS_PER_GROUP;
+        if count == SEGMENTS || (count > 0 && cells > self.cap) {
+            return false;
+        }
+        let fits = groups.min(self.cap.div_ceil(CELLS_PER_GROUP).max(1));
+        self.segments[count].get_or_init(|| (0..fits).map(|_| Group::default()).collect());
+        self.count.store(count + 1, Ordering::Release);
+        true
+    }
+}
+
+/// The name under which a key's cell is found: two values are taken by the marks.
+const fn name(hash: u64) -> u64 {
+    if hash <= DEAD { hash | 1 << 63 } else { hash }
+}
+
+impl Cell {
+    /// `None` if the cell is no longer the key's.
+    #[inline]
+    fn apply(&self, hash: u64, act: Act, rate: &Rate, inc: u64, now: u64) -> Option<Taken> {
+        let mut tat = self.tat.load(Ordering::Acquire);
+        loop {
+            if self.hash.load(Ordering::Acquire) != hash {
+                return None;
+            }
+            let Outcome { store, taken } = apply(act, rate, inc, tat.saturating_sub(now));
+            let Some(backlog) = store else { return Some(taken) };
+            let next = now.saturating_add(backlog);
+            match self.tat.compare_exchange_weak(tat, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(taken),
+                Err(changed) => tat = changed,
+            }
+        }
+    }
+
+    /// Gives the cell to `hash` if it was never used. Only under the writer's lock.
+    fn settle(&self, hash: u64) -> bool {
+        let vacant = self.hash.load(Ordering::Relaxed) == VACANT;
+        if vacant {
+            self.hash.store(hash, Ordering::Release);
+        }
+        vacant
+    }
+
+    /// Gives the cell to `hash` if its time has passed: an expired cell equals an absent one. Only under the writer's
+    /// lock.
+    fn take_over(&self, hash: u64, now: u64) -> bool {
+        let owner = self.hash.load(Ordering::Relaxed);
+        let tat = self.tat.load(Ordering::Acquire);
+        // INVARIANT: strictly less, so that the new time, `tat + 1`, has passed too.
+        if tat >= now {
+            return false;
+        }
+        // First the name, then the time: who reads the new time cannot still read the old name.
+        self.hash.store(DEAD, Ordering::Release);
+        let taken = self.tat.compare_exchange(tat, tat + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        self.hash.store(if taken { hash } else { owner }, Ordering::Release);
+        taken
+    }
+
+    /// Gives the cell to `hash` although its key is in use: that key's debt is forgotten. Only under the writer's lock,
+    /// and only where keys are open-ended: the time may step back here, which rule 2 forbids for exact cells.
+    fn evict_for(&self, hash: u64, now: u64) {
+        self.hash.store(DEAD, Ordering::Release);
+        self.tat.store(now, Ordering::Release);
+        self.hash.store(hash, Ordering::Release);
+    }
+}

@@ -1,0 +1,194 @@
+//! The arithmetic: time, rates, and what one operation does to a backlog. Pure; knows no table, thread or clock.
+//!
+//! GCRA keeps one number for a key, the *theoretical arrival time*: the moment at which its bucket is full again. Here it
+//! appears as the **backlog**, that time minus now: nanoseconds of refill that have been spent and not yet come back.
+
+use std::time::Duration;
+
+const NANOS_PER_SEC: u64 = 1_000_000_000;
+
+/// The longest burst plus debt: 36 years, so that no sum below can overflow.
+const MAX_SPAN_NS: u64 = 1 << 60;
+
+/// Threads read the clock before they get here, so their times differ a little. A stored time that is no further than
+/// this beyond what a rate allows is another thread's, not a leap.
+pub(crate) const SKEW_NS: u64 = 1 << 21;
+
+/// One step of the open table's time: 2^20 ns, about a millisecond.
+pub(crate) const TICK_NS: u64 = 1 << 20;
+
+/// The shortest burst that the open table's coarse time can hold, and the longest span before its 32 bits wrap.
+const TABLE_BURST_NS: std::ops::RangeInclusive<u64> = 20 * TICK_NS..=TICK_NS << 30;
+
+/// Monotonic nanoseconds since any fixed moment.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Tick(pub u64);
+
+/// How fast a bucket refills, how much it holds, and how far below zero a correction may push it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Rate {
+    /// Nanoseconds per unit, 32.32 fixed point, rounded up.
+    per_unit: u64,
+    burst_ns: u64,
+    debt_ns: u64,
+    /// What the open table forgives beyond `burst_ns` because its time is coarse; less than one unit.
+    grain_ns: u64,
+}
+
+impl Rate {
+    /// A bucket of `burst` units that refills `refill_per_sec` and may be overdrawn by `debt` through [`debit`].
+    ///
+    /// `None` if the burst is zero, the refill is not within 1 to 1,000,000,000 per second, or burst plus debt would
+    /// take longer than 36 years to refill.
+    ///
+    /// [`debit`]: crate::Ledger::debit
+    #[must_use]
+    pub fn new(burst: u64, refill_per_sec: u64, debt: u64) -> Option<Self> {
+        if burst == 0 || refill_per_sec == 0 || refill_per_sec > NANOS_PER_SEC {
+            return None;
+        }
+        let per_unit = (NANOS_PER_SEC << 32).div_ceil(refill_per_sec);
+        let exact = spend_ns(per_unit, burst);
+        let debt_ns = spend_ns(per_unit, debt);
+        if exact.saturating_add(debt_ns) > MAX_SPAN_NS {
+            return None;
+        }
+        let below_a_unit = (per_unit >> 32) - 1;
+        // Each charge rounds up to a whole nanosecond: `burst` charges of one unit must still fit.
+        let fractional = per_unit & u64::from(u32::MAX) != 0;
+        let slack = if fractional { burst.min(below_a_unit) } else { 0 };
+        let grain_ns = burst.saturating_mul(TICK_NS).min(below_a_unit - slack);
+        Some(Self { per_unit, burst_ns: exact + slack, debt_ns, grain_ns })
+    }
+
+    /// The most units one charge can take.
+    #[must_use]
+    pub fn burst(&self) -> u64 {
+        self.units_in(self.burst_ns)
+    }
+
+    /// How far below zero [`debit`](crate::Ledger::debit) may push a bucket, in units.
+    #[must_use]
+    pub fn debt(&self) -> u64 {
+        self.units_in(self.debt_ns)
+    }
+
+    /// The time in which `units` refill.
+    #[must_use]
+    pub fn refill_time(&self, units: u64) -> Duration {
+        Duration::from_nanos(self.spend_ns(units))
+    }
+
+    pub(crate) fn spend_ns(&self, units: u64) -> u64 {
+        spend_ns(self.per_unit, units)
+    }
+
+    /// The largest backlog a key can have.
+    pub(crate) const fn span_ns(&self) -> u64 {
+        self.burst_ns + self.debt_ns
+    }
+
+    /// Whether the open table's coarse, wrapping time can express this rate.
+    pub(crate) fn suits_table(&self) -> bool {
+        *TABLE_BURST_NS.start() <= self.burst_ns && self.span_ns() <= *TABLE_BURST_NS.end()
+    }
+
+    /// The same rate as the open table judges it.
+    pub(crate) const fn coarse(&self) -> Self {
+        Self { burst_ns: self.burst_ns + self.grain_ns, ..*self }
+    }
+
+    fn units_in(&self, nanos: u64) -> u64 {
+        let units = (u128::from(nanos) << 32) / u128::from(self.per_unit);
+        u64::try_from(units).unwrap_or(u64::MAX)
+    }
+}
+
+fn spend_ns(per_unit: u64, units: u64) -> u64 {
+    let nanos = (u128::from(per_unit) * u128::from(units)).div_ceil(1 << 32);
+    u64::try_from(nanos).unwrap_or(u64::MAX)
+}
+
+/// What became of a charge.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use = "a charge that was not taken must not be served"]
+pub enum Taken {
+    /// It was taken.
+    Yes,
+    /// Nothing was taken.
+    No {
+        /// After this long the same charge fits, if nobody else charges. A charge above the burst never fits.
+        wait: Duration,
+    },
+}
+
+/// Where a key stands, for response headers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Level {
+    /// The most units the bucket holds.
+    pub burst: u64,
+    /// Units that could be charged now.
+    pub remaining: u64,
+    /// How long until one unit can be charged; zero if one can be now.
+    pub wait: Duration,
+    /// How long until the bucket is full.
+    pub full_in: Duration,
+}
+
+impl Level {
+    pub(crate) fn of(rate: &Rate, backlog: u64) -> Self {
+        let backlog = backlog.min(rate.span_ns());
+        let missing = (backlog + rate.spend_ns(1)).saturating_sub(rate.burst_ns);
+        Self {
+            burst: rate.burst(),
+            remaining: rate.units_in(rate.burst_ns.saturating_sub(backlog)),
+            wait: Duration::from_nanos(missing),
+            full_in: Duration::from_nanos(backlog),
+        }
+    }
+}
+
+/// What is to be done to a backlog.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Act {
+    Charge,
+    Debit,
+    GiveBack,
+}
+
+/// What an [`Act`] comes to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Outcome {
+    /// The backlog to store, if it changes.
+    pub(crate) store: Option<u64>,
+    pub(crate) taken: Taken,
+}
+
+/// Applies `act`, worth `inc` nanoseconds, to a key with `backlog`.
+#[inline]
+pub(crate) fn apply(act: Act, rate: &Rate, inc: u64, backlog: u64) -> Outcome {
+    let span = rate.span_ns();
+    let leapt = backlog > span.saturating_add(SKEW_NS);
+    let backlog = if leapt { span } else { backlog };
+    // INVARIANT: a leap is stored even when nothing else changes, or the key would stay locked until the old time.
+    let unchanged = leapt.then_some(span);
+    let (store, taken) = match act {
+        Act::Charge => {
+            let next = backlog.saturating_add(inc);
+            if next > rate.burst_ns {
+                (unchanged, Taken::No { wait: Duration::from_nanos(next - rate.burst_ns) })
+            } else {
+                ((inc > 0).then_some(next), Taken::Yes)
+            }
+        }
+        Act::Debit => {
+            let next = backlog.saturating_add(inc).min(span).max(backlog);
+            ((next != backlog).then_some(next).or(unchanged), Taken::Yes)
+        }
+        Act::GiveBack => {
+            let next = backlog.saturating_sub(inc);
+            ((next != backlog).then_some(next).or(unchanged), Taken::Yes)
+        }
+    };
+    Outcome { store, taken }
+}

@@ -1,0 +1,141 @@
+//! The slot protocol of the open table: one word holds a key's tag and its time, so that one compare-and-swap covers
+//! both. Knows nothing of rates; which amounts are stored is the caller's business.
+//!
+//! A slot that is replaced under a thread fails that thread's swap, and it looks again. Two threads that insert the same
+//! key at once both scan again after their insert; with sequentially consistent order at least one of them sees the
+//! other.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub(crate) const SLOTS_PER_LINE: usize = 8;
+
+/// The slots that share a cache line.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct Line([AtomicU64; SLOTS_PER_LINE]);
+
+/// A slot's content: `tag:32 | tat:32`. Tag zero is an empty slot.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Word(u64);
+
+/// The two lines in which a key may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pair<'a> {
+    pub(crate) first: &'a Line,
+    pub(crate) second: &'a Line,
+}
+
+/// A slot and what it held when it was read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen<'a> {
+    pub(crate) slot: &'a AtomicU64,
+    pub(crate) word: Word,
+    /// The place within the pair, 0 to 15.
+    pub(crate) place: usize,
+}
+
+/// A claimed slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claimed<'a> {
+    pub(crate) seen: Seen<'a>,
+    /// Whether a key in use had to go.
+    pub(crate) evicted: bool,
+}
+
+impl Word {
+    pub(crate) const EMPTY: Self = Self(0);
+
+    pub(crate) const fn new(tag: u32, tat: u32) -> Self {
+        Self((tag as u64) << 32 | tat as u64)
+    }
+
+    pub(crate) const fn tag(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// Ticks from `now` until the slot's time, negative if it has passed. Times wrap; a slot must be cleared within 2^31
+    /// ticks of its time.
+    pub(crate) const fn ahead(self, now: u32) -> i32 {
+        (self.0 as u32).wrapping_sub(now) as i32
+    }
+
+    const fn is_free(self, now: u32) -> bool {
+        self.tag() == 0 || self.ahead(now) <= 0
+    }
+}
+
+impl<'a> Seen<'a> {
+    /// Replaces what was seen, unless it has changed: then says what is there.
+    pub(crate) fn swap(&self, new: Word) -> Result<(), Word> {
+        match self.slot.compare_exchange(self.word.0, new.0, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => Ok(()),
+            Err(changed) => Err(Word(changed)),
+        }
+    }
+
+    pub(crate) const fn with(self, word: Word) -> Seen<'a> {
+        Seen { word, ..self }
+    }
+}
+
+impl Line {
+    #[inline]
+    fn find(&self, tag: u32, base: usize) -> Option<Seen<'_>> {
+        self.seen(base).find(|seen| seen.word.tag() == tag)
+    }
+
+    #[inline]
+    fn seen(&self, base: usize) -> impl Iterator<Item = Seen<'_>> {
+        self.0.iter().enumerate().map(move |(i, slot)| {
+            let word = Word(slot.load(Ordering::SeqCst));
+            Seen { slot, word, place: base + i }
+        })
+    }
+
+    /// Empties the slots whose time has passed; says how many.
+    pub(crate) fn clear_expired(&self, now: u32) -> usize {
+        let stale = |seen: &Seen<'_>| seen.word != Word::EMPTY && seen.word.is_free(now);
+        self.seen(0).filter(stale).filter(|seen| seen.swap(Word::EMPTY).is_ok()).count()
+    }
+
+    /// How many slots hold a key whose time has not passed.
+    pub(crate) fn live(&self, now: u32) -> usize {
+        self.seen(0).filter(|seen| !seen.word.is_free(now)).count()
+    }
+}
+
+impl<'a> Pair<'a> {
+    /// The key's slot: looks in the second line only if the first does not have it.
+    #[inline]
+    pub(crate) fn find(&self, tag: u32) -> Option<Seen<'a>> {
+        self.first.find(tag, 0).or_else(|| self.second.find(tag, SLOTS_PER_LINE))
+    }
+
+    /// Another slot with the same tag.
+    pub(crate) fn twin(&self, tag: u32, mine: usize) -> Option<Seen<'a>> {
+        self.all().find(|seen| seen.word.tag() == tag && seen.place != mine)
+    }
+
+    /// Puts `new` into a free slot of the emptier line; with none free, into that of the key whose time passes first.
+    /// `None` if another thread was faster.
+    pub(crate) fn claim(&self, new: Word, now: u32) -> Option<Claimed<'a>> {
+        let (free_first, in_first) = survey(self.first.seen(0), now);
+        let (free_second, in_second) = survey(self.second.seen(SLOTS_PER_LINE), now);
+        let free = if free_first >= free_second { in_first } else { in_second };
+        let (target, evicted) = match free {
+            Some(seen) => (seen, false),
+            None => (self.all().min_by_key(|seen| seen.word.ahead(now))?, true),
+        };
+        target.swap(new).ok()?;
+        Some(Claimed { seen: target.with(new), evicted })
+    }
+
+    fn all(&self) -> impl Iterator<Item = Seen<'a>> {
+        self.first.seen(0).chain(self.second.seen(SLOTS_PER_LINE))
+    }
+}
+
+/// How many slots are free, and the first of them.
+fn survey<'a>(line: impl Iterator<Item = Seen<'a>>, now: u32) -> (usize, Option<Seen<'a>>) {
+    line.filter(|seen| seen.word.is_free(now)).fold((0, None), |(n, first), seen| (n + 1, first.or(Some(seen))))
+}

@@ -1,0 +1,205 @@
+//! The open table: balances of keys that callers can invent, in a memory of fixed size. Eight bytes a key; the key with
+//! the least debt gives way. Does not hold short bursts: its time steps by a millisecond.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::gcra::{Act, Outcome, Rate, TICK_NS, Taken, apply};
+use crate::key::{pick, spread};
+use crate::slots::{Claimed, Line, Pair, SLOTS_PER_LINE, Seen, Word};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Table {
+    lines: Box<[Line]>,
+    /// Where the next sweep begins.
+    cursor: AtomicUsize,
+    evictions: AtomicU64,
+    claim_races: AtomicU64,
+}
+
+/// Everything about one operation that does not change while it is retried.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    pair: Pair<'a>,
+    tag: u32,
+    act: Act,
+    rate: &'a Rate,
+    inc: u64,
+    now: u64,
+    /// Decides which way a sub-tick remainder is rounded.
+    dice: u64,
+}
+
+/// What reconciling two slots of one key came to.
+enum Twins {
+    /// The charge stands.
+    Settled,
+    /// The charge was withdrawn and must be made again, on the slot that was kept.
+    Withdrawn,
+}
+
+impl Table {
+    /// At least `slots` slots.
+    pub(crate) fn new(slots: usize) -> Self {
+        // Two lines at least, so that a key's two choices differ; their number is picked with 32 bits.
+        let lines = slots.div_ceil(SLOTS_PER_LINE).clamp(2, 1 << 31);
+        Self {
+            lines: (0..lines).map(|_| Line::default()).collect(),
+            cursor: AtomicUsize::new(0),
+            evictions: AtomicU64::new(0),
+            claim_races: AtomicU64::new(0),
+        }
+    }
+
+    /// Applies `act`, worth `inc` nanoseconds, to the key. A refusal writes nothing.
+    #[inline]
+    pub(crate) fn apply(&self, hash: u64, act: Act, rate: &Rate, inc: u64, now: u64) -> Taken {
+        let hash = spread(hash);
+        let (pair, tag) = self.place(hash);
+        let job = Job { pair, tag, act, rate: &rate.coarse(), inc, now, dice: dice(hash ^ now) };
+        loop {
+            let seen = pair.find(tag);
+            let Outcome { store, taken } = apply(act, job.rate, inc, seen.map_or(0, |seen| backlog(seen.word, now)));
+            let Some(next) = store else { return taken };
+            let word = job.word(next);
+            let done = match seen {
+                Some(seen) => seen.word == word || seen.swap(word).is_ok(),
+                None => self.insert(&job, word),
+            };
+            if done {
+                return taken;
+            }
+        }
+    }
+
+    /// The key's backlog; none if it has no slot.
+    pub(crate) fn backlog(&self, hash: u64, now: u64) -> Option<u64> {
+        let (pair, tag) = self.place(spread(hash));
+        pair.find(tag).map(|seen| backlog(seen.word, now))
+    }
+
+    /// Empties expired slots of the next `lines` lines, and says how many it emptied. The whole table must be passed
+    /// within 7 days, or times that wrapped would look like debts.
+    pub(crate) fn sweep(&self, now: u64, lines: usize) -> usize {
+        let lines = lines.min(self.lines.len());
+        let start = self.cursor.fetch_add(lines, Ordering::Relaxed) % self.lines.len();
+        let passed = self.lines.iter().cycle().skip(start).take(lines);
+        passed.map(|line| line.clear_expired(ticks(now))).sum()
+    }
+
+    /// How many keys are not full again yet.
+    pub(crate) fn live(&self, now: u64) -> usize {
+        self.lines.iter().map(|line| line.live(ticks(now))).sum()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.lines)
+    }
+
+    pub(crate) fn slots(&self) -> usize {
+        self.lines.len() * SLOTS_PER_LINE
+    }
+
+    pub(crate) fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn claim_races(&self) -> u64 {
+        self.claim_races.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn place(&self, hash: u64) -> (Pair<'_>, u32) {
+        let n = self.lines.len();
+        let first = pick((hash >> 32) as u32, n);
+        let second = pick(hash as u32, n);
+        let second = if second == first { (first + 1) % n } else { second };
+        // The lines fix the upper bits of each half; a product of the whole hash is independent of them.
+        let tag = (hash.wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 32) as u32;
+        (Pair { first: &self.lines[first], second: &self.lines[second] }, tag.max(1))
+    }
+
+    /// Gives the key a slot; false if the operation must be tried again.
+    #[cold]
+    fn insert(&self, job: &Job<'_>, word: Word) -> bool {
+        let Some(Claimed { seen, evicted }) = job.pair.claim(word, ticks(job.now)) else { return false };
+        if evicted {
+            self.evictions.fetch_add(1, Ordering::Relaxed);
+        }
+        matches!(self.reconcile(job, seen), Twins::Settled)
+    }
+
+    /// After a claim: if another thread claimed a slot for the same key, one slot remains, with the debt of both.
+    fn reconcile(&self, job: &Job<'_>, mut mine: Seen<'_>) -> Twins {
+        while let Some(twin) = job.pair.twin(job.tag, mine.place) {
+            self.claim_races.fetch_add(1, Ordering::Relaxed);
+            if mine.place < twin.place {
+                if twin.swap(Word::EMPTY).is_ok() {
+                    self.transfer(job, backlog(twin.word, job.now));
+                }
+                continue;
+            }
+            match mine.swap(Word::EMPTY) {
+                // Nobody has used the slot since: undo, and be judged by the slot that stays.
+                Ok(()) if mine.word == job.claimed() => return Twins::Withdrawn,
+                Ok(()) => {
+                    self.transfer(job, backlog(mine.word, job.now));
+                    return Twins::Settled;
+                }
+                Err(changed) if changed.tag() == job.tag => mine = mine.with(changed),
+                // The other thread has taken our debt over, or a third one our slot.
+                Err(_) => return Twins::Settled,
+            }
+        }
+        Twins::Settled
+    }
+
+    /// Adds `debt` to the key's slot. If the key has lost that too, the debt is lost: the race has been counted.
+    fn transfer(&self, job: &Job<'_>, debt: u64) {
+        while let Some(seen) = job.pair.find(job.tag) {
+            let next = backlog(seen.word, job.now).saturating_add(debt).min(job.rate.span_ns());
+            if seen.swap(job.word(next)).is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+impl Job<'_> {
+    /// The slot's content for a backlog.
+    fn word(&self, backlog: u64) -> Word {
+        let tat = self.now.saturating_add(backlog);
+        Word::new(self.tag, ticks(tat.saturating_add(self.dice & (TICK_NS - 1))))
+    }
+
+    /// What this operation put into a fresh slot.
+    fn claimed(&self) -> Word {
+        apply(self.act, self.rate, self.inc, 0).store.map_or(Word::EMPTY, |backlog| self.word(backlog))
+    }
+}
+
+/// The low 32 bits of a time in ticks.
+const fn ticks(nanos: u64) -> u32 {
+    (nanos / TICK_NS) as u32
+}
+
+/// Nanoseconds from `now` until the slot's time.
+#[inline]
+fn backlog(word: Word, now: u64) -> u64 {
+    let ahead = u64::from(word.ahead(ticks(now)).max(0).unsigned_abs());
+    (ahead * TICK_NS).saturating_sub(now % TICK_NS)
+}
+
+/// Bits that nobody outside can predict: the hash is keyed, and each use turns the wheel, so that repeats of one key at
+/// one instant are not all rounded the same way.
+#[inline]
+fn dice(seed: u64) -> u64 {
+    thread_local!(static WHEEL: Cell<u64> = const { Cell::new(0) });
+    let turn = WHEEL.with(|wheel| {
+        wheel.set(wheel.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
+        wheel.get()
+    });
+    let mixed = (seed ^ turn).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed ^ (mixed >> 32)
+}
