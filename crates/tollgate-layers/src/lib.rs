@@ -5,4 +5,6 @@
 
 pub mod hygiene;
 pub mod intake;
+pub mod limits;
+pub mod output;
 pub mod routes;

@@ -253,7 +253,14 @@ fn brotli(input: &[u8], sink: &mut Sink<'_>) -> Result<(), DecodeError> {
         let room = sink.room()?;
         let (mut wrote, mut free) = (0_usize, room.len());
         let result = BrotliDecompressStream(
-            &mut left, &mut consumed, input, &mut free, &mut wrote, room, &mut total, &mut state,
+            &mut left,
+            &mut consumed,
+            input,
+            &mut free,
+            &mut wrote,
+            room,
+            &mut total,
+            &mut state,
         );
         sink.took(wrote, consumed)?;
         match result {

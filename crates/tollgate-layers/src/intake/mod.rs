@@ -135,9 +135,9 @@ fn declared_length(headers: &HeaderMap, cap: u64) -> Ruling<Option<u64>> {
         return Err(Refusal::new(Code::BadRequest).because("`content-length` is not one number").into());
     }
     // Digits that overflow 64 bits are a number all the same: one above every cap.
-    let length = digits.iter().fold(0_u64, |sum, digit| {
-        sum.saturating_mul(10).saturating_add(u64::from(digit.saturating_sub(b'0')))
-    });
+    let length = digits
+        .iter()
+        .fold(0_u64, |sum, digit| sum.saturating_mul(10).saturating_add(u64::from(digit.saturating_sub(b'0'))));
     if length > cap {
         let why = format_args!("declared length {length} exceeds the cap of {cap} bytes");
         return Err(Refusal::new(Code::TooLarge).because(why).into());
