@@ -10,7 +10,7 @@ use tollgate_core::ruling::{Code, Refusal, Stop};
 
 use super::Coding;
 
-/// Output is produced, and the ratio checked, in blocks of at most this many bytes.
+/// Input is taken, output produced, and the ratio checked, in blocks of at most this many bytes.
 pub const BLOCK: usize = 16 * 1024;
 /// Output up to here is not held to the ratio: the first bytes of a body say little about it.
 pub const RATIO_FLOOR: u64 = 64 * 1024;
@@ -137,6 +137,11 @@ impl Sink<'_> {
         if total > self.limits.max_decoded {
             return Err(DecodeError::TooLarge);
         }
+        // Blocks that define codes and hold no data cost a hundred times the work of others and pass every cap on output.
+        let idle = length(consumed).saturating_sub(total.saturating_mul(2));
+        if idle > RATIO_FLOOR {
+            return Err(DecodeError::Corrupt("the coded stream is mostly empty"));
+        }
         let steepest = length(consumed).saturating_mul(u64::from(self.limits.max_ratio));
         if total > steepest.max(RATIO_FLOOR) {
             return Err(DecodeError::TooSteep);
@@ -224,6 +229,7 @@ fn inflate<'a>(
     let mut consumed = 0_usize;
     loop {
         let rest = input.get(consumed..).unwrap_or_default();
+        let rest = rest.get(..BLOCK).unwrap_or(rest);
         let (read_before, wrote_before) = (inflater.total_in(), inflater.total_out());
         let status = inflater
             .decompress(rest, sink.room()?, FlushDecompress::None)
@@ -249,7 +255,7 @@ fn brotli(input: &[u8], sink: &mut Sink<'_>) -> Result<(), DecodeError> {
     let mut consumed = 0_usize;
     let mut total = 0_usize;
     loop {
-        let mut left = input.len().saturating_sub(consumed);
+        let mut left = input.len().saturating_sub(consumed).min(BLOCK);
         let room = sink.room()?;
         let (mut wrote, mut free) = (0_usize, room.len());
         let result = BrotliDecompressStream(
@@ -264,8 +270,10 @@ fn brotli(input: &[u8], sink: &mut Sink<'_>) -> Result<(), DecodeError> {
         );
         sink.took(wrote, consumed)?;
         match result {
-            BrotliResult::NeedsMoreInput => return Err(DecodeError::Corrupt("the brotli stream is cut")),
-            BrotliResult::NeedsMoreOutput => {}
+            BrotliResult::NeedsMoreInput if consumed >= input.len() => {
+                return Err(DecodeError::Corrupt("the brotli stream is cut"));
+            }
+            BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {}
             BrotliResult::ResultFailure => return Err(DecodeError::Corrupt("the brotli stream is broken")),
             BrotliResult::ResultSuccess => return at_end(input.get(consumed..).unwrap_or_default()),
         }
