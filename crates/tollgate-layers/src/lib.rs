@@ -6,4 +6,7 @@
 pub mod flood;
 pub mod hygiene;
 pub mod network;
+pub mod intake;
+pub mod limits;
+pub mod output;
 pub mod routes;

@@ -1,0 +1,113 @@
+//! Names of header fields that do not leave, and lists of names from the configuration.
+
+use http::header::{self, HeaderName};
+
+/// Fields of one connection, which no proxy passes on (RFC 9110, 7.6.1), and the framing, which is our own.
+const HOP_BY_HOP: [HeaderName; 10] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-authentication-info"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Fields that tell what stands behind the gateway, lead around it, or act on the browser in its name.
+const INTERNAL: [HeaderName; 26] = [
+    header::ALT_SVC,
+    header::AUTHORIZATION,
+    header::CONTENT_LOCATION,
+    header::LOCATION,
+    header::REFRESH,
+    header::SERVER,
+    header::SET_COOKIE,
+    header::VIA,
+    header::WWW_AUTHENTICATE,
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("nel"),
+    HeaderName::from_static("ratelimit"),
+    HeaderName::from_static("ratelimit-policy"),
+    HeaderName::from_static("report-to"),
+    HeaderName::from_static("reporting-endpoints"),
+    HeaderName::from_static("server-timing"),
+    HeaderName::from_static("service-worker-allowed"),
+    HeaderName::from_static("sourcemap"),
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-backend-server"),
+    HeaderName::from_static("x-generator"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-runtime"),
+    HeaderName::from_static("x-served-by"),
+    HeaderName::from_static("x-server"),
+    HeaderName::from_static("x-sourcemap"),
+];
+
+/// Beginnings of such names: those of proxies, clouds, tracers and frameworks. `ce-` is CloudEvents, which MLServer
+/// sends; `x-ratelimit-` would be the server's limits, not ours.
+const INTERNAL_STARTS: [&str; 20] = [
+    "ce-",
+    "cf-",
+    "x-accel-",
+    "x-amz",
+    "x-aspnet",
+    "x-azure-",
+    "x-b3-",
+    "x-cache",
+    "x-debug",
+    "x-envoy-",
+    "x-forwarded",
+    "x-goog-",
+    "x-istio-",
+    "x-kong-",
+    "x-ms-",
+    "x-nginx-",
+    "x-powered-by",
+    "x-ratelimit-",
+    "x-upstream",
+    "x-varnish",
+];
+
+/// Names, and beginnings of names.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    whole: Vec<HeaderName>,
+    starts: Vec<Box<str>>,
+}
+
+impl Names {
+    /// Adds a name, or with `*` at its end everything that begins so.
+    ///
+    /// # Errors
+    /// Why `text` is neither.
+    pub(super) fn add(&mut self, text: &str) -> Result<(), String> {
+        let (stem, is_start) = text.strip_suffix('*').map_or((text, false), |stem| (stem, true));
+        let Ok(name) = HeaderName::from_bytes(stem.as_bytes()) else {
+            return Err(format!("`{text}` is not a field name, nor the beginning of one with `*`"));
+        };
+        if is_start {
+            self.starts.push(name.as_str().into());
+        } else {
+            self.whole.push(name);
+        }
+        Ok(())
+    }
+
+    /// Whether `name` is among them.
+    pub(super) fn has(&self, name: &HeaderName) -> bool {
+        self.whole.contains(name) || self.starts.iter().any(|start| name.as_str().starts_with(&**start))
+    }
+}
+
+/// Whether `name` belongs to one connection.
+pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+}
+
+/// Whether `name` stays inside.
+pub(super) fn is_internal(name: &HeaderName) -> bool {
+    INTERNAL.contains(name) || INTERNAL_STARTS.iter().any(|start| name.as_str().starts_with(start))
+}
