@@ -3,5 +3,7 @@
 //! A layer gets plain values and the time, and returns a ruling. Mode, failure policy, journal and metrics live in
 //! `tollgate_core::guard`; sockets, files and clocks live in the gateway.
 
+pub mod auth;
+pub mod authz;
 pub mod hygiene;
 pub mod routes;
