@@ -4,6 +4,8 @@
 //! `tollgate_core::guard`; sockets, files and clocks live in the gateway.
 
 pub mod flood;
+pub mod auth;
+pub mod authz;
 pub mod hygiene;
 pub mod network;
 pub mod intake;

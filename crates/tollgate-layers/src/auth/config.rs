@@ -1,0 +1,101 @@
+//! The `auth` section, and the peppers that come of it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tollgate_core::check::Checker;
+use tollgate_core::secret::{Secret, SecretRef};
+
+use super::Pepper;
+
+const MIN_PEPPER: usize = 16;
+const GOOD_PEPPER: usize = 32;
+
+/// How callers prove who they are. A gate: there is no `mode` and no `on_fault`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuthConfig {
+    /// API keys. Default: none, and every route that asks for a credential refuses everybody.
+    #[serde(default)]
+    pub keys: Option<KeysConfig>,
+}
+
+/// Where API keys are kept.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeysConfig {
+    /// The key file, relative to this file; `tollgate keys` writes it.
+    pub file: String,
+    /// Peppers by name, such as `v1`: references to secrets of at least 16 bytes, better 32. Several stand here while
+    /// one replaces another.
+    pub pepper: BTreeMap<String, SecretRef>,
+}
+
+/// The peppers, ready for use.
+#[derive(Debug)]
+pub struct Peppers {
+    named: Vec<(Box<str>, Pepper)>,
+    /// What a miss is computed with where no pepper is configured.
+    dummy: Pepper,
+}
+
+impl AuthConfig {
+    /// Reports every mistake, then makes the peppers ready. `values` holds what their references stand for.
+    pub fn compile(&self, check: &mut Checker, values: &BTreeMap<String, Secret>) -> Peppers {
+        let Some(keys) = &self.keys else { return Peppers::default() };
+        let mut named = Vec::with_capacity(keys.pepper.len());
+        check.within("keys", |check| {
+            check.require(!keys.file.is_empty(), "file", "the key file has no name");
+            check.require(!keys.pepper.is_empty(), "pepper", "at least one pepper is needed");
+            check.within("pepper", |check| {
+                for name in keys.pepper.keys() {
+                    let fit = is_name(name);
+                    check.require(fit, name.as_str(), format!("`{name}` is not 1 to 32 of `a-z`, `0-9`, `_`, `-`"));
+                    named.extend(pepper(name, check, values.get(name)).map(|pepper| (name.as_str().into(), pepper)));
+                }
+            });
+        });
+        Peppers { named, ..Peppers::default() }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let fit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
+    (1..=32).contains(&name.len()) && name.bytes().all(fit)
+}
+
+fn pepper(name: &str, check: &mut Checker, value: Option<&Secret>) -> Option<Pepper> {
+    let Some(value) = value else {
+        check.problem(name, format!("pepper `{name}` has no value"));
+        return None;
+    };
+    let length = value.expose().len();
+    if length < MIN_PEPPER {
+        let message = format!("pepper `{name}` has {length} bytes, at least {MIN_PEPPER} are needed");
+        check.problem_hint(name, message, "draw one with `openssl rand -hex 32`");
+        return None;
+    }
+    if length < GOOD_PEPPER {
+        check.warn(name, format!("pepper `{name}` has {length} bytes, {GOOD_PEPPER} are better"));
+    }
+    Some(Pepper::new(value))
+}
+
+impl Peppers {
+    /// The place of the pepper of that name.
+    pub(super) fn find(&self, name: &str) -> Option<usize> {
+        self.named.iter().position(|(known, _)| **known == *name)
+    }
+
+    /// The pepper at a place, or the dummy.
+    pub(super) fn at(&self, place: usize) -> &Pepper {
+        self.named.get(place).map_or(&self.dummy, |(_, pepper)| pepper)
+    }
+}
+
+impl Default for Peppers {
+    fn default() -> Self {
+        Self { named: Vec::new(), dummy: Pepper::new(&Secret::new(vec![0; GOOD_PEPPER])) }
+    }
+}

@@ -1,0 +1,70 @@
+//! Where a request carries its credential. Decides nothing about the credential itself.
+
+use http::header::{AUTHORIZATION, HeaderName};
+
+use super::Failure;
+use super::key::PREFIX;
+use crate::hygiene::Head;
+
+static API_KEY: HeaderName = HeaderName::from_static("api-key");
+static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Names of query parameters that other products take credentials from.
+const QUERY_NAMES: [&[u8]; 5] = [b"access_token", b"api-key", b"api_key", b"apikey", b"x-api-key"];
+
+/// The one credential of a request.
+///
+/// # Errors
+/// None, more than one, one in the query string, or one of another kind.
+pub(super) fn of(head: &Head) -> Result<&[u8], Failure> {
+    let bearers = head.headers.get_all(AUTHORIZATION).iter().map(|value| (true, value));
+    let keys = [&API_KEY, &X_API_KEY].into_iter().flat_map(|name| head.headers.get_all(name));
+    let mut found = bearers.chain(keys.map(|value| (false, value)));
+    let (first, second) = (found.next(), found.next());
+    if second.is_some() {
+        return Err(Failure::TwoCredentials);
+    }
+    if head.uri.query().is_some_and(holds_credential) {
+        return Err(Failure::InQuery);
+    }
+    match first {
+        None => Err(Failure::Missing),
+        Some((true, value)) => bearer(value.as_bytes()).ok_or(Failure::Scheme),
+        Some((false, value)) => Ok(value.as_bytes()),
+    }
+}
+
+/// What follows `Bearer` and at least one space (RFC 9110 § 11.4, RFC 6750 § 2.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = value.split_first_chunk::<6>()?;
+    let token = rest.trim_ascii_start();
+    (scheme.eq_ignore_ascii_case(b"bearer") && rest.len() > token.len()).then_some(token)
+}
+
+/// Whether a query string holds something that is, or is meant as, a credential: it would stand in every log.
+fn holds_credential(query: &str) -> bool {
+    let is_key = |text| decoded(text).take(PREFIX.len()).eq(PREFIX.bytes());
+    query.split(['&', ';']).any(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let lower = || decoded(name).map(|byte| byte.to_ascii_lowercase());
+        let named = QUERY_NAMES.iter().any(|known| lower().eq(known.iter().copied()));
+        named || is_key(name) || is_key(value)
+    })
+}
+
+/// The bytes of a part of a query, percent-decoding undone; a broken escape stands for itself.
+fn decoded(text: &str) -> impl Iterator<Item = u8> {
+    let mut rest = text.as_bytes();
+    std::iter::from_fn(move || {
+        let (byte, after) = rest.split_first()?;
+        let escape = if *byte == b'%' { after.split_first_chunk::<2>() } else { None };
+        let escaped = escape.and_then(|([high, low], after)| Some((hex(*high)? << 4 | hex(*low)?, after)));
+        let (byte, after) = escaped.unwrap_or((*byte, after));
+        rest = after;
+        Some(byte)
+    })
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}

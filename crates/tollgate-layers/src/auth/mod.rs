@@ -1,0 +1,118 @@
+//! Who is asking: API keys. A gate: it cannot be watched, switched off or fail open.
+//!
+//! Reads no file, no clock and no store: the gateway loads the key file, and swaps the ring when it changes. What a
+//! caller may do is `authz`.
+
+mod config;
+mod credential;
+mod file;
+mod issue;
+mod key;
+mod ring;
+#[cfg(test)]
+mod tests;
+mod timestamp;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tollgate_core::identity::Identity;
+use tollgate_core::ruling::{Code, Refusal, Ruling, Stop};
+
+use crate::hygiene::Head;
+use crate::routes::AuthNeed;
+pub use config::{AuthConfig, KeysConfig, Peppers};
+pub use file::{KeyFile, KeyRecord, KeyState};
+pub use issue::{IssuedKey, KeyFileError, KeyRow, NewKey, PepperValue, Revoked, Standing};
+pub use key::{
+    BrokenRandom, KeyId, Malformed, PREFIX, Pepper, Presented, Random, SCANNER_PATTERN, Seal, compose, is_env,
+};
+pub use ring::{IdKey, KeyNames, KeyRing, Keys};
+pub use timestamp::{NotATime, Timestamp};
+
+/// The layer. It survives a reload of the key file: the ring inside is swapped.
+#[derive(Debug)]
+pub struct Auth {
+    ring: Arc<KeyRing>,
+    anonymous: Identity,
+}
+
+/// Why a request has no identity. Holds no part of a secret: it becomes evidence.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Failure {
+    Address(KeyId),
+    Expired(KeyId),
+    InQuery,
+    Malformed(Malformed),
+    Missing,
+    NotYet(KeyId),
+    Revoked(KeyId),
+    Scheme,
+    TwoCredentials,
+    Unknown(KeyId),
+    WrongSecret(KeyId),
+}
+
+impl Auth {
+    /// The layer over a ring of keys.
+    #[must_use]
+    pub fn new(ring: Arc<KeyRing>) -> Self {
+        Self { ring, anonymous: Identity::anonymous() }
+    }
+
+    /// The ring that it asks.
+    #[must_use]
+    pub const fn ring(&self) -> &Arc<KeyRing> {
+        &self.ring
+    }
+
+    /// Finds out who sent `head` from the address `from`.
+    ///
+    /// Where nothing is asked for, a good key still names its owner; every other credential counts as none, because
+    /// whoever sent it could as well have left it out.
+    ///
+    /// # Errors
+    /// `bad_request` for more than one credential; for everything else `unauthenticated`, the same in every case.
+    pub fn identify(&self, head: &Head, from: IpAddr, now_unix_ms: u64, required: AuthNeed) -> Ruling<Identity> {
+        match (self.caller(head, from, now_unix_ms), required) {
+            (Ok(who), _) => Ok(who),
+            (Err(_), AuthNeed::None) => Ok(self.anonymous.clone()),
+            (Err(failure), AuthNeed::Required) => Err(failure.into()),
+        }
+    }
+
+    fn caller(&self, head: &Head, from: IpAddr, now_unix_ms: u64) -> Result<Identity, Failure> {
+        let text = credential::of(head)?;
+        let key = Presented::parse(text).map_err(Failure::Malformed)?;
+        self.ring.load().identify(&key, from, now_unix_ms)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        let code = match failure {
+            Failure::TwoCredentials => Code::BadRequest,
+            _ => Code::Unauthenticated,
+        };
+        Refusal::new(code).because(failure).into()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(id) => write!(f, "key `{id}` is not for this address"),
+            Self::Expired(id) => write!(f, "key `{id}` has expired"),
+            Self::InQuery => f.write_str("a credential stands in the query string"),
+            Self::Malformed(why) => why.fmt(f),
+            Self::Missing => f.write_str("no credential"),
+            Self::NotYet(id) => write!(f, "key `{id}` is not valid yet"),
+            Self::Revoked(id) => write!(f, "key `{id}` is revoked"),
+            Self::Scheme => f.write_str("the authorization scheme is not `Bearer`"),
+            Self::TwoCredentials => f.write_str("more than one credential"),
+            Self::Unknown(id) => write!(f, "no key has the id `{id}`"),
+            Self::WrongSecret(id) => write!(f, "the secret of key `{id}` is wrong"),
+        }
+    }
+}
