@@ -1,0 +1,3 @@
+//! The gateway: the only crate that knows sockets.
+
+pub mod config;
