@@ -1,0 +1,4 @@
+//! The gateway: the only crate that knows sockets.
+
+pub mod listen;
+pub mod tick;

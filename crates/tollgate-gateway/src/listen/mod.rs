@@ -1,0 +1,8 @@
+//! From the accepted socket to the codec.
+
+pub mod chunked;
+pub mod flaw;
+pub mod h1;
+pub mod head;
+pub mod heads;
+pub mod wire;
