@@ -6,3 +6,7 @@ pub mod h1;
 pub mod head;
 pub mod heads;
 pub mod wire;
+
+#[cfg(test)]
+#[path = "../../tests/framing/cases.rs"]
+mod cases;
