@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use ::hyper::body::Incoming;
 use ::hyper::server::conn::http1;
 use ::hyper::service::service_fn;
-use http::{Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -49,12 +49,14 @@ async fn talk(pieces: &[&[u8]], gated: bool) -> Talk {
         let (log, popped) = (Arc::clone(&log), gated.then(|| queue.pop().expect("each request has its head")));
         async move {
             let target = request.uri().to_string();
+            // A 200 would open a tunnel.
+            let fine = if request.method() == Method::CONNECT { 405 } else { 200 };
             let body = request.into_body().collect().await.ok().map(|body| body.to_bytes().to_vec());
             let (raw, turn) = popped.unzip();
             let flaw = raw.as_ref().and_then(|raw| raw.refused);
             let status = match (&flaw, &body) {
                 (Some(flaw), _) => flaw.code.status(),
-                (None, Some(_)) => 200,
+                (None, Some(_)) => fine,
                 (None, None) => 400,
             };
             log.lock().push(Seen { target, raw, body });
@@ -103,13 +105,12 @@ async fn talk(pieces: &[&[u8]], gated: bool) -> Talk {
 
 fn assert_outcome(case: &Case, talk: &Talk, before: usize, at: usize) {
     let name = format!("{} split at {at}: {talk:?}", case.name);
-    let status = if case.by == Some(By::Hygiene) { 200 } else { case.status };
     let statuses = talk.statuses();
     assert_eq!(statuses.len(), before + case.replies, "{name}");
-    assert_eq!(statuses.last(), Some(&status), "{name}");
     assert_eq!(talk.seen.len(), statuses.len(), "{name}");
     assert!(talk.unserved.is_none(), "{name}");
     if case.by != Some(By::Hygiene) {
+        assert_eq!(statuses.last(), Some(&case.status), "{name}");
         assert_eq!(talk.closed, case.closes, "{name}");
     }
     let last = talk.seen.last().expect("each answer has a request");
@@ -212,7 +213,7 @@ fn expected(walked: &[Walked], seen: &[Seen]) -> Result<(), TestCaseError> {
         prop_assert_eq!(seen.raw.as_ref().unwrap_or(&walked.head), &walked.head);
         if walked.head.refused.is_none() {
             let target = Uri::try_from(walked.head.target()).map(|target| target.to_string());
-            prop_assert_eq!(target.ok().as_ref(), Some(&seen.target));
+            prop_assert_eq!(target.ok(), Some(seen.target.clone()));
             let body = walked.whole.then_some(&walked.body);
             prop_assert_eq!(seen.body.as_ref(), body);
         }
