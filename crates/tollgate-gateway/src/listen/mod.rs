@@ -1,0 +1,12 @@
+//! From the accepted socket to the codec.
+
+pub mod chunked;
+pub mod flaw;
+pub mod h1;
+pub mod head;
+pub mod heads;
+pub mod wire;
+
+#[cfg(test)]
+#[path = "../../tests/framing/cases.rs"]
+mod cases;
