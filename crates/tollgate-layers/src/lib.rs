@@ -3,12 +3,12 @@
 //! A layer gets plain values and the time, and returns a ruling. Mode, failure policy, journal and metrics live in
 //! `tollgate_core::guard`; sockets, files and clocks live in the gateway.
 
-pub mod flood;
 pub mod auth;
 pub mod authz;
+pub mod flood;
 pub mod hygiene;
-pub mod network;
 pub mod intake;
 pub mod limits;
+pub mod network;
 pub mod output;
 pub mod routes;
