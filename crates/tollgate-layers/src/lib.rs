@@ -3,5 +3,9 @@
 //! A layer gets plain values and the time, and returns a ruling. Mode, failure policy, journal and metrics live in
 //! `tollgate_core::guard`; sockets, files and clocks live in the gateway.
 
+pub mod contract;
+pub mod cost;
 pub mod hygiene;
+pub mod parse;
+pub mod protocol;
 pub mod routes;
