@@ -220,12 +220,10 @@ impl Contract {
         if call.dialect != Dialect::Plain {
             return format!("/inputs/{place}/{member}");
         }
-        match (self.signature.inputs.as_slice(), call.inputs.get(place)) {
-            ([_], Some(_)) => format!("/{}", plain::FEATURES),
-            (_, Some(tensor)) if self.signature.inputs.iter().any(|port| port.name == tensor.name) => {
-                format!("/{}", escaped(&tensor.name))
-            }
-            _ => String::new(),
+        let Some(tensor) = call.inputs.get(place) else { return String::new() };
+        match self.signature.inputs.as_slice() {
+            [only] if only.name == tensor.name => format!("/{}", plain::FEATURES),
+            _ => format!("/{}", escaped(&tensor.name)),
         }
     }
 }
