@@ -11,4 +11,8 @@ pub mod intake;
 pub mod limits;
 pub mod network;
 pub mod output;
+pub mod contract;
+pub mod cost;
+pub mod parse;
+pub mod protocol;
 pub mod routes;

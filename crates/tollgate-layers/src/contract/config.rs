@@ -1,0 +1,423 @@
+//! The `contract` section of a model, and its compilation.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tollgate_core::backend::{Dim, Port, Signature};
+use tollgate_core::call::Dtype;
+use tollgate_core::check::Checker;
+
+use super::rule::{Column, Number, Numbers, Permit, Rule};
+use super::{Contract, Input, MAX_SYMBOLS, sizes};
+use crate::protocol::tensor::MAX_RANK;
+
+/// What a model takes. An embedded model brings its own names, types and shapes: here they are narrowed, never widened.
+/// For a model behind an upstream, `inputs` says them all.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContractConfig {
+    /// Inputs. Required for a model that is not embedded.
+    #[serde(default)]
+    pub inputs: Vec<InputConfig>,
+    /// Outputs that a caller may ask for. Default: those of an embedded model; any for another.
+    #[serde(default)]
+    pub outputs: Vec<OutputConfig>,
+    /// Bounds of the batch: of the first symbolic dimension.
+    #[serde(default)]
+    pub batch: BatchConfig,
+    /// Bounds of the text that a text model is given (`{"text": …}`).
+    #[serde(default)]
+    pub text: TextConfig,
+    /// Whether members that the protocol does not have, or the model does not name, are let pass. They are counted.
+    /// Default: `allow`.
+    #[serde(default)]
+    pub unknown_members: UnknownMembers,
+    /// Whether the whole body may be one tensor without JSON. Not available yet: must be false. Default: false.
+    #[serde(default)]
+    pub raw_body: bool,
+}
+
+/// One input.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InputConfig {
+    /// Its name.
+    pub name: String,
+    /// Element type: `FP32`, `FP64`, `INT8` to `INT64`, `UINT8` to `UINT64`, `BOOL` or `BYTES`. Default: the embedded
+    /// model's.
+    #[serde(default)]
+    pub dtype: Option<Dtype>,
+    /// Dimensions: numbers, or names for dimensions of any size, equal wherever the name stands again. The first name is
+    /// the batch. Default: the embedded model's.
+    #[serde(default)]
+    pub shape: Option<Vec<DimConfig>>,
+    /// Least and greatest value. Default: every finite number of the type.
+    #[serde(default)]
+    pub range: Option<[f64; 2]>,
+    /// Rules for places in the last dimension.
+    #[serde(default)]
+    #[schemars(length(max = 256))]
+    pub columns: Vec<ColumnConfig>,
+    /// The longest string in bytes, of `BYTES`. Default: whatever fits the body.
+    #[serde(default)]
+    pub max_length: Option<u64>,
+    /// Whether a call may leave it out. Default: false.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+/// One output.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OutputConfig {
+    /// Its name.
+    pub name: String,
+    /// Element type, shown in metadata.
+    #[serde(default)]
+    pub dtype: Option<Dtype>,
+    /// Dimensions, shown in metadata.
+    #[serde(default)]
+    pub shape: Option<Vec<DimConfig>>,
+}
+
+/// A dimension.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(untagged)]
+pub enum DimConfig {
+    /// Always this many.
+    Fixed(u64),
+    /// Any number, under a name.
+    Symbolic(String),
+}
+
+/// A rule for places in the last dimension. Exactly one of `one_of` and `range`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnConfig {
+    /// Which: `3`, or `"1..7"` for the first to the seventh, both included. Counted from 1.
+    pub at: At,
+    /// The only values.
+    #[serde(default)]
+    #[schemars(length(max = 256))]
+    pub one_of: Option<Vec<f64>>,
+    /// Least and greatest value.
+    #[serde(default)]
+    pub range: Option<[f64; 2]>,
+}
+
+/// A place or a run of places.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum At {
+    /// One place.
+    One(u64),
+    /// `"1..7"`
+    Run(String),
+}
+
+/// Bounds of the batch.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BatchConfig {
+    /// The most rows of one call. Default: 1024.
+    #[serde(default = "default_batch_max")]
+    #[schemars(range(min = 1))]
+    pub max: u64,
+}
+
+/// Bounds of a text.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TextConfig {
+    /// The longest text, in bytes of UTF-8. Default: 16384 (16 KiB).
+    #[serde(default = "default_text_max_bytes")]
+    #[schemars(range(min = 1))]
+    pub max_bytes: u64,
+}
+
+/// What happens to members that nothing names.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownMembers {
+    /// They are counted and pass.
+    #[default]
+    Allow,
+    /// The call is refused.
+    Deny,
+}
+
+impl Default for BatchConfig {
+    fn default() -> Self {
+        Self { max: default_batch_max() }
+    }
+}
+
+impl Default for TextConfig {
+    fn default() -> Self {
+        Self { max_bytes: default_text_max_bytes() }
+    }
+}
+
+const fn default_batch_max() -> u64 {
+    1_024
+}
+
+const fn default_text_max_bytes() -> u64 {
+    16_384
+}
+
+impl ContractConfig {
+    /// Reports every mistake, then builds the contract. `embedded` is the signature of a model inside the process.
+    pub fn compile(&self, check: &mut Checker, embedded: Option<&Signature>) -> Contract {
+        check.require(!self.raw_body, "raw_body", "bodies that are one raw tensor are not available yet");
+        check.within("batch", |check| check.require(self.batch.max >= 1, "max", "a batch of `0` refuses every call"));
+        let ports = self.ports(check, embedded);
+        let mut symbols = Vec::new();
+        let mut inputs = Vec::new();
+        for port in &ports {
+            let (sizes, config) = (sizes(&port.dims, &mut symbols), self.input(&port.name));
+            let (at, rule) = config.map_or((0, Rule::of(port)), |(at, config)| {
+                let rule = check.within("inputs", |check| check.within(at, |check| config.rule(check, port)));
+                (at, rule)
+            });
+            if sizes.is_none() {
+                let message = format!("more than {MAX_SYMBOLS} names of dimensions");
+                check.within("inputs", |check| check.within(at, |check| check.problem("shape", message)));
+            }
+            let optional = config.is_some_and(|(_, config)| config.optional);
+            inputs.push(Input { sizes: sizes.unwrap_or_default(), optional, rule });
+        }
+        let outputs = self.outputs(check, embedded);
+        Contract {
+            // The first symbol met is the batch.
+            batch: (!symbols.is_empty()).then_some((0, self.batch.max)),
+            outputs: match embedded {
+                Some(signature) => signature.outputs.iter().map(|port| port.name.clone()).collect(),
+                None => self.outputs.iter().map(|output| output.name.as_str().into()).collect(),
+            },
+            inputs,
+            unknown_members: self.unknown_members,
+            max_text_bytes: self.text.max_bytes,
+            signature: Signature {
+                inputs: ports,
+                outputs,
+                labels: embedded.map_or_else(Vec::new, |signature| signature.labels.clone()),
+                text: embedded.is_some_and(|signature| signature.text),
+            },
+        }
+    }
+
+    fn input(&self, name: &str) -> Option<(usize, &InputConfig)> {
+        self.inputs.iter().enumerate().find(|(_, input)| input.name == name)
+    }
+
+    /// The ports of the inputs: of the embedded model, narrowed, or as written.
+    fn ports(&self, check: &mut Checker, embedded: Option<&Signature>) -> Vec<Port> {
+        if embedded.is_none() {
+            check.require(!self.inputs.is_empty(), "inputs", "a model that is not embedded says its `inputs`");
+        }
+        let mut written = Vec::new();
+        check.within("inputs", |check| {
+            for (at, input) in self.inputs.iter().enumerate() {
+                let twice = self.inputs.iter().take(at).any(|earlier| earlier.name == input.name);
+                check.within(at, |check| {
+                    check.require(!twice, "name", format!("`{}` names two inputs", input.name));
+                    match embedded {
+                        Some(signature) => input.check_narrows(check, signature),
+                        None => written.extend(input.port(check)),
+                    }
+                });
+            }
+        });
+        let Some(signature) = embedded else { return written };
+        let narrowed = |port: &Port| match self.input(&port.name).and_then(|(_, input)| input.shape.as_ref()) {
+            Some(shape) => Port { dims: dims(shape), ..port.clone() },
+            None => port.clone(),
+        };
+        signature.inputs.iter().map(narrowed).collect()
+    }
+
+    /// The ports of the outputs, for metadata.
+    fn outputs(&self, check: &mut Checker, embedded: Option<&Signature>) -> Vec<Port> {
+        let mut ports = Vec::new();
+        check.within("outputs", |check| {
+            for (at, output) in self.outputs.iter().enumerate() {
+                let twice = self.outputs.iter().take(at).any(|earlier| earlier.name == output.name);
+                check.within(at, |check| {
+                    check.require(!twice, "name", format!("`{}` names two outputs", output.name));
+                    if embedded.is_some() {
+                        check.problem("name", "the outputs of an embedded model are known");
+                    }
+                });
+                if let (Some(dtype), Some(shape)) = (output.dtype, &output.shape) {
+                    ports.push(Port { name: output.name.as_str().into(), dtype, dims: dims(shape) });
+                }
+            }
+        });
+        embedded.map_or(ports, |signature| signature.outputs.clone())
+    }
+}
+
+impl InputConfig {
+    /// The port of an input that stands in no model file.
+    fn port(&self, check: &mut Checker) -> Option<Port> {
+        check.require(!self.name.is_empty(), "name", "an input has a name");
+        let typed = check.require(self.dtype.is_some(), "dtype", format!("input `{}` has no `dtype`", self.name));
+        let shaped = check.require(self.shape.is_some(), "shape", format!("input `{}` has no `shape`", self.name));
+        if let Some(shape) = &self.shape {
+            check_shape(check, shape);
+        }
+        if !(typed && shaped) {
+            return None;
+        }
+        Some(Port { name: self.name.as_str().into(), dtype: self.dtype?, dims: dims(self.shape.as_ref()?) })
+    }
+
+    /// Reports what does not narrow an embedded model's input.
+    fn check_narrows(&self, check: &mut Checker, signature: &Signature) {
+        let Some(port) = signature.inputs.iter().find(|port| *port.name == *self.name) else {
+            let names: Vec<_> = signature.inputs.iter().map(|port| format!("`{}`", port.name)).collect();
+            let hint = format!("the model file has {}", names.join(", "));
+            return check.problem_hint("name", format!("`{}` is not an input of the model", self.name), hint);
+        };
+        check.require(!self.optional, "optional", "an embedded model needs all its inputs");
+        if let Some(dtype) = self.dtype {
+            let message = format!("the model file says `{}`", port.dtype);
+            check.require(dtype == port.dtype, "dtype", message);
+        }
+        let Some(shape) = &self.shape else { return };
+        check_shape(check, shape);
+        if shape.len() != port.dims.len() {
+            return check.problem("shape", format!("the model file has {} dimensions", port.dims.len()));
+        }
+        for (at, (dim, own)) in shape.iter().zip(&port.dims).enumerate() {
+            if let Dim::Fixed(size) = own {
+                let message = format!("the model file says `{size}`; a contract may narrow it, never widen it");
+                check.within("shape", |check| check.require(*dim == DimConfig::Fixed(*size), at, message));
+            }
+        }
+    }
+
+    /// The rule of the values of `port`.
+    fn rule(&self, check: &mut Checker, port: &Port) -> Rule {
+        let text = port.dtype == Dtype::Bytes;
+        check.require(text || self.max_length.is_none(), "max_length", "only `BYTES` have a length");
+        let numeric = !matches!(port.dtype, Dtype::Bytes | Dtype::Bool);
+        check.require(numeric || self.range.is_none(), "range", format!("`{}` has no range", port.dtype));
+        check.require(numeric || self.columns.is_empty(), "columns", format!("`{}` has no columns", port.dtype));
+        match Rule::of(port) {
+            Rule::Bytes(all) => Rule::Bytes(self.max_length.unwrap_or(all)),
+            Rule::F32(_) => Rule::F32(self.numbers(check, port)),
+            Rule::F64(_) => Rule::F64(self.numbers(check, port)),
+            Rule::Int(_) => Rule::Int(self.numbers(check, port)),
+            Rule::Uint(_) => Rule::Uint(self.numbers(check, port)),
+            Rule::Any => Rule::Any,
+        }
+    }
+
+    fn numbers<T: Number>(&self, check: &mut Checker, port: &Port) -> Numbers<T> {
+        let widest = T::widest(port.dtype);
+        let range = self.range.and_then(|range| bounds(check, range, port.dtype)).unwrap_or(widest);
+        let columns = check.within("columns", |check| {
+            let columns = self.columns.iter().enumerate();
+            columns.filter_map(|(at, column)| check.within(at, |check| column.compile(check, port))).collect()
+        });
+        Numbers { range, columns }
+    }
+}
+
+impl ColumnConfig {
+    fn compile<T: Number>(&self, check: &mut Checker, port: &Port) -> Option<Column<T>> {
+        let place = self.place(check, port);
+        let permit = match (&self.one_of, self.range) {
+            (Some(values), None) => {
+                check.require(!values.is_empty(), "one_of", "an empty list refuses every value");
+                let exact: Option<Vec<T>> = values.iter().map(|value| T::exactly(*value)).collect();
+                check.require(exact.is_some(), "one_of", format!("a value that `{}` does not have", port.dtype));
+                exact.map(Permit::OneOf)
+            }
+            (None, Some(range)) => bounds(check, range, port.dtype).map(|(low, high)| Permit::Range(low, high)),
+            _ => {
+                check.problem_here("a column rule has either `one_of` or `range`");
+                None
+            }
+        };
+        let (from, to) = place?;
+        Some(Column { from, to, permit: permit? })
+    }
+
+    /// First and last place, from 0, the last not included.
+    fn place(&self, check: &mut Checker, port: &Port) -> Option<(usize, usize)> {
+        let (first, last) = match &self.at {
+            At::One(place) => (Some(*place), Some(*place)),
+            At::Run(run) => match run.split_once("..") {
+                Some((first, last)) => (first.trim().parse().ok(), last.trim().parse().ok()),
+                None => (run.trim().parse().ok(), run.trim().parse().ok()),
+            },
+        };
+        let (Some(first), Some(last)) = (first, last) else {
+            check.problem("at", "not a place such as `3` or a run such as `1..7`");
+            return None;
+        };
+        let Some(Dim::Fixed(width)) = port.dims.last() else {
+            check.problem("at", "columns need a last dimension of fixed size");
+            return None;
+        };
+        let message = format!("columns are counted from 1 to {width}, the lesser first");
+        if !check.require(1 <= first && first <= last && last <= *width, "at", message) {
+            return None;
+        }
+        Some((usize::try_from(first - 1).ok()?, usize::try_from(last).ok()?))
+    }
+}
+
+impl Rule {
+    /// The rule where nothing is configured: finite numbers of the type, strings of any length.
+    fn of(port: &Port) -> Self {
+        let dtype = port.dtype;
+        match dtype {
+            Dtype::Bf16 | Dtype::Bool | Dtype::Fp16 => Self::Any,
+            Dtype::Bytes => Self::Bytes(u64::MAX),
+            Dtype::Fp32 => Self::F32(Numbers { range: f32::widest(dtype), columns: Vec::new() }),
+            Dtype::Fp64 => Self::F64(Numbers { range: f64::widest(dtype), columns: Vec::new() }),
+            Dtype::Int8 | Dtype::Int16 | Dtype::Int32 | Dtype::Int64 => {
+                Self::Int(Numbers { range: i64::widest(dtype), columns: Vec::new() })
+            }
+            Dtype::Uint8 | Dtype::Uint16 | Dtype::Uint32 | Dtype::Uint64 => {
+                Self::Uint(Numbers { range: u64::widest(dtype), columns: Vec::new() })
+            }
+        }
+    }
+}
+
+/// A range of the configuration in the type of the values.
+fn bounds<T: Number>(check: &mut Checker, [low, high]: [f64; 2], dtype: Dtype) -> Option<(T, T)> {
+    let (least, greatest) = T::widest(dtype);
+    let bounds = T::at_least(low).zip(T::at_most(high));
+    let fits = bounds.filter(|(low, high)| least <= *low && low <= high && *high <= greatest);
+    let message = format!("not two numbers of `{dtype}`, the lesser first");
+    check.require(fits.is_some(), "range", message);
+    fits
+}
+
+fn check_shape(check: &mut Checker, shape: &[DimConfig]) {
+    check.require(shape.len() <= MAX_RANK, "shape", format!("more than {MAX_RANK} dimensions"));
+    check.within("shape", |check| {
+        for (at, dim) in shape.iter().enumerate() {
+            match dim {
+                DimConfig::Fixed(size) => check.require(*size >= 1, at, "a dimension of `0` refuses every call"),
+                DimConfig::Symbolic(name) => {
+                    let named = name.starts_with(|letter: char| letter.is_ascii_alphabetic());
+                    check.require(named, at, format!("`{name}` is not a name such as `batch`"))
+                }
+            };
+        }
+    });
+}
+
+fn dims(shape: &[DimConfig]) -> Vec<Dim> {
+    let dim = |dim: &DimConfig| match dim {
+        DimConfig::Fixed(size) => Dim::Fixed(*size),
+        DimConfig::Symbolic(name) => Dim::Symbolic(name.as_str().into()),
+    };
+    shape.iter().map(dim).collect()
+}

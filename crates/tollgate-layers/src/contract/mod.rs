@@ -1,0 +1,264 @@
+//! What a model takes: names, types, shapes, ranges, counts. A guard: a body that fits no contract can be watched
+//! first. What is no well-formed call at all never comes here; `parse` is a gate.
+#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::indexing_slicing)]
+
+mod config;
+mod rule;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tollgate_core::backend::{Dim, Port, Signature};
+use tollgate_core::call::{Call, Dialect, Tensor, Values};
+use tollgate_core::journal::{Fact, Notes};
+use tollgate_core::ruling::{Code, Refusal, Ruling, Spot};
+
+use crate::protocol::{escaped, plain, refuse};
+use crate::routes::Route;
+pub use config::{
+    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, OutputConfig, TextConfig, UnknownMembers,
+};
+use rule::Rule;
+
+/// The compiled layer: one contract for each model, in table order.
+#[derive(Debug, Default)]
+pub struct Contracts {
+    contracts: Vec<Arc<Contract>>,
+}
+
+/// What one model takes.
+#[derive(Debug, Default)]
+pub struct Contract {
+    signature: Signature,
+    inputs: Vec<Input>,
+    /// Names of outputs that may be asked for; empty where they are not known.
+    outputs: Vec<Box<str>>,
+    /// The symbol that is the batch, and the most that it may be.
+    batch: Option<(usize, u64)>,
+    unknown_members: UnknownMembers,
+    /// Bytes of the longest text, for a text model.
+    max_text_bytes: u64,
+}
+
+/// What one input takes, beside its port in the signature.
+#[derive(Debug)]
+struct Input {
+    sizes: Vec<Size>,
+    optional: bool,
+    rule: Rule,
+}
+
+/// A dimension, its symbol resolved to a place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Size {
+    Fixed(u64),
+    Symbol(usize),
+}
+
+/// The most symbolic dimensions of a contract.
+const MAX_SYMBOLS: usize = 16;
+
+impl Contracts {
+    /// Takes the contracts of all models, in table order.
+    #[must_use]
+    pub const fn new(contracts: Vec<Arc<Contract>>) -> Self {
+        Self { contracts }
+    }
+
+    /// Checks a call against its model's contract. The first mistake is refused, and its spot says where it stands.
+    ///
+    /// # Errors
+    /// `invalid_call`.
+    pub fn check(&self, _route: &Route, call: &Call, notes: &mut Notes<'_>) -> Ruling<()> {
+        if call.dialect == Dialect::Other {
+            return Ok(());
+        }
+        if call.unknown_members > 0 {
+            notes.note(Fact::UnknownMembers, call.unknown_members);
+        }
+        let contract = call.model.and_then(|model| self.contracts.get(model.index()));
+        // A dialect that is understood always has a model; without a contract nothing vouches for the call.
+        let contract = contract.ok_or_else(|| Refusal::new(Code::NotFound).because("the call is for no model"))?;
+        contract.check(call).map_err(Into::into)
+    }
+}
+
+impl Contract {
+    /// Names, types and shapes: what metadata shows and the plain dialect is read by.
+    #[must_use]
+    pub const fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// Checks a call.
+    ///
+    /// # Errors
+    /// The first mistake.
+    pub fn check(&self, call: &Call) -> Result<(), Refusal> {
+        if self.signature.text && call.dialect == Dialect::Plain && is_text(call) {
+            self.check_text(call)?;
+        } else {
+            self.check_inputs(call)?;
+        }
+        self.check_outputs(call)?;
+        if self.unknown_members == UnknownMembers::Deny && call.unknown_members > 0 {
+            return Err(wrong("", "known members only", format!("{} others", call.unknown_members)));
+        }
+        Ok(())
+    }
+
+    fn check_text(&self, call: &Call) -> Result<(), Refusal> {
+        let longest = call.inputs.iter().map(|tensor| match &tensor.values {
+            Values::Bytes(texts) => texts.iter().map(|text| text.len() as u64).max().unwrap_or(0),
+            _ => 0,
+        });
+        let longest = longest.max().unwrap_or(0);
+        if longest <= self.max_text_bytes {
+            return Ok(());
+        }
+        Err(wrong("/text", format!("at most {} bytes of text", self.max_text_bytes), format!("{longest} bytes")))
+    }
+
+    fn check_inputs(&self, call: &Call) -> Result<(), Refusal> {
+        let mut symbols = [0_u64; MAX_SYMBOLS];
+        for (place, tensor) in call.inputs.iter().enumerate() {
+            let known = self.signature.inputs.iter().zip(&self.inputs).find(|(port, _)| port.name == tensor.name);
+            let Some((port, input)) = known else {
+                let pointer = self.pointer(call, place, "name");
+                return Err(wrong(pointer, "an input of the model", "another name"));
+            };
+            self.check_tensor(&Asked { call, place, tensor }, port, input, &mut symbols)?;
+        }
+        for (port, input) in self.signature.inputs.iter().zip(&self.inputs) {
+            if !input.optional && !call.inputs.iter().any(|tensor| tensor.name == port.name) {
+                let pointer = if call.dialect == Dialect::Plain { "" } else { "/inputs" };
+                return Err(wrong(pointer, format!("input `{}`", port.name), "none of that name"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_tensor(
+        &self,
+        asked: &Asked<'_>,
+        port: &Port,
+        input: &Input,
+        symbols: &mut Symbols,
+    ) -> Result<(), Refusal> {
+        let Asked { call, place, tensor } = *asked;
+        if tensor.dtype != port.dtype {
+            let pointer = self.pointer(call, place, "datatype");
+            let expected = format!("{} for input `{}`", port.dtype, port.name);
+            return Err(wrong(pointer, expected, tensor.dtype.name()));
+        }
+        self.check_shape(asked, port, input, symbols)?;
+        let width = tensor.shape.last().copied().unwrap_or(1);
+        let Err(misfit) = input.rule.check(&tensor.values, usize::try_from(width).unwrap_or(usize::MAX)) else {
+            return Ok(());
+        };
+        let pointer = self.pointer(call, place, "data");
+        let expected = format!("{} in input `{}`", misfit.expected, port.name);
+        Err(refuse(Spot { pointer, expected, found: misfit.found, index: Some(misfit.index) }))
+    }
+
+    fn check_shape(&self, asked: &Asked<'_>, port: &Port, input: &Input, symbols: &mut Symbols) -> Result<(), Refusal> {
+        let Asked { call, place, tensor } = *asked;
+        if tensor.shape.len() != input.sizes.len() {
+            let pointer = self.pointer(call, place, "shape");
+            let expected = format!("{} dimensions of input `{}`", input.sizes.len(), port.name);
+            return Err(wrong(pointer, expected, format!("{}", tensor.shape.len())));
+        }
+        for (axis, (found, size)) in tensor.shape.iter().zip(&input.sizes).enumerate() {
+            let Err(expected) = self.check_size(*found, *size, symbols) else { continue };
+            let pointer = match call.dialect {
+                Dialect::Plain => self.pointer(call, place, "shape"),
+                _ => self.pointer(call, place, &format!("shape/{axis}")),
+            };
+            let expected = format!("{expected} in dimension {} of input `{}`", axis + 1, port.name);
+            return Err(wrong(pointer, expected, format!("{found}")));
+        }
+        Ok(())
+    }
+
+    /// Compares one dimension; a symbol takes the first size it meets. What is expected, if it does not fit.
+    fn check_size(&self, found: u64, size: Size, symbols: &mut Symbols) -> Result<(), String> {
+        let symbol = match size {
+            Size::Fixed(fixed) if fixed == found => return Ok(()),
+            Size::Fixed(fixed) => return Err(format!("{fixed}")),
+            Size::Symbol(symbol) => symbol,
+        };
+        if let Some((batch, max)) = self.batch
+            && batch == symbol
+            && found > max
+        {
+            return Err(format!("a batch of at most {max}"));
+        }
+        let Some(bound) = symbols.get_mut(symbol) else { return Err("fewer symbols".to_owned()) };
+        if found == 0 {
+            return Err("at least 1".to_owned());
+        }
+        if *bound == 0 {
+            *bound = found;
+        }
+        if *bound == found { Ok(()) } else { Err(format!("{bound}, as before,")) }
+    }
+
+    fn check_outputs(&self, call: &Call) -> Result<(), Refusal> {
+        if self.outputs.is_empty() {
+            return Ok(());
+        }
+        let unknown = call.outputs.iter().position(|name| !self.outputs.contains(name));
+        match unknown {
+            None => Ok(()),
+            Some(place) => Err(wrong(format!("/outputs/{place}/name"), "an output of the model", "another name")),
+        }
+    }
+
+    /// Where a member of an input stands in the words of the call's dialect.
+    fn pointer(&self, call: &Call, place: usize, member: &str) -> String {
+        if call.dialect != Dialect::Plain {
+            return format!("/inputs/{place}/{member}");
+        }
+        let Some(tensor) = call.inputs.get(place) else { return String::new() };
+        match self.signature.inputs.as_slice() {
+            [only] if only.name == tensor.name => format!("/{}", plain::FEATURES),
+            _ => format!("/{}", escaped(&tensor.name)),
+        }
+    }
+}
+
+/// Sizes of symbols met so far; 0 for none.
+type Symbols = [u64; MAX_SYMBOLS];
+
+/// A tensor of a call, and its place among the inputs.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    call: &'a Call,
+    place: usize,
+    tensor: &'a Tensor,
+}
+
+/// Whether the only tensor is the text of a plain body.
+fn is_text(call: &Call) -> bool {
+    matches!(call.inputs.as_slice(), [only] if &*only.name == plain::TEXT)
+}
+
+fn wrong(pointer: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> Refusal {
+    refuse(Spot { pointer: pointer.into(), expected: expected.into(), found: found.into(), index: None })
+}
+
+/// The dimensions of a port with its symbols resolved; new symbols are added, `None` when there are too many.
+fn sizes(dims: &[Dim], symbols: &mut Vec<Box<str>>) -> Option<Vec<Size>> {
+    let resolve = |dim: &Dim| match dim {
+        Dim::Fixed(size) => Some(Size::Fixed(*size)),
+        Dim::Symbolic(name) => {
+            let place = symbols.iter().position(|symbol| symbol == name).unwrap_or_else(|| {
+                symbols.push(name.clone());
+                symbols.len() - 1
+            });
+            (place < MAX_SYMBOLS).then_some(Size::Symbol(place))
+        }
+    };
+    dims.iter().map(resolve).collect()
+}

@@ -1,0 +1,137 @@
+//! The `cost` sections, of the file and of a model, and their compilation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tollgate_core::check::Checker;
+use tollgate_core::cost::Cost;
+
+use super::Weights;
+
+/// What calls cost where a route or a model names a class, and the least that any call costs.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CostConfig {
+    /// The least cost of a call that is not free, in microseconds. Default: 1000.
+    #[serde(default = "default_min_us")]
+    #[schemars(range(min = 1))]
+    pub min_us: u64,
+    /// Named classes, in units. Default: `lightweight: 1, standard: 5, heavy: 50, very_heavy: 100`.
+    #[serde(default = "default_classes")]
+    pub classes: BTreeMap<String, u64>,
+    /// What one unit of a class is worth, in microseconds. Default: 1000, so that a budget of 10,000 units is a burst
+    /// of 10,000,000.
+    #[serde(default = "default_class_unit_us")]
+    #[schemars(range(min = 1))]
+    pub class_unit_us: u64,
+}
+
+/// What calls of a model cost: a class, or weights. Without either, it is guessed from their size.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelCostConfig {
+    /// A class of `cost.classes`: the same cost for every call.
+    #[serde(default)]
+    pub class: Option<String>,
+    /// Microseconds of every call. Default: 0.
+    #[serde(default)]
+    pub fixed_us: Option<u64>,
+    /// Nanoseconds of each element of the inputs. Default: 0.
+    #[serde(default)]
+    pub per_element_ns: Option<u64>,
+    /// Nanoseconds of each byte of the body. Default: 0.
+    #[serde(default)]
+    pub per_byte_ns: Option<u64>,
+    /// Microseconds of each row of the batch. Default: 0.
+    #[serde(default)]
+    pub per_batch_us: Option<u64>,
+}
+
+/// The compiled classes, and the least cost.
+#[derive(Clone, Debug, Default)]
+pub struct Classes {
+    by_name: BTreeMap<Box<str>, Cost>,
+    min: Cost,
+}
+
+impl Default for CostConfig {
+    fn default() -> Self {
+        Self { min_us: default_min_us(), classes: default_classes(), class_unit_us: default_class_unit_us() }
+    }
+}
+
+const fn default_min_us() -> u64 {
+    1_000
+}
+
+const fn default_class_unit_us() -> u64 {
+    1_000
+}
+
+fn default_classes() -> BTreeMap<String, u64> {
+    let classes = [("lightweight", 1), ("standard", 5), ("heavy", 50), ("very_heavy", 100)];
+    classes.into_iter().map(|(name, units)| (name.to_owned(), units)).collect()
+}
+
+impl CostConfig {
+    /// Reports every mistake, then builds the classes.
+    pub fn compile(&self, check: &mut Checker) -> Classes {
+        check.require(self.min_us > 0, "min_us", "a least cost of `0`: only a route with `free: true` costs nothing");
+        check.require(self.class_unit_us > 0, "class_unit_us", "a unit of `0` makes every class cost the least");
+        check.within("classes", |check| {
+            for (name, units) in &self.classes {
+                let message = "a class of `0` units: only a route with `free: true` costs nothing";
+                check.require(*units > 0, name.as_str(), message);
+            }
+        });
+        let cost =
+            |(name, units): (&String, &u64)| (name.as_str().into(), Cost(units.saturating_mul(self.class_unit_us)));
+        Classes { by_name: self.classes.iter().map(cost).collect(), min: Cost(self.min_us) }
+    }
+
+    /// The names of the classes, for the check of routes.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<String> {
+        self.classes.keys().cloned().collect()
+    }
+}
+
+impl ModelCostConfig {
+    /// Reports every mistake, then builds the weights.
+    pub fn compile(&self, check: &mut Checker, classes: &Classes) -> Weights {
+        let weights = [self.fixed_us, self.per_element_ns, self.per_byte_ns, self.per_batch_us];
+        let weighed = weights.iter().any(Option::is_some);
+        let Some(class) = &self.class else {
+            if !weighed {
+                return Weights::Guessed;
+            }
+            return Weights::Sized {
+                fixed_us: self.fixed_us.unwrap_or(0),
+                per_element_ns: self.per_element_ns.unwrap_or(0),
+                per_byte_ns: self.per_byte_ns.unwrap_or(0),
+                per_batch_us: self.per_batch_us.unwrap_or(0),
+            };
+        };
+        check.require(!weighed, "class", "a model has either a class or weights");
+        let Some(cost) = classes.cost(class) else {
+            check.problem("class", format!("`{class}` is not a class of `cost.classes`"));
+            return Weights::Guessed;
+        };
+        Weights::Fixed(cost)
+    }
+}
+
+impl Classes {
+    /// What a call of that class costs.
+    #[must_use]
+    pub fn cost(&self, class: &str) -> Option<Cost> {
+        self.by_name.get(class).copied()
+    }
+
+    /// The least cost of a call that is not free.
+    #[must_use]
+    pub const fn min(&self) -> Cost {
+        self.min
+    }
+}

@@ -1,0 +1,152 @@
+//! One strict pass over the body: bytes become a [`Call`]. A gate: what is malformed is never let through.
+//!
+//! It also finds the model, because only here all places are known where a dialect may name one. What the values mean
+//! for that model is the contract's business.
+#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::indexing_slicing)]
+
+mod config;
+mod content_type;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tollgate_core::call::{Call, Dialect, ModelId};
+use tollgate_core::ruling::{Code, Refusal, Ruling};
+
+use crate::contract::Contract;
+use crate::hygiene::Head;
+use crate::protocol::{Wrong, json, oip, plain};
+use crate::routes::{Found, Protocol, Route, Verb};
+pub use config::ParseConfig;
+
+/// The compiled layer.
+#[derive(Debug, Default)]
+pub struct Parse {
+    models: Vec<ParseModel>,
+    limits: json::Limits,
+}
+
+/// A model, as the parser needs it.
+#[derive(Clone, Debug)]
+pub struct ParseModel {
+    /// Its name, as paths say it.
+    pub name: Box<str>,
+    /// Its contract: the plain dialect is read by its signature.
+    pub contract: Arc<Contract>,
+}
+
+/// What a call is parsed from.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// The clean head.
+    pub head: &'a Head,
+    /// The route, what is asked of it, and the model that the path names.
+    pub found: &'a Found<'a>,
+    /// The whole body, decoded.
+    pub body: &'a [u8],
+}
+
+impl Parse {
+    /// Takes the models in table order.
+    #[must_use]
+    pub const fn new(models: Vec<ParseModel>, limits: json::Limits) -> Self {
+        Self { models, limits }
+    }
+
+    /// Parses a call. Verbs without a body give a call of the dialect `Other`, with the model that they are about.
+    ///
+    /// # Errors
+    /// `not_found` for a model that the route does not serve; `unsupported` for a content type that the dialect does
+    /// not have, and for binary tensors; `bad_request` for what is no strict JSON; `invalid_call`, with a spot, for JSON
+    /// that is no call.
+    pub fn call(&self, given: Given<'_>) -> Ruling<Call> {
+        let Given { head, found, body } = given;
+        let body_bytes = body.len() as u64;
+        match found.verb {
+            Verb::Infer => self.infer(given),
+            Verb::Proxy => Ok(Call { body_bytes, ..Call::default() }),
+            Verb::Health | Verb::ServerLive | Verb::ServerMetadata | Verb::ServerReady => bodiless(body, None),
+            Verb::ModelMetadata | Verb::ModelReady => {
+                let (model, _) = self.model(found)?;
+                // A reading verb with binary framing would be a second opinion on where its body ends.
+                content_type::refuse_binary(head)?;
+                bodiless(body, Some(model))
+            }
+        }
+    }
+
+    fn infer(&self, given: Given<'_>) -> Ruling<Call> {
+        let Given { head, found, body } = given;
+        let (model, of) = self.model(found)?;
+        content_type::refuse_binary(head)?;
+        let mut call = match found.route.protocol {
+            Protocol::Oip => {
+                content_type::json(head, true)?;
+                oip_call(body, self.limits)?
+            }
+            Protocol::Plain => {
+                content_type::json(head, false)?;
+                plain_call(body, self.limits, &of.contract)?
+            }
+            Protocol::Health | Protocol::None => Call::default(),
+        };
+        call.model = Some(model);
+        call.body_bytes = body.len() as u64;
+        Ok(call)
+    }
+
+    /// The model that is asked for: of the path, or the only one of the route.
+    fn model(&self, found: &Found<'_>) -> Ruling<(ModelId, &ParseModel)> {
+        let route: &Route = found.route;
+        let served = route.models.iter().filter_map(|id| Some((*id, self.models.get(id.index())?)));
+        let model = match (found.model, route.models.as_slice()) {
+            (Some(name), _) => served.into_iter().find(|(_, model)| *model.name == *name),
+            (None, [_]) => served.into_iter().next(),
+            (None, _) => None,
+        };
+        model.ok_or_else(|| Refusal::new(Code::NotFound).because("the route serves no such model").into())
+    }
+}
+
+fn oip_call(body: &[u8], limits: json::Limits) -> Result<Call, Wrong> {
+    let oip::Request { id, inputs, outputs, unknown_members } = oip::request(body, limits)?;
+    Ok(Call { dialect: Dialect::Oip, id, inputs, outputs, unknown_members, ..Call::default() })
+}
+
+fn plain_call(body: &[u8], limits: json::Limits, contract: &Contract) -> Result<Call, Wrong> {
+    let plain::Request { id, inputs, unknown_members } = plain::request(body, limits, contract.signature())?;
+    Ok(Call { dialect: Dialect::Plain, id, inputs, unknown_members, ..Call::default() })
+}
+
+/// A verb that has no body.
+fn bodiless(body: &[u8], model: Option<ModelId>) -> Ruling<Call> {
+    if body.is_empty() {
+        return Ok(Call { model, ..Call::default() });
+    }
+    Err(Refusal::new(Code::BadRequest).because("a reading verb with a body").into())
+}
+
+/// Parses anything as an OIP body: for fuzzing.
+pub fn fuzz_oip(body: &[u8]) {
+    if let Ok(call) = oip_call(body, json::Limits::default()) {
+        assert!(json::validate(body, json::Limits::default()).is_ok(), "what is taken is strict JSON");
+        for tensor in &call.inputs {
+            let product = tensor.shape.iter().product::<u64>();
+            assert_eq!(product, tensor.values.len() as u64, "the shape tells the number of elements");
+        }
+    }
+}
+
+/// Parses anything as a plain body, for a model with several inputs and for one with a single one: for fuzzing.
+pub fn fuzz_plain(body: &[u8], contract: &Contract) {
+    if let Ok(call) = plain_call(body, json::Limits::default(), contract) {
+        assert!(json::validate(body, json::Limits::default()).is_ok(), "what is taken is strict JSON");
+        for tensor in &call.inputs {
+            let product = tensor.shape.iter().product::<u64>();
+            assert_eq!(product, tensor.values.len() as u64, "the shape tells the number of elements");
+        }
+        // Whether it fits is not the question: that an answer comes, is.
+        let _verdict = contract.check(&call);
+    }
+}

@@ -1,0 +1,104 @@
+//! What a codec says of a body that it does not take.
+
+use std::fmt::Display;
+
+use tollgate_core::ruling::{Code, Refusal, Spot, Stop};
+
+use super::json::{Malformed, What};
+
+/// Why a body was not taken. Pointers grow from the inside out, so a body that is taken never builds one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Wrong {
+    /// Well-formed, and not what the dialect asks for: 422.
+    Invalid(Box<Spot>),
+    /// Not JSON as we accept it: 400.
+    Malformed(Malformed),
+}
+
+impl Wrong {
+    /// The value itself is wrong.
+    #[must_use]
+    pub fn here(expected: impl Into<String>, found: impl Into<String>) -> Self {
+        let spot = Spot { pointer: String::new(), expected: expected.into(), found: found.into(), index: None };
+        Self::Invalid(Box::new(spot))
+    }
+
+    /// A NUL stands in the name or id that begins at `at`.
+    #[must_use]
+    pub const fn nul(at: usize) -> Self {
+        Self::Malformed(Malformed { what: What::Nul, at })
+    }
+
+    /// Says which element of the tensor it is.
+    #[must_use]
+    pub fn element(mut self, index: u64) -> Self {
+        if let Self::Invalid(spot) = &mut self {
+            spot.index = Some(index);
+        }
+        self
+    }
+
+    /// Says under which member or item it stands. `step` must not need escaping (RFC 6901).
+    #[must_use]
+    pub fn under(mut self, step: impl Display) -> Self {
+        if let Self::Invalid(spot) = &mut self {
+            spot.pointer = format!("/{step}{}", spot.pointer);
+        }
+        self
+    }
+
+    /// The same, where `name` comes from a contract and may hold `~` and `/`.
+    #[must_use]
+    pub fn under_name(self, name: &str) -> Self {
+        self.under(escaped(name))
+    }
+
+    /// As a refusal.
+    #[must_use]
+    pub fn refusal(self) -> Refusal {
+        match self {
+            Self::Invalid(spot) => refuse(*spot),
+            Self::Malformed(malformed) => {
+                let spot = Spot {
+                    pointer: String::new(),
+                    expected: malformed.what.expected().to_owned(),
+                    found: format!("something else at byte {}", malformed.at),
+                    index: None,
+                };
+                Refusal::new(Code::BadRequest).because(malformed).at(spot)
+            }
+        }
+    }
+}
+
+/// An `invalid_call` at `spot`, whose evidence says the same.
+#[must_use]
+pub fn refuse(spot: Spot) -> Refusal {
+    let refusal = Refusal::new(Code::InvalidCall);
+    let refusal = match spot.index {
+        Some(index) => refusal.because(format_args!(
+            "`{}` element {index}: expected {}, found {}",
+            spot.pointer, spot.expected, spot.found
+        )),
+        None => refusal.because(format_args!("`{}`: expected {}, found {}", spot.pointer, spot.expected, spot.found)),
+    };
+    refusal.at(spot)
+}
+
+/// A step of a JSON Pointer (RFC 6901).
+#[must_use]
+pub fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+impl From<Malformed> for Wrong {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+impl From<Wrong> for Stop {
+    fn from(wrong: Wrong) -> Self {
+        wrong.refusal().into()
+    }
+}
