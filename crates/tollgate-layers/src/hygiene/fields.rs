@@ -73,7 +73,7 @@ fn check_name(name: &HeaderName, second: bool) -> Ruling<()> {
 fn check_connection(headers: &HeaderMap) -> Ruling<()> {
     for option in options(headers) {
         let Some(option) = option else { return Err(bad("`connection` is not a list of names")) };
-        if is_guarded(&option.to_ascii_lowercase()) {
+        if is_guarded(option) {
             return Err(bad(format_args!("`connection` names `{option}`")));
         }
     }
@@ -153,7 +153,8 @@ fn content_length(headers: &HeaderMap) -> Ruling<Option<u64>> {
     }
 }
 
-/// Whether `name`, in lower case, is a field that we decide by.
-pub(super) fn is_guarded(name: &str) -> bool {
-    GUARDED.contains(&name) || GUARDED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+/// Whether `name`, in whatever case, is a field that we decide by.
+fn is_guarded(name: &str) -> bool {
+    let begins = |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    GUARDED.iter().any(|guarded| name.eq_ignore_ascii_case(guarded)) || GUARDED_PREFIXES.into_iter().any(begins)
 }

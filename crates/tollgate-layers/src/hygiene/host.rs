@@ -162,7 +162,7 @@ impl Hosts {
         }
         let name = &*host.name;
         self.exact.iter().any(|served| &**served == name)
-            || self.suffixes.iter().any(|suffix| name.len() > suffix.len() && name.ends_with(&**suffix))
+            || self.suffixes.iter().any(|suffix| name.ends_with(&**suffix))
             || host.is_loopback()
     }
 }

@@ -1,7 +1,7 @@
 //! Framing, hosts, paths and header caps: what every request must satisfy before anything looks at it.
 //!
-//! It judges heads only. Raw bytes of an HTTP/1.1 head (line ends, spaces, folding) are judged where they are read; what
-//! was found there comes in as a [`RawVerdict`]. Bodies are the business of `intake`.
+//! It judges heads only. Raw bytes of an HTTP/1.1 head (line ends, spaces, folding) are judged where they are read;
+//! what was found there comes in as a [`RawVerdict`]. Bodies are the business of `intake`.
 
 mod config;
 mod fields;

@@ -46,7 +46,10 @@ fn check(target: &PathAndQuery) -> Result<(), &'static str> {
 
 /// Judges one segment as a server will see it that decodes it, and one that decodes it twice.
 fn check_segment(segment: &str) -> Result<(), &'static str> {
-    let mut decoded = Vec::new();
+    if !segment.contains('%') {
+        return check_dots(segment);
+    }
+    let mut decoded = Vec::with_capacity(segment.len());
     let mut bytes = segment.bytes();
     while let Some(byte) = bytes.next() {
         if byte != b'%' {
@@ -60,22 +63,26 @@ fn check_segment(segment: &str) -> Result<(), &'static str> {
         match plain {
             0..=0x1f | 0x7f => return Err("the path holds an escaped control character"),
             b'/' | b'\\' => return Err("the path holds an escaped slash or backslash"),
-            b'%' if looks_escaped(bytes.clone()) => return Err("the path is escaped twice"),
             _ => decoded.push(plain),
         }
     }
     // Overlong forms such as `%c0%ae` are dots to lenient decoders (CVE-2008-2938).
     let Ok(text) = str::from_utf8(&decoded) else { return Err("the path is not UTF-8 once unescaped") };
+    // Also where the second escape is escaped in turn: `%25%32%65`.
+    let escape = |three: &[u8]| matches!(three, [b'%', high, low] if hex(Some(*high)).and(hex(Some(*low))).is_some());
+    if text.as_bytes().windows(3).any(escape) {
+        return Err("the path is escaped twice");
+    }
+    check_dots(text)
+}
+
+fn check_dots(segment: &str) -> Result<(), &'static str> {
     // `..;x` is `..` to servers that cut path parameters.
-    let name = text.split(';').next().unwrap_or_default();
+    let name = segment.split(';').next().unwrap_or_default();
     if name == "." || name == ".." {
         return Err("the path holds a dot segment");
     }
     Ok(())
-}
-
-fn looks_escaped(mut rest: impl Iterator<Item = u8>) -> bool {
-    hex(rest.next()).is_some() && hex(rest.next()).is_some()
 }
 
 fn hex(byte: Option<u8>) -> Option<u8> {

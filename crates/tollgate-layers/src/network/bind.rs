@@ -27,7 +27,7 @@ pub fn check_bind(check: &mut Checker, bind: SocketAddr, exposure: Exposure) {
     if needed <= exposure {
         return;
     }
-    let why = if bind.ip().is_unspecified() {
+    let why = if canonical(bind.ip()).is_unspecified() {
         format!("`{bind}` listens on every address of this machine, but the listener is declared `{}`", exposure.name())
     } else {
         format!("`{bind}` is a {} address, but the listener is declared `{}`", needed.name(), exposure.name())

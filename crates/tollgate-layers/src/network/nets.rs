@@ -1,4 +1,5 @@
-//! Sets of networks. A lookup is a binary search over merged ranges, so a long deny list costs no more than a short one.
+//! Sets of networks. A lookup is a binary search over merged ranges: a long deny list costs little more than a short
+//! one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
