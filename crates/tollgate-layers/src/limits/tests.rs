@@ -452,12 +452,12 @@ fn every_block_of_the_users_page_loads() {
 
 #[test]
 fn a_reservation_is_small_enough_to_carry_and_its_future_can_move_between_threads() {
-    fn sendable(value: impl Send) -> usize {
-        size_of_val(&value)
+    fn sendable(value: &impl Send) -> usize {
+        size_of_val(value)
     }
     let limits = compile(&config(THREE), memory());
     let who = person(1);
-    let bytes = sendable(limits.reserve(payer(&who), estimate(1), START));
+    let bytes = sendable(&limits.reserve(payer(&who), estimate(1), START));
     assert!(bytes <= 2048, "{bytes}");
     assert!(size_of::<Reservation>() <= 600, "{}", size_of::<Reservation>());
 }
