@@ -1,6 +1,6 @@
 //! The `limits` section, and its compilation.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -166,13 +166,10 @@ impl LimitsConfig {
                 *hash = hash_key(seed, "model", name.as_str());
             }
         }
+        let tenants = names.tenants.iter().map(|(name, listed)| (name.as_str().into(), self.order(listed, &shared)));
         Limits {
             budgets: budgets.collect(),
-            tenants: names
-                .tenants
-                .iter()
-                .map(|(name, listed)| (name.as_str().into(), self.order(listed, &shared)))
-                .collect::<HashMap<_, _>>(),
+            tenants: tenants.collect(),
             shared,
             models,
             min_cost: Cost(self.min_cost_us),
@@ -259,7 +256,7 @@ impl Per {
     }
 
     /// Whether only tenants that list it are charged to it.
-    const fn is_listed(self) -> bool {
+    pub(super) const fn is_listed(self) -> bool {
         matches!(self, Self::Key | Self::Tenant)
     }
 }

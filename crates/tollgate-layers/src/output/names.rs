@@ -85,7 +85,9 @@ impl Names {
     /// Why `text` is neither.
     pub(super) fn add(&mut self, text: &str) -> Result<(), String> {
         let (stem, is_start) = text.strip_suffix('*').map_or((text, false), |stem| (stem, true));
-        let Ok(name) = HeaderName::from_bytes(stem.as_bytes()) else {
+        // A `*` is legal in a name; here it can only be a misplaced wildcard.
+        let name = HeaderName::from_bytes(stem.as_bytes()).ok().filter(|_| !stem.contains('*'));
+        let Some(name) = name else {
             return Err(format!("`{text}` is not a field name, nor the beginning of one with `*`"));
         };
         if is_start {
