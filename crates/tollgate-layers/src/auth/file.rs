@@ -248,3 +248,41 @@ fn quoted(text: &str) -> String {
     quoted.push('"');
     quoted
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, proptest};
+
+    use super::KeyFile;
+    use crate::auth::NewKey;
+    use crate::auth::tests::{NOW, at, issue, request};
+    use crate::authz::Scope;
+
+    #[test]
+    fn an_empty_file_is_read_back() {
+        let file = KeyFile::default();
+        assert_eq!(serde_saphyr::from_str::<KeyFile>(&file.to_yaml()).expect("it can be read"), file);
+    }
+
+    proptest! {
+        #[test]
+        fn a_written_file_is_read_back(note in "\\PC{0,40}", wild in any::<String>(), model in any::<String>()) {
+            let mut file = KeyFile::default();
+            let full = NewKey {
+                scopes: vec![Scope::Infer, Scope::List],
+                cidrs: vec!["10.0.0.0/8".into()],
+                not_before: Some(at("2027-01-02T00:00:00Z")),
+                note,
+                ..request()
+            };
+            issue(&mut file, full, 1);
+            issue(&mut file, request(), 2);
+            file.keys[1].created_by = wild;
+            file.keys[1].models = vec![model];
+            file.keys[1].last_used = Some(at("2027-01-03T00:00:00Z"));
+            file.revoke(&file.keys[1].id.clone(), at(NOW)).expect("it is there");
+            let read: KeyFile = serde_saphyr::from_str(&file.to_yaml()).expect("it can be read");
+            assert_eq!(read, file);
+        }
+    }
+}

@@ -256,3 +256,83 @@ fn told(problems: &[Problem]) -> String {
     });
     lines.collect::<Vec<_>>().join("; ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{KeyFileError, NewKey, PepperValue, Revoked, Standing};
+    use crate::auth::tests::{NOW, at, id_of, issue, pepper, random, request};
+    use crate::auth::{BrokenRandom, KeyFile, KeyState};
+    use crate::authz::Scope;
+
+    #[test]
+    fn a_broken_random_source_is_an_error_and_no_endless_loop() {
+        let value = pepper("v1");
+        let pepper = PepperValue { id: "v1", value: &value };
+        let mut file = KeyFile::default();
+        let mut stuck = |bytes: &mut [u8]| bytes.fill(0xff);
+        let error = file.issue(request(), pepper, &mut stuck, at(NOW)).expect_err("no byte of it can be used");
+        assert_eq!(error, KeyFileError::Random(BrokenRandom));
+        // A source that repeats itself gives the same id again and again.
+        let mut zero = |bytes: &mut [u8]| bytes.fill(0);
+        file.issue(request(), pepper, &mut zero, at(NOW)).expect("the first id is free");
+        let error = file.issue(request(), pepper, &mut zero, at(NOW)).expect_err("the id is taken");
+        assert_eq!(error, KeyFileError::Random(BrokenRandom));
+        assert_eq!(file.keys.len(), 1);
+    }
+
+    #[test]
+    fn a_request_that_breaks_a_rule_changes_nothing() {
+        let value = pepper("v1");
+        let pepper = PepperValue { id: "v1", value: &value };
+        let mut file = KeyFile::default();
+        let bad = NewKey {
+            env: "Live_1".into(),
+            tenant: String::new(),
+            scopes: vec![Scope::Infer, Scope::Infer],
+            cidrs: vec!["10.0.0.1/8".into(), "nowhere".into()],
+            not_before: Some(at("2029-01-01T00:00:00Z")),
+            days: Some(u32::MAX),
+            note: "x".repeat(257),
+            ..NewKey::default()
+        };
+        let error = file.issue(bad, pepper, &mut random(1), at(NOW)).expect_err("it is bad");
+        assert_eq!(
+            error.to_string(),
+            "env: `Live_1` is not 1 to 8 of `a-z`, `0-9`; \
+             tenant: a key belongs to a tenant; \
+             expires_at: a key lives at most 365 days; \
+             not_before: the key ends before it is valid; \
+             scopes.1: `infer` is listed twice; \
+             cidrs.0: `10.0.0.1/8` has bits set beyond its prefix; \
+             cidrs.1: `nowhere` is not a network; \
+             note: at most 256 characters"
+        );
+        assert_eq!(file, KeyFile::default());
+        let zero =
+            file.issue(NewKey { days: Some(0), ..request() }, pepper, &mut random(1), at(NOW)).expect_err("no life");
+        assert_eq!(zero.to_string(), "expires_at: the key ends before it was made");
+        file.issue(NewKey { days: Some(365), ..request() }, pepper, &mut random(1), at(NOW)).expect("the longest life");
+        assert_eq!(file.keys[0].expires_at, at("2028-01-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn keys_are_revoked_once_and_listed_as_they_stand() {
+        let mut file = KeyFile::default();
+        let key = issue(&mut file, request(), 1);
+        issue(&mut file, NewKey { days: Some(1), ..request() }, 2);
+        issue(&mut file, NewKey { not_before: Some(at("2027-01-20T00:00:00Z")), ..request() }, 3);
+        issue(&mut file, request(), 4);
+        issue(&mut file, request(), 5);
+        file.keys[4].state = KeyState::Retiring;
+        let now = at("2027-01-10T00:00:00Z");
+        assert_eq!(file.revoke(id_of(&key), now), Ok(Revoked::Now));
+        assert_eq!(file.revoke(id_of(&key), at("2027-01-11T00:00:00Z")), Ok(Revoked::Before));
+        assert_eq!(file.keys[0].revoked_at, Some(now));
+        let standings: Vec<_> = file.rows(now).map(|row| row.standing).collect();
+        let expected = [Standing::Revoked, Standing::Expired, Standing::NotYet, Standing::Active, Standing::Retiring];
+        assert_eq!(standings, expected);
+        assert_eq!(file.rows(now).last().expect("five").expires_at, at("2027-04-01T00:00:00Z"), "90 days");
+        let error = file.revoke(&key, now).expect_err("a whole key is no id");
+        assert_eq!(error.to_string(), "no key has the id `…`");
+    }
+}

@@ -256,3 +256,77 @@ const fn nibble(digit: u8) -> Option<u8> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::{any, proptest};
+
+    use super::{KeyId, Malformed, Presented, SCANNER_PATTERN, compose};
+    use crate::auth::KeyFile;
+    use crate::auth::tests::{issue, random, request};
+
+    #[test]
+    fn each_character_is_equally_likely() {
+        let mut counts = BTreeMap::new();
+        let mut random = random(3);
+        for _ in 0..6_200 {
+            for letter in KeyId::draw(&mut random).expect("random").as_str().chars() {
+                *counts.entry(letter).or_insert(0_u32) += 1;
+            }
+        }
+        assert_eq!(counts.len(), 62);
+        // 1,000 of each are expected, with a standard deviation of 31; a bias by modulo would give the first 8 a quarter more.
+        assert!(counts.values().all(|count| (850..1_150).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn any_single_edit_or_transposition_is_refused_offline() {
+        let mut file = KeyFile::default();
+        for seed in 0..4 {
+            let key = issue(&mut file, request(), seed).into_bytes();
+            for place in 0..key.len() {
+                for byte in (0..=u8::MAX).filter(|byte| *byte != key[place]) {
+                    let mut edited = key.clone();
+                    edited[place] = byte;
+                    assert!(Presented::parse(&edited).is_err(), "byte {byte} at {place}");
+                }
+                let mut shorter = key.clone();
+                shorter.remove(place);
+                assert!(Presented::parse(&shorter).is_err(), "{place} left out");
+                for other in (0..place).filter(|other| key[*other] != key[place]) {
+                    let mut swapped = key.clone();
+                    swapped.swap(place, other);
+                    assert!(Presented::parse(&swapped).is_err(), "{place} and {other} exchanged");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reading_a_key_never_panics(bytes in any::<Vec<u8>>(), cut in 0_usize..80) {
+            let _read = Presented::parse(&bytes);
+            let mut file = KeyFile::default();
+            let mut key = issue(&mut file, request(), 1).into_bytes();
+            key.truncate(cut);
+            key.extend(bytes);
+            let _read = Presented::parse(&key);
+        }
+
+        #[test]
+        fn what_scanners_look_for_is_what_we_make(seed in any::<u64>(), env in "[a-z0-9]{1,8}") {
+            let pattern = regex::Regex::new(&format!("^{SCANNER_PATTERN}$")).expect("a pattern");
+            let id = KeyId::draw(&mut random(seed)).expect("random");
+            let key = compose(&env, id, &mut random(seed ^ 1)).expect("random");
+            assert!(pattern.is_match(&key));
+            assert_eq!(Presented::parse(key.as_bytes()).expect("a key").id, id);
+        }
+
+        #[test]
+        fn what_scanners_find_has_the_shape_of_a_key(text in "tgk_[a-z0-9]{1,8}_[0-9A-Za-z]{10}_[0-9A-Za-z]{49}") {
+            assert_eq!(Presented::parse(text.as_bytes()).expect_err("its checksum is luck"), Malformed::Checksum);
+        }
+    }
+}

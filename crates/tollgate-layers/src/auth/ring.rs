@@ -25,7 +25,7 @@ const MINUTE_MS: u64 = 60_000;
 pub struct KeyRing(ArcSwap<Keys>);
 
 /// One generation of keys: immutable, but for when each was last used.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Keys {
     by_id: HashMap<KeyId, Key>,
     peppers: Peppers,
@@ -104,12 +104,6 @@ impl KeyRing {
 impl Default for KeyRing {
     fn default() -> Self {
         Self::new(Keys::default())
-    }
-}
-
-impl Default for Keys {
-    fn default() -> Self {
-        Self { by_id: HashMap::new(), peppers: Peppers::default() }
     }
 }
 
