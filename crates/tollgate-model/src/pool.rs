@@ -1,0 +1,322 @@
+//! Compute threads behind one bounded queue, shared by all models.
+//!
+//! Each thread lives inside an engine pool of one thread: handing a run over to such a pool costs more than a small
+//! model, so it happens once and not per run. A run cannot be stopped. What can be saved is a run that nobody waits
+//! for any more: it is skipped. The pool does not decide who is first; the gateway's queue has done that.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use parking_lot::{Condvar, Mutex};
+use rten::ThreadPool;
+use tokio::sync::oneshot;
+use tollgate_core::ruling::{Fault, Origin};
+
+use crate::error::LoadError;
+
+/// Size of a pool.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolOptions {
+    /// Threads; 0 counts as 1.
+    pub threads: usize,
+    /// Jobs that may wait; 0 counts as 1.
+    pub queue: usize,
+}
+
+impl Default for PoolOptions {
+    /// Half of the processors, at least one thread, and 256 waiting jobs.
+    fn default() -> Self {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        Self { threads: (processors / 2).max(1), queue: 256 }
+    }
+}
+
+/// Compute threads and their queue. Dropping it lets running jobs end, drops those that wait, and ends the threads.
+#[derive(Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+/// What a pool has done so far.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct PoolCounts {
+    /// Jobs that ran to their end.
+    pub done: u64,
+    /// Jobs that panicked.
+    pub panicked: u64,
+    /// Jobs that were refused because the queue was full.
+    pub refused: u64,
+    /// Jobs that were not run because nobody waited for them.
+    pub skipped: u64,
+    /// Jobs that wait now.
+    pub waiting: u64,
+}
+
+impl Pool {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// [`LoadError::Thread`] if the system gives no thread.
+    pub fn start(options: PoolOptions) -> Result<Arc<Self>, LoadError> {
+        let pool = Self { shared: Arc::new(Shared::new(options.queue.max(1))) };
+        for number in 0..options.threads.max(1) {
+            let shared = Arc::clone(&pool.shared);
+            thread::Builder::new()
+                .name(format!("compute-{number}"))
+                .spawn(move || {
+                    let engine = Arc::new(ThreadPool::with_num_threads(1));
+                    engine.run(|| shared.work(&engine));
+                })
+                .map_err(|error| LoadError::Thread(error.to_string()))?;
+        }
+        Ok(Arc::new(pool))
+    }
+
+    /// Puts `job` into the queue. The receiver gives its result, or the fault that it ended in; dropping the receiver
+    /// gives the job up.
+    ///
+    /// # Errors
+    /// A retryable fault of our own if the queue is full.
+    pub(crate) fn submit<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Arc<ThreadPool>) -> T + Send + 'static,
+    ) -> Result<oneshot::Receiver<T>, Fault> {
+        let (sender, receiver) = oneshot::channel();
+        self.shared.push(Box::new(Job { sender, work: job }))?;
+        Ok(receiver)
+    }
+
+    /// What the pool has done so far.
+    #[must_use]
+    pub fn counts(&self) -> PoolCounts {
+        let tally = &self.shared.tally;
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        PoolCounts {
+            done: read(&tally.done),
+            panicked: read(&tally.panicked),
+            refused: read(&tally.refused),
+            skipped: read(&tally.skipped),
+            waiting: self.shared.queue.lock().jobs.len() as u64,
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let mut queue = self.shared.queue.lock();
+        queue.closed = true;
+        let abandoned = std::mem::take(&mut queue.jobs);
+        drop(queue);
+        // Their waiters learn that the pool is gone.
+        drop(abandoned);
+        self.shared.arrived.notify_all();
+    }
+}
+
+/// What the threads and the pool share.
+struct Shared {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+    capacity: usize,
+    tally: Tally,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("capacity", &self.capacity).finish_non_exhaustive()
+    }
+}
+
+struct Queue {
+    jobs: VecDeque<Box<dyn Run>>,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Tally {
+    done: AtomicU64,
+    panicked: AtomicU64,
+    refused: AtomicU64,
+    skipped: AtomicU64,
+}
+
+/// A job whose result type is forgotten.
+trait Run: Send {
+    /// Whether nobody waits for it.
+    fn is_abandoned(&self) -> bool;
+    /// Runs it, counts it, and answers its waiter.
+    fn run(self: Box<Self>, engine: &Arc<ThreadPool>, tally: &Tally);
+}
+
+struct Job<T, W> {
+    sender: oneshot::Sender<T>,
+    work: W,
+}
+
+impl<T: Send, W: FnOnce(&Arc<ThreadPool>) -> T + Send> Run for Job<T, W> {
+    fn is_abandoned(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    fn run(self: Box<Self>, engine: &Arc<ThreadPool>, tally: &Tally) {
+        let count = |count: &AtomicU64| count.fetch_add(1, Ordering::Relaxed);
+        if self.is_abandoned() {
+            count(&tally.skipped);
+            return;
+        }
+        let Self { sender, work } = *self;
+        // A job owns everything it touches but the engine's pool, which has no state that a panic could break.
+        match catch_unwind(AssertUnwindSafe(|| work(engine))) {
+            Ok(result) => {
+                count(&tally.done);
+                // A waiter that left in the meantime wants nothing.
+                let _left = sender.send(result);
+            }
+            // Dropping the sender tells the waiter.
+            Err(_panic) => {
+                count(&tally.panicked);
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn new(capacity: usize) -> Self {
+        let queue = Queue { jobs: VecDeque::with_capacity(capacity), closed: false };
+        Self { queue: Mutex::new(queue), arrived: Condvar::new(), capacity, tally: Tally::default() }
+    }
+
+    fn push(&self, job: Box<dyn Run>) -> Result<(), Fault> {
+        let mut queue = self.queue.lock();
+        if queue.jobs.len() >= self.capacity {
+            // Clients that gave up must not keep others out.
+            let before = queue.jobs.len();
+            queue.jobs.retain(|job| !job.is_abandoned());
+            self.tally.skipped.fetch_add((before - queue.jobs.len()) as u64, Ordering::Relaxed);
+        }
+        if queue.jobs.len() >= self.capacity {
+            self.tally.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Fault::new(Origin::Own, "the compute queue is full").retryable());
+        }
+        queue.jobs.push_back(job);
+        drop(queue);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// The life of one compute thread.
+    fn work(&self, engine: &Arc<ThreadPool>) {
+        while let Some(job) = self.next() {
+            job.run(engine, &self.tally);
+        }
+    }
+
+    fn next(&self) -> Option<Box<dyn Run>> {
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.closed {
+                return None;
+            }
+            if let Some(job) = queue.jobs.pop_front() {
+                return Some(job);
+            }
+            self.arrived.wait(&mut queue);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn pool(queue: usize) -> Arc<Pool> {
+        Pool::start(PoolOptions { threads: 1, queue }).expect("a thread")
+    }
+
+    /// Occupies the only thread until the returned sender is dropped.
+    fn block(pool: &Pool) -> (std::sync::mpsc::SyncSender<()>, oneshot::Receiver<()>) {
+        let (started, has_started) = sync_channel::<()>(1);
+        let (hold, release) = sync_channel::<()>(1);
+        let waiter = pool
+            .submit(move |_| {
+                started.send(()).expect("the test waits");
+                let _released = release.recv();
+            })
+            .expect("room for one");
+        has_started.recv_timeout(Duration::from_secs(10)).expect("the thread takes the job");
+        (hold, waiter)
+    }
+
+    #[test]
+    fn a_job_runs_and_answers() {
+        assert_eq!(pool(4).submit(|_| 6 * 7).expect("room").blocking_recv(), Ok(42));
+    }
+
+    #[test]
+    fn a_full_queue_refuses_with_a_fault_that_may_be_retried() {
+        let pool = pool(2);
+        let (hold, blocked) = block(&pool);
+        let waiting: Vec<_> = (0..2).map(|n| pool.submit(move |_| n).expect("room")).collect();
+        let fault = pool.submit(|_| ()).expect_err("no room");
+        assert!(fault.retry);
+        assert_eq!(fault.origin, Origin::Own);
+        drop(hold);
+        blocked.blocking_recv().expect("the blocker ends");
+        for (n, receiver) in waiting.into_iter().enumerate() {
+            assert_eq!(receiver.blocking_recv(), Ok(n));
+        }
+        assert_eq!(pool.counts().refused, 1);
+    }
+
+    #[test]
+    fn a_job_that_nobody_waits_for_is_skipped() {
+        let pool = pool(4);
+        let (hold, blocked) = block(&pool);
+        let (ran, has_run) = sync_channel::<()>(1);
+        drop(pool.submit(move |_| ran.send(())).expect("room"));
+        let after = pool.submit(|_| ()).expect("room");
+        drop(hold);
+        blocked.blocking_recv().expect("the blocker ends");
+        after.blocking_recv().expect("the later job runs");
+        assert!(has_run.try_recv().is_err());
+        assert_eq!(pool.counts().skipped, 1);
+    }
+
+    #[test]
+    fn jobs_that_were_given_up_make_room_in_a_full_queue() {
+        let pool = pool(2);
+        let (hold, blocked) = block(&pool);
+        drop(pool.submit(|_| 1).expect("room"));
+        let kept = pool.submit(|_| 2).expect("room");
+        let fresh = pool.submit(|_| 3).expect("room after the purge");
+        drop(hold);
+        blocked.blocking_recv().expect("the blocker ends");
+        assert_eq!((kept.blocking_recv(), fresh.blocking_recv()), (Ok(2), Ok(3)));
+    }
+
+    #[test]
+    fn a_panic_ends_its_job_and_nothing_else() {
+        let pool = pool(4);
+        let panicking = pool.submit(|_| -> u8 { panic!("expected in this test") }).expect("room");
+        assert!(panicking.blocking_recv().is_err());
+        assert_eq!(pool.submit(|_| 1).expect("room").blocking_recv(), Ok(1));
+        assert_eq!(pool.counts().panicked, 1);
+    }
+
+    #[test]
+    fn dropping_the_pool_tells_those_who_wait() {
+        let pool = pool(4);
+        let (hold, blocked) = block(&pool);
+        let waiting = pool.submit(|_| 1).expect("room");
+        drop(pool);
+        assert!(waiting.blocking_recv().is_err());
+        drop(hold);
+        assert!(blocked.blocking_recv().is_ok());
+    }
+}
