@@ -156,6 +156,8 @@ trait Run: Send {
     fn is_abandoned(&self) -> bool;
     /// Runs it and answers its waiter.
     fn run(self: Box<Self>, engine: &Arc<ThreadPool>) -> End;
+    /// Runs it, counts it, and answers its waiter.
+    fn run(self: Box<Self>, engine: &Arc<ThreadPool>, tally: &Tally);
 }
 
 struct Job<T, W> {
@@ -171,6 +173,10 @@ impl<T: Send, W: FnOnce(&Arc<ThreadPool>) -> T + Send> Run for Job<T, W> {
     fn run(self: Box<Self>, engine: &Arc<ThreadPool>) -> End {
         if self.is_abandoned() {
             return End::Skipped;
+    fn run(self: Box<Self>, engine: &Arc<ThreadPool>, tally: &Tally) {
+        let count = |count: &AtomicU64| count.fetch_add(1, Ordering::Relaxed);
+            count(&tally.skipped);
+            return;
         }
         let Self { sender, work } = *self;
         // A job owns everything it touches but the engine's pool, which has no state that a panic could break.
@@ -182,6 +188,9 @@ impl<T: Send, W: FnOnce(&Arc<ThreadPool>) -> T + Send> Run for Job<T, W> {
             }
             // Dropping the sender tells the waiter.
             Err(_panic) => End::Panicked,
+                count(&tally.done);
+            Err(_panic) => {
+                count(&tally.panicked);
         }
     }
 }
@@ -219,6 +228,7 @@ impl Shared {
                 End::Skipped => &self.tally.skipped,
             };
             count.fetch_add(1, Ordering::Relaxed);
+            job.run(engine, &self.tally);
         }
     }
 

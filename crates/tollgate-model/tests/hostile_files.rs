@@ -9,6 +9,9 @@ use tollgate_core::time::Clock;
 use tollgate_model::catalog::CARDS;
 use tollgate_model::{LoadError, LoadOptions, Model, Pool, PoolOptions};
 
+/// Mutated files per run of the test.
+const ROUNDS: usize = 12_000;
+
 #[test]
 fn every_mutated_file_gets_an_answer() {
     let pool = Pool::start(PoolOptions::default()).expect("a thread");
@@ -17,6 +20,7 @@ fn every_mutated_file_gets_an_answer() {
     let mut dice = Dice(0x5eed);
     let mut answers: BTreeMap<&str, u32> = BTreeMap::new();
     for round in 0..3_000 {
+    for round in 0..ROUNDS {
         let card = &CARDS[round % CARDS.len()];
         let file = mutate(card.file, &mut dice);
         let answer = match Model::load(file, options.clone()) {
@@ -96,6 +100,15 @@ fn mutate(file: &[u8], dice: &mut Dice) -> Vec<u8> {
             4 => drop(file.remove(at)),
             // A varint that goes on and on.
             5 => {
+/// Applies one to three changes, mostly where the structure stands: weights fill the middle of a file. Most changes
+/// keep the length, because any other breaks the framing at once.
+    for _ in 0..1 + dice.below(3) {
+        match dice.below(12) {
+            0..4 => file[at] ^= 1 << dice.below(8),
+            4..8 => file[at] = u8::try_from(dice.below(256)).expect("a byte"),
+            8 => file.truncate(at.max(2)),
+            9 => file.insert(at, u8::try_from(dice.below(256)).expect("a byte")),
+            10 => {
                 let end = (at + 12).min(file.len());
                 file[at..end].fill(0xff);
             }
