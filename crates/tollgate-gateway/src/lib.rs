@@ -1,5 +1,25 @@
 //! The gateway: the only crate that knows sockets.
+//!
+//! `pipeline` is the file to read first: the life of a request on one screen. `start` makes a running gateway of a
+//! configuration file.
 
+pub mod admin;
+pub mod body;
+pub mod compute;
 pub mod config;
+pub mod exchange;
+pub mod inspect;
 pub mod listen;
+pub mod pipeline;
+pub mod problem;
+pub mod record;
+pub mod reply;
+pub mod secrets;
+pub mod send;
+pub mod snapshot;
+pub mod start;
+pub mod state;
 pub mod tick;
+pub mod tls;
+pub mod upstream;
+pub mod worker;

@@ -5,14 +5,14 @@
 
 pub mod auth;
 pub mod authz;
+pub mod contract;
+pub mod cost;
 pub mod flood;
 pub mod hygiene;
 pub mod intake;
 pub mod limits;
 pub mod network;
 pub mod output;
-pub mod contract;
-pub mod cost;
 pub mod parse;
 pub mod protocol;
 pub mod routes;

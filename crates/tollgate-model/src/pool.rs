@@ -143,19 +143,10 @@ struct Tally {
     skipped: AtomicU64,
 }
 
-/// How a job ended.
-enum End {
-    Done,
-    Panicked,
-    Skipped,
-}
-
 /// A job whose result type is forgotten.
 trait Run: Send {
     /// Whether nobody waits for it.
     fn is_abandoned(&self) -> bool;
-    /// Runs it and answers its waiter.
-    fn run(self: Box<Self>, engine: &Arc<ThreadPool>) -> End;
     /// Runs it, counts it, and answers its waiter.
     fn run(self: Box<Self>, engine: &Arc<ThreadPool>, tally: &Tally);
 }
@@ -170,11 +161,9 @@ impl<T: Send, W: FnOnce(&Arc<ThreadPool>) -> T + Send> Run for Job<T, W> {
         self.sender.is_closed()
     }
 
-    fn run(self: Box<Self>, engine: &Arc<ThreadPool>) -> End {
-        if self.is_abandoned() {
-            return End::Skipped;
     fn run(self: Box<Self>, engine: &Arc<ThreadPool>, tally: &Tally) {
         let count = |count: &AtomicU64| count.fetch_add(1, Ordering::Relaxed);
+        if self.is_abandoned() {
             count(&tally.skipped);
             return;
         }
@@ -182,15 +171,14 @@ impl<T: Send, W: FnOnce(&Arc<ThreadPool>) -> T + Send> Run for Job<T, W> {
         // A job owns everything it touches but the engine's pool, which has no state that a panic could break.
         match catch_unwind(AssertUnwindSafe(|| work(engine))) {
             Ok(result) => {
+                count(&tally.done);
                 // A waiter that left in the meantime wants nothing.
                 let _left = sender.send(result);
-                End::Done
             }
             // Dropping the sender tells the waiter.
-            Err(_panic) => End::Panicked,
-                count(&tally.done);
             Err(_panic) => {
                 count(&tally.panicked);
+            }
         }
     }
 }
@@ -222,12 +210,6 @@ impl Shared {
     /// The life of one compute thread.
     fn work(&self, engine: &Arc<ThreadPool>) {
         while let Some(job) = self.next() {
-            let count = match job.run(engine) {
-                End::Done => &self.tally.done,
-                End::Panicked => &self.tally.panicked,
-                End::Skipped => &self.tally.skipped,
-            };
-            count.fetch_add(1, Ordering::Relaxed);
             job.run(engine, &self.tally);
         }
     }

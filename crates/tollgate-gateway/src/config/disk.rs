@@ -25,3 +25,16 @@ pub fn list_directory(path: &Path) -> io::Result<Vec<String>> {
     let names = std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
     names.filter_map(Result::transpose).collect()
 }
+
+/// The bytes of a file of at most `most` bytes.
+///
+/// # Errors
+/// When the file cannot be opened or read, or is larger.
+pub(crate) fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::other(format!("it is larger than {most} bytes")));
+    }
+    Ok(bytes)
+}

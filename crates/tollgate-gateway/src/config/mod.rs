@@ -34,10 +34,13 @@
 //! of the file names. Anything else that two files write is an error that cites both places. A file that is named and
 //! missing is an error; a pattern with `*` that matches nothing is a warning, as an empty `tenants/` is no mistake.
 
+mod compile;
 mod disk;
+pub mod document;
 mod env;
 mod format;
 mod include;
+mod keyfile;
 mod load;
 mod nearest;
 mod parse;
@@ -56,11 +59,14 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use compile::{Compiled, compile};
 pub use disk::{list_directory, read_file};
 pub use format::Unfit;
+pub use keyfile::KeyDesk;
 pub use load::{Loaded, Sources, load};
 pub use place::Places;
 pub use report::{Located, Report};
 pub use schema::schema;
-pub use secret_ref::SecretRef;
+pub use document::{Config, EmbeddedConfig, HttpConfig, Serves, TlsVersion};
+pub use secret_ref::SecretRef as SecretSource;
 pub use units::{ByteSize, DurationText};

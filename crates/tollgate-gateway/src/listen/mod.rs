@@ -1,5 +1,6 @@
 //! From the accepted socket to the codec.
 
+pub mod accept;
 pub mod chunked;
 pub mod flaw;
 pub mod h1;

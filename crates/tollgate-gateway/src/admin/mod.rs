@@ -1,0 +1,174 @@
+//! The admin listener: metrics, health, reload. On loopback, and only with the admin key.
+
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use subtle::ConstantTimeEq as _;
+use tokio::sync::{Semaphore, watch};
+
+use crate::record::metrics::{head, row};
+use crate::send::json;
+use crate::start::{CERT_WATCH, Control, StartError};
+use crate::worker::Tasks;
+
+/// Connections of operators at once.
+const MOST: usize = 64;
+
+/// The life of the control thread.
+pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch::Receiver<bool>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return };
+    runtime.block_on(async {
+        let tasks = Arc::new(Tasks::default());
+        let places = Arc::new(Semaphore::new(MOST));
+        for listener in listeners {
+            if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
+                tasks.spawn_detached(accept(Arc::clone(control), listener, Arc::clone(&places), Arc::clone(&tasks)));
+            }
+        }
+        tasks.spawn_detached(watch_certs(Arc::clone(control)));
+        drop(stop.wait_for(|stop| *stop).await);
+    });
+}
+
+async fn watch_certs(control: Arc<Control>) {
+    let mut every = tokio::time::interval(CERT_WATCH);
+    loop {
+        every.tick().await;
+        let control = Arc::clone(&control);
+        drop(tokio::task::spawn_blocking(move || control.reload_changed_certs()).await);
+    }
+}
+
+async fn accept(
+    control: Arc<Control>,
+    listener: tokio::net::TcpListener,
+    places: Arc<Semaphore>,
+    tasks: Arc<Tasks>,
+) {
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let control = Arc::clone(&control);
+        tasks.spawn(async move {
+            let service = service_fn(|request| answer(Arc::clone(&control), request));
+            let mut builder = http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
+            drop(builder.serve_connection(TokioIo::new(stream), service).await);
+            drop(place);
+        });
+    }
+}
+
+async fn answer(control: Arc<Control>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let response = if is_operator(&control, &request) {
+        respond(control, &request).await
+    } else {
+        let mut response = json(StatusCode::UNAUTHORIZED, Bytes::from_static(b"{\"code\":\"unauthenticated\"}"));
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        response
+    };
+    Ok(response.map(Full::new))
+}
+
+fn is_operator(control: &Control, request: &Request<Incoming>) -> bool {
+    let key = control.admin_key.load();
+    let Some(key) = key.as_ref() else { return false };
+    let mut sent = request.headers().get_all(AUTHORIZATION).iter();
+    let (Some(sent), None) = (sent.next(), sent.next()) else { return false };
+    sent.as_bytes().strip_prefix(b"Bearer ").is_some_and(|sent| sent.ct_eq(key.expose()).into())
+}
+
+async fn respond(control: Arc<Control>, request: &Request<Incoming>) -> Response<Bytes> {
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/healthz") => json(StatusCode::OK, Bytes::from_static(b"{\"status\":\"ok\"}")),
+        (&Method::GET, "/readyz") if control.state.is_ready() => {
+            json(StatusCode::OK, Bytes::from_static(b"{\"ready\":true}"))
+        }
+        (&Method::GET, "/readyz") => {
+            json(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(b"{\"ready\":false,\"reason\":\"draining\"}"))
+        }
+        (&Method::GET, "/metrics") => {
+            let mut response = Response::new(Bytes::from(metrics(&control)));
+            let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+            response.headers_mut().insert(CONTENT_TYPE, text);
+            response
+        }
+        (&Method::POST, "/reload") => reload(control).await,
+        (_, "/healthz" | "/readyz" | "/metrics" | "/reload") => {
+            json(StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"{\"code\":\"method_not_allowed\"}"))
+        }
+        _ => json(StatusCode::NOT_FOUND, Bytes::from_static(b"{\"code\":\"not_found\"}")),
+    }
+}
+
+async fn reload(control: Arc<Control>) -> Response<Bytes> {
+    // Compiling reads files and may load models: not on the thread that answers health checks.
+    let reloaded = tokio::task::spawn_blocking(move || control.reload()).await;
+    let (status, body) = match reloaded {
+        Ok(Ok(generation)) => (StatusCode::OK, serde_json::json!({ "generation": generation })),
+        Ok(Err(StartError::Config(report))) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, serde_json::json!({ "problems": report.problems }))
+        }
+        Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, serde_json::json!({ "error": error.to_string() })),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, serde_json::json!({ "error": "the reload was lost" })),
+    };
+    json(status, Bytes::from(body.to_string()))
+}
+
+fn metrics(control: &Control) -> String {
+    use std::sync::atomic::Ordering::Relaxed;
+    let state = &control.state;
+    let mut out = String::with_capacity(16 * 1024);
+    state.meters.render(&mut out);
+    let meters = &state.meters;
+    let level = |level: i64| u64::try_from(level).unwrap_or(0);
+    let gauges = [
+        ("tollgate_connections", "Open client connections.", level(meters.connections.load(Relaxed))),
+        ("tollgate_running_exchanges", "Exchanges in progress.", level(meters.running.load(Relaxed))),
+        ("tollgate_config_generation", "Number of the policy that serves.", state.generation()),
+        (
+            "tollgate_config_rejected",
+            "1 while the newest file was refused and the old policy serves.",
+            meters.config_rejected.load(Relaxed),
+        ),
+        ("tollgate_bodies_held_bytes", "Bytes of bodies in memory.", state.bodies.held() as u64),
+        ("tollgate_bodies_budget_bytes", "The most of them.", state.bodies.total() as u64),
+        ("tollgate_ready", "Whether new requests are welcome.", u64::from(state.is_ready())),
+    ];
+    let counters = [
+        ("tollgate_config_reloads_total", "Reloads that took effect.", meters.reloads.load(Relaxed)),
+        ("tollgate_panics_total", "Panics that were caught.", meters.panics.load(Relaxed)),
+        ("tollgate_tls_handshakes_failed_total", "Handshakes that failed.", meters.handshakes_failed.load(Relaxed)),
+        ("tollgate_records_dropped_total", "Access lines that found no room.", state.recorder.dropped()),
+        ("tollgate_ledger_evictions_total", "Address balances that made room.", state.ledger.evictions()),
+    ];
+    for (kind, list) in [("gauge", &gauges[..]), ("counter", &counters[..])] {
+        for (name, help, value) in list {
+            head(&mut out, name, kind, help);
+            row(&mut out, name, &[], value);
+        }
+    }
+    let policy = state.policy();
+    head(&mut out, "tollgate_upstream_requests", "gauge", "Requests at and before each upstream.");
+    for upstream in &policy.upstreams {
+        let (running, waiting) = upstream.queue.level();
+        row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "running")], running);
+        row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "waiting")], waiting);
+    }
+    head(&mut out, "tollgate_stage_mode", "gauge", "Mode of each guard: 2 enforces, 1 observes, 0 is off.");
+    for (stage, mode) in policy.modes() {
+        row(&mut out, "tollgate_stage_mode", &[("stage", stage.name())], 2 - mode as u8);
+    }
+    out
+}

@@ -1,0 +1,353 @@
+//! Reading request bodies: bounded in bytes, rate, time and ratio, against one budget for all bytes in flight.
+//!
+//! It executes the plan of layer `intake` and decides nothing about content.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tollgate_core::identity::Identity;
+use tollgate_core::journal::Journal;
+use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal, Ruling, Stop};
+use tollgate_core::stage::Stage;
+use tollgate_core::time::Tick;
+use tollgate_layers::intake::{Coding, DecodeError, Limits, Plan, decode};
+use tollgate_layers::routes::IntakeClass;
+
+use crate::compute::Compute;
+use crate::tick::{Alarm, Ticker, within};
+
+/// The unit in which the budget counts.
+const GRAIN: usize = 4096;
+/// Coded bodies above this many bytes are decoded on the compute pool.
+const DECODE_INLINE: usize = 4096;
+
+/// The gateway-wide budget for buffered bytes.
+pub struct Budget {
+    free: Arc<Semaphore>,
+    total: usize,
+    tenant_share: usize,
+    wait: Duration,
+    tenants: Mutex<HashMap<u64, usize>>,
+}
+
+/// How slowly a body may come.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// For the whole body.
+    pub total: Duration,
+    /// Fewer bytes than this in a second, over a window, is too slow.
+    pub min_bytes_per_sec: u64,
+}
+
+/// Bytes taken from the budget; given back when dropped.
+#[derive(Default)]
+pub struct Hold {
+    budget: Option<Arc<Budget>>,
+    permit: Option<OwnedSemaphorePermit>,
+    tenant: u64,
+    bytes: usize,
+}
+
+/// A request body, ready to be forwarded.
+pub enum Payload {
+    /// Read whole: exactly these bytes go upstream.
+    Held(Bytes, Hold),
+    /// Streamed as it comes, under the plan's cap.
+    Streamed(Incoming, u64),
+}
+
+/// What the reader of a body needs of its worker.
+pub struct Reader<'a> {
+    /// The budget.
+    pub budget: &'a Arc<Budget>,
+    /// The worker's timer.
+    pub ticker: &'a Arc<Ticker>,
+    /// Where large bodies are decoded.
+    pub compute: &'a Compute,
+    /// How slowly a body may come.
+    pub pace: Pace,
+}
+
+impl Budget {
+    /// A budget of `total` bytes, of which one tenant may hold `tenant_share`.
+    #[must_use]
+    pub fn new(total: usize, tenant_share: usize, wait: Duration) -> Arc<Self> {
+        let grains = (total / GRAIN).clamp(1, Semaphore::MAX_PERMITS);
+        let free = Arc::new(Semaphore::new(grains));
+        Arc::new(Self { free, total, tenant_share, wait, tenants: Mutex::default() })
+    }
+
+    /// Bytes that are held now.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        (self.total / GRAIN).saturating_sub(self.free.available_permits()) * GRAIN
+    }
+
+    /// Bytes that may be held.
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.total
+    }
+
+    fn refuse(&self, why: &str) -> Stop {
+        Refusal::new(Code::Overloaded).retry_after(Duration::from_secs(1)).because(why).into()
+    }
+}
+
+impl Hold {
+    fn new(budget: &Arc<Budget>, who: &Identity) -> Self {
+        Self { budget: Some(Arc::clone(budget)), permit: None, tenant: who.tenant_id, bytes: 0 }
+    }
+
+    /// Takes room up to `bytes` in all, if it is there now.
+    fn try_reach(&mut self, bytes: usize) -> Result<bool, Stop> {
+        let Some(missing) = self.missing(bytes)? else { return Ok(true) };
+        let budget = self.budget.as_ref().expect("a hold that is read into has a budget");
+        match Arc::clone(&budget.free).try_acquire_many_owned(missing) {
+            Ok(permit) => {
+                self.add(permit, missing);
+                Ok(true)
+            }
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Takes room up to `bytes` in all, waiting for it for a while. Nothing is read meanwhile.
+    async fn reach(&mut self, bytes: usize, ticker: &Arc<Ticker>) -> Ruling<()> {
+        if self.try_reach(bytes)? {
+            return Ok(());
+        }
+        let Some(missing) = self.missing(bytes)? else { return Ok(()) };
+        let budget = Arc::clone(self.budget.as_ref().expect("a hold that is read into has a budget"));
+        let waiting = pin!(Arc::clone(&budget.free).acquire_many_owned(missing));
+        let alarm = ticker.alarm(ticker.now().after(budget.wait));
+        match within(alarm, waiting).await {
+            Ok(Ok(permit)) => {
+                self.add(permit, missing);
+                Ok(())
+            }
+            _ => Err(budget.refuse("the budget for bytes in flight is taken")),
+        }
+    }
+
+    /// Grains that are missing for `bytes`; refuses what the tenant's share cannot hold.
+    fn missing(&self, bytes: usize) -> Result<Option<u32>, Stop> {
+        let grains = bytes.div_ceil(GRAIN).saturating_sub(self.bytes / GRAIN);
+        if grains == 0 {
+            return Ok(None);
+        }
+        let budget = self.budget.as_ref().expect("a hold that is read into has a budget");
+        let held = budget.tenants.lock().get(&self.tenant).copied().unwrap_or(0);
+        if held + grains * GRAIN > budget.tenant_share {
+            return Err(budget.refuse("the tenant's share of the budget for bytes in flight is taken"));
+        }
+        Ok(u32::try_from(grains).ok())
+    }
+
+    fn add(&mut self, permit: OwnedSemaphorePermit, grains: u32) {
+        let bytes = grains as usize * GRAIN;
+        self.bytes += bytes;
+        if let Some(budget) = &self.budget {
+            *budget.tenants.lock().entry(self.tenant).or_insert(0) += bytes;
+        }
+        match &mut self.permit {
+            Some(held) => held.merge(permit),
+            None => self.permit = Some(permit),
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let Some(budget) = self.budget.as_ref().filter(|_| self.bytes > 0) else { return };
+        let mut tenants = budget.tenants.lock();
+        if let Some(held) = tenants.get_mut(&self.tenant) {
+            *held = held.saturating_sub(self.bytes);
+            if *held == 0 {
+                tenants.remove(&self.tenant);
+            }
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// Reads a body by its plan. Refusals and faults go to the journal under `intake`.
+    ///
+    /// # Errors
+    /// `too_large`, `too_slow`, `overloaded`, `bad_request`, or a fault of the client's connection.
+    pub async fn read(
+        &self,
+        body: Incoming,
+        plan: &Plan,
+        who: &Identity,
+        log: &mut Journal,
+    ) -> Result<(Payload, u64), Denial> {
+        if plan.class != IntakeClass::Inspect {
+            return Ok((Payload::Streamed(body, plan.max_bytes), plan.declared.unwrap_or(0)));
+        }
+        match self.whole(body, plan, who).await {
+            Ok((bytes, hold, sent)) => Ok((Payload::Held(bytes, hold), sent)),
+            Err(stop) => Err(log.stop(Stage::Intake, stop)),
+        }
+    }
+
+    async fn whole(&self, mut body: Incoming, plan: &Plan, who: &Identity) -> Ruling<(Bytes, Hold, u64)> {
+        let mut hold = Hold::new(self.budget, who);
+        let mut clock = Pacing::new(self.pace, self.ticker);
+        let mut whole = BytesMut::new();
+        let mut first = Bytes::new();
+        while !body.is_end_stream() {
+            let Some(data) = clock.next(&mut body, self.ticker).await? else { break };
+            let total = first.len() + whole.len() + data.len();
+            if total as u64 > plan.max_bytes {
+                return Err(Refusal::new(Code::TooLarge).because("the body outgrew the route's cap").into());
+            }
+            if !hold.try_reach(total)? {
+                let began = self.ticker.now();
+                hold.reach(total, self.ticker).await?;
+                clock.pause(self.ticker.now().since(began));
+            }
+            if first.is_empty() && whole.is_empty() {
+                first = data;
+                continue;
+            }
+            if whole.is_empty() {
+                // Declared or not, one allocation of the size that will surely be needed; untouched pages cost nothing.
+                let room = plan.declared.and_then(|declared| usize::try_from(declared).ok()).unwrap_or(total * 2);
+                whole.reserve(room.max(total));
+                whole.extend_from_slice(&first);
+                first = Bytes::new();
+            }
+            whole.extend_from_slice(&data);
+        }
+        let bytes = if whole.is_empty() { first } else { whole.freeze() };
+        let sent = bytes.len() as u64;
+        if plan.coding == Coding::Identity {
+            return Ok((bytes, hold, sent));
+        }
+        let (decoded, hold) = self.decoded(bytes, hold, plan).await?;
+        Ok((decoded, hold, sent))
+    }
+
+    async fn decoded(&self, coded: Bytes, mut hold: Hold, plan: &Plan) -> Ruling<(Bytes, Hold)> {
+        let coding = plan.coding;
+        let limits = Limits { max_decoded: plan.max_decoded, max_ratio: plan.max_ratio };
+        let inline = coded.len() <= DECODE_INLINE;
+        let job = move || {
+            let mut taken = coded.len();
+            let mut grow = |more: usize| {
+                taken += more;
+                hold.try_reach(taken).unwrap_or(false)
+            };
+            let decoded = decode(coding, &coded, limits, &mut grow);
+            (decoded, hold)
+        };
+        let (decoded, hold) = if inline {
+            job()
+        } else {
+            let full = |_| Refusal::new(Code::Overloaded).retry_after(Duration::from_secs(1)).because("compute is full");
+            let waiting = self.compute.run(job).map_err(full)?;
+            waiting.await.map_err(|_| Fault::new(Origin::Own, "a decoding job was lost"))?
+        };
+        match decoded {
+            Ok(decoded) => Ok((decoded.body, hold)),
+            Err(DecodeError::NoRoom) => Err(self.budget.refuse("no room for the decoded body")),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The total and the minimum rate of one body. No timer exists for a body that is already there.
+struct Pacing {
+    pace: Pace,
+    started: Tick,
+    window: (Tick, u64),
+    received: u64,
+    paused: Duration,
+    alarm: Option<Alarm>,
+}
+
+/// How long a window of the minimum rate is.
+const WINDOW: Duration = Duration::from_secs(5);
+
+impl Pacing {
+    fn new(pace: Pace, ticker: &Ticker) -> Self {
+        let now = ticker.now();
+        Self { pace, started: now, window: (now, 0), received: 0, paused: Duration::ZERO, alarm: None }
+    }
+
+    /// Time in which we did not read does not count against the client.
+    fn pause(&mut self, waited: Duration) {
+        self.paused += waited;
+        self.window.0 = self.window.0.after(waited);
+    }
+
+    /// The next piece of data; trailers are dropped.
+    async fn next(&mut self, body: &mut Incoming, ticker: &Arc<Ticker>) -> Ruling<Option<Bytes>> {
+        loop {
+            let frame = std::future::poll_fn(|cx| self.poll(body, ticker, cx)).await?;
+            let Some(frame) = frame else { return Ok(None) };
+            if let Ok(data) = frame.into_data() {
+                self.received += data.len() as u64;
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    fn poll(
+        &mut self,
+        body: &mut Incoming,
+        ticker: &Arc<Ticker>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Ruling<Option<http_body::Frame<Bytes>>>> {
+        if let Poll::Ready(frame) = std::pin::Pin::new(body).poll_frame(cx) {
+            let broken = |error: hyper::Error| broken_body(&error);
+            return Poll::Ready(frame.transpose().map_err(broken));
+        }
+        loop {
+            let next = self.window.0.after(WINDOW).min(self.started.after(self.pace.total + self.paused));
+            let alarm = self.alarm.get_or_insert_with(|| ticker.alarm(next));
+            if std::pin::Pin::new(&mut *alarm).poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let now = ticker.now();
+            if let Err(slow) = self.judge(now) {
+                return Poll::Ready(Err(slow));
+            }
+            let next = self.window.0.after(WINDOW).min(self.started.after(self.pace.total + self.paused));
+            if let Some(alarm) = &mut self.alarm {
+                alarm.reset(next);
+            }
+        }
+    }
+
+    fn judge(&mut self, now: Tick) -> Ruling<()> {
+        if now.since(self.started).saturating_sub(self.paused) >= self.pace.total {
+            return Err(Refusal::new(Code::TooSlow).because("the body took longer than its deadline").into());
+        }
+        if now.since(self.window.0) >= WINDOW {
+            let least = self.pace.min_bytes_per_sec * WINDOW.as_secs();
+            if self.received - self.window.1 < least {
+                return Err(Refusal::new(Code::TooSlow).because("the body came below the minimum rate").into());
+            }
+            self.window = (now, self.received);
+        }
+        Ok(())
+    }
+}
+
+/// A body that ended wrongly: malformed chunks are a bad request, the rest is the client's connection.
+fn broken_body(error: &hyper::Error) -> Stop {
+    if error.is_parse() || error.is_user() || error.is_body_write_aborted() {
+        return Refusal::new(Code::BadRequest).because("the body's framing is malformed").into();
+    }
+    Fault::new(Origin::Client, "the body ended before its declared length").into()
+}

@@ -1,0 +1,428 @@
+//! From a document of the right shape to a policy: every mistake of meaning is reported, then the layers are built.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustls::ClientConfig;
+use tollgate_core::backend::{Backend, Signature};
+use tollgate_core::call::ModelId;
+use tollgate_core::check::Checker;
+use tollgate_core::guard::{Gate, Guard};
+use tollgate_core::secret::{Secret, SecretRef};
+use tollgate_core::stage::Stage;
+use tollgate_layers::auth::{Auth, KeyNames, Keys};
+use tollgate_layers::authz;
+use tollgate_layers::contract::{Contract, Contracts};
+use tollgate_layers::cost::{Classes, Costs};
+use tollgate_layers::limits::{Bank, LimitNames};
+use tollgate_layers::network::{check_admin_bind, check_bind};
+use tollgate_layers::parse::ParseModel;
+use tollgate_layers::protocol::oip;
+use tollgate_layers::routes::{self, RouteNames, Routes};
+
+use super::document::{Config, EmbeddedConfig, ModelConfig, Serves, UpstreamConfig};
+use super::keyfile;
+use crate::listen::head::HeadLimits;
+use crate::secrets::Vault;
+use crate::snapshot::{Model, Policy};
+use crate::state::State;
+use crate::tls::{Certified, client_config};
+use crate::upstream::{Address, QueueBounds, Remote, Settings, Target, Upstream};
+
+/// What a compilation yields beside the policy: applied together with it, or not at all.
+pub struct Compiled {
+    /// The policy.
+    pub policy: Policy,
+    /// API keys.
+    pub keys: Keys,
+    /// Certificates of each listener.
+    pub certs: HashMap<String, Certified>,
+    /// Every loaded secret.
+    pub secrets: Vec<Secret>,
+    /// The admin listener's key.
+    pub admin_key: Option<Secret>,
+}
+
+/// Where a compilation stands.
+struct Desk<'a> {
+    config: &'a Config,
+    state: &'a State,
+    vault: Vault<'a>,
+    models: BTreeMap<String, ModelId>,
+    upstreams: BTreeMap<String, usize>,
+}
+
+/// Reports every mistake of `config`, then builds the policy. `None` stands for at least one reported mistake.
+pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, check: &mut Checker) -> Option<Compiled> {
+    let models = (0..).map(ModelId).zip(config.models.keys()).map(|(id, name)| (name.clone(), id)).collect();
+    let upstreams = config.upstreams.keys().cloned().enumerate().map(|(place, name)| (name, place)).collect();
+    let mut desk = Desk { config, state, vault, models, upstreams };
+    check_names(config, check);
+    let upstreams = check.within("upstreams", |check| desk.upstreams(base, check));
+    let certs = desk.listeners(base, check);
+    let admin_key = desk.admin_key(check);
+    let classes = check.within("cost", |check| config.cost.compile(check));
+    let routes = check.within("routes", |check| {
+        let names = RouteNames { models: &desk.models, upstreams: &desk.upstreams, classes: &config.cost.names() };
+        routes::compile(&config.routes, check, &names)
+    });
+    check.require(!config.routes.is_empty(), "routes", "no route: nothing would be served");
+    let keys = desk.keys(base, check);
+    let policy = desk.policy(check, upstreams, routes, classes);
+    let secrets = desk.vault.opened();
+    check.is_clean().then(|| Compiled { policy, keys, certs, secrets, admin_key })
+}
+
+fn check_names(config: &Config, check: &mut Checker) {
+    let sections: [(&str, Vec<&String>); 4] = [
+        ("listeners", config.listeners.keys().collect()),
+        ("certs", config.certs.keys().collect()),
+        ("upstreams", config.upstreams.keys().collect()),
+        ("models", config.models.keys().collect()),
+    ];
+    for (section, names) in sections {
+        check.within(section, |check| {
+            for name in names {
+                let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+                let named = (1..=128).contains(&name.len()) && name.bytes().all(fit);
+                check.require(named, name.as_str(), format!("`{name}` is not 1 to 128 of letters, digits, `_`, `-`, `.`"));
+            }
+        });
+    }
+    if !config.listeners.values().any(|listener| listener.serves == Serves::Data) {
+        check.problem("listeners", "no listener serves `data`");
+    }
+}
+
+impl Desk<'_> {
+    fn upstreams(&mut self, base: &Path, check: &mut Checker) -> Vec<Option<Upstream>> {
+        let config = self.config;
+        config
+            .upstreams
+            .iter()
+            .map(|(name, upstream)| check.within(name.as_str(), |check| self.upstream(name, upstream, base, check)))
+            .collect()
+    }
+
+    fn upstream(&self, name: &str, config: &UpstreamConfig, base: &Path, check: &mut Checker) -> Option<Upstream> {
+        let target = match (&config.embedded, config.endpoints.as_slice()) {
+            (Some(_), [_, ..]) => {
+                check.problem("embedded", "an upstream has either `endpoints` or an `embedded` model");
+                None
+            }
+            (Some(embedded), []) => self.embedded(embedded, base, check).map(Target::Local),
+            (None, []) => {
+                check.problem_here("an upstream needs `endpoints` or an `embedded` model");
+                None
+            }
+            (None, _) => self.remote(name, config, base, check).map(Target::Remote),
+        };
+        let queue = &self.config.queue;
+        let bounds = QueueBounds {
+            inflight: config.inflight.max.unwrap_or(8),
+            max_entries: queue.max_entries,
+            max_bytes: queue.max_bytes.0,
+            deadline: queue.deadline.0,
+        };
+        Some(Upstream { name: name.into(), target: target?, queue: self.state.queue(name, bounds) })
+    }
+
+    fn embedded(&self, embedded: &EmbeddedConfig, base: &Path, check: &mut Checker) -> Option<Arc<dyn Backend>> {
+        let state = self.state;
+        let loaded = state.backend(embedded, || match embedded {
+            EmbeddedConfig::Shipped(name) => state.embed.shipped(name),
+            EmbeddedConfig::File(file) => {
+                let path = base.join(&file.file);
+                let bytes = super::disk::read_up_to(&path, 1 << 30)
+                    .map_err(|error| format!("`{}` cannot be read: {error}", file.file))?;
+                state.embed.file(bytes, file.sha256.as_deref(), &file.labels)
+            }
+        });
+        loaded.map_err(|why| check.problem("embedded", why)).ok()
+    }
+
+    fn remote(&self, name: &str, config: &UpstreamConfig, base: &Path, check: &mut Checker) -> Option<Arc<Remote>> {
+        let defaults = self.config.upstream_defaults;
+        let ms = Duration::from_millis;
+        let settings = Settings {
+            connect: ms(config.connect_ms.unwrap_or(defaults.connect_ms)),
+            first_byte: ms(config.first_byte_ms.unwrap_or(defaults.first_byte_ms)),
+            idle: ms(config.idle_ms.unwrap_or(defaults.idle_ms)),
+            max_idle: defaults.max_idle_per_worker,
+        };
+        let tls = self.client_tls(config, base, check);
+        let endpoints: Vec<Option<Address>> = check.within("endpoints", |check| {
+            let endpoints = config.endpoints.iter().enumerate();
+            endpoints.map(|(i, text)| endpoint(text, tls.as_ref()).map_err(|why| check.problem(i, why)).ok()).collect()
+        });
+        let endpoints: Vec<Address> = endpoints.into_iter().collect::<Option<_>>()?;
+        let fingerprint = format!("{endpoints:?} {settings:?} {:?}", config.ca);
+        let workers = self.state.workers;
+        Some(self.state.remote(name, fingerprint, || Remote::new(endpoints, settings, workers)))
+    }
+
+    fn client_tls(&self, config: &UpstreamConfig, base: &Path, check: &mut Checker) -> Option<Arc<ClientConfig>> {
+        if !config.endpoints.iter().any(|endpoint| endpoint.starts_with("https://")) {
+            check.require(config.ca.is_none(), "ca", "`ca` is for endpoints with `https://`");
+            return None;
+        }
+        let pem = match &config.ca {
+            None => None,
+            Some(file) => match super::disk::read_up_to(&base.join(file), 4 << 20) {
+                Ok(pem) => Some(pem),
+                Err(error) => {
+                    check.problem("ca", format!("`{file}` cannot be read: {error}"));
+                    return None;
+                }
+            },
+        };
+        client_config(pem.as_deref()).map_err(|why| check.problem("ca", why)).ok()
+    }
+
+    fn listeners(&mut self, base: &Path, check: &mut Checker) -> HashMap<String, Certified> {
+        let config = self.config;
+        let mut keys = HashMap::new();
+        check.within("certs", |check| {
+            for (name, cert) in &config.certs {
+                check.within(name.as_str(), |check| {
+                    check.require(!cert.names.is_empty(), "names", "a certificate serves at least one name");
+                    let key = self.open(&cert.key, "key", check);
+                    let chain = super::disk::read_up_to(&base.join(&cert.cert), 1 << 20)
+                        .map_err(|error| check.problem("cert", format!("`{}` cannot be read: {error}", cert.cert)));
+                    let (Some(key), Ok(chain)) = (key, chain) else { return };
+                    match Certified::key(&chain, &key) {
+                        Ok(certified) => drop(keys.insert(name.clone(), certified)),
+                        Err(why) => check.problem("cert", why),
+                    }
+                });
+            }
+        });
+        let mut tables = HashMap::new();
+        check.within("listeners", |check| {
+            for (name, listener) in &config.listeners {
+                check.within(name.as_str(), |check| {
+                    match listener.bind.parse() {
+                        Ok(bind) if listener.serves == Serves::Admin => check_admin_bind(check, bind, listener.exposure),
+                        Ok(bind) => check_bind(check, bind, listener.exposure),
+                        Err(_) => check.problem("bind", format!("`{}` is not an address and a port", listener.bind)),
+                    }
+                    let Some(tls) = &listener.tls else { return };
+                    let table = check.within("tls", |check| certified(&tls.certs, config, &keys, check));
+                    tables.insert(name.clone(), table);
+                });
+            }
+        });
+        tables
+    }
+
+    fn admin_key(&mut self, check: &mut Checker) -> Option<Secret> {
+        let serves = self.config.listeners.values().any(|listener| listener.serves == Serves::Admin);
+        let Some(admin) = &self.config.admin else {
+            check.require(!serves, "listeners", "a listener that serves `admin` needs `admin: { key: … }`");
+            return None;
+        };
+        let key = check.within("admin", |check| self.open(&admin.key, "key", check))?;
+        let long = key.expose().len() >= 16;
+        check.within("admin", |check| check.require(long, "key", "the admin key has fewer than 16 characters"));
+        Some(key)
+    }
+
+    fn open(&mut self, reference: &SecretRef, at: &str, check: &mut Checker) -> Option<Secret> {
+        self.vault.open(reference, at, check)
+    }
+
+    fn keys(&mut self, base: &Path, check: &mut Checker) -> Keys {
+        let config = self.config;
+        let ids = self.state.id_key;
+        let names = KeyNames { tenants: &config.tenants, models: &self.models, ids };
+        let mut values = BTreeMap::new();
+        let vault = &mut self.vault;
+        check.within("auth", |check| {
+            check.within("keys", |check| {
+                check.within("pepper", |check| {
+                    for (name, reference) in config.auth.keys.iter().flat_map(|keys| &keys.pepper) {
+                        if let Some(value) = vault.open(reference, name, check) {
+                            values.insert(name.clone(), value);
+                        }
+                    }
+                });
+            });
+            let opened = check.is_clean();
+            let peppers = if opened { config.auth.compile(check, &values) } else { Default::default() };
+            keyfile::read(&config.auth, base, check, &names, peppers)
+        })
+    }
+
+    fn policy(
+        &self,
+        check: &mut Checker,
+        upstreams: Vec<Option<Upstream>>,
+        routes: Routes,
+        classes: Classes,
+    ) -> Policy {
+        let config = self.config;
+        let mut built = Built::default();
+        check.within("models", |check| {
+            for (name, model) in &config.models {
+                check.within(name.as_str(), |check| self.model((name, model), &upstreams, &classes, (check, &mut built)));
+            }
+        });
+        let budgets = config.limits.budgets.iter().map(|budget| budget.name.clone()).collect();
+        let authz = check.within("tenants", |check| {
+            let names = authz::TenantNames { models: &self.models, routes: routes.all(), budgets: &budgets };
+            authz::compile(&config.tenants, check, &names)
+        });
+        let listed: BTreeMap<_, _> = check.within("tenants", |check| {
+            let tenants = config.tenants.iter();
+            let list = |(name, tenant): (&String, &authz::TenantConfig)| {
+                let listed = check.within(name.as_str(), |check| config.limits.list(check, &tenant.budgets));
+                (name.clone(), listed)
+            };
+            tenants.map(list).collect()
+        });
+        let ledger = Arc::clone(&self.state.ledger);
+        let limits = check.within("limits", |check| {
+            let names = LimitNames { models: &self.models, tenants: &listed };
+            config.limits.compile(check, &names, Bank { ledger: Arc::clone(&ledger), seed: self.state.seed })
+        });
+        let weights = config.tenants.iter().map(|(name, tenant)| (self.state.id_key.tenant(name), tenant.weight));
+        let meters = routes.all().iter().map(|route| self.state.meters.route(&route.name)).collect();
+        Policy {
+            generation: 0,
+            hygiene: Gate {
+                stage: Stage::Hygiene,
+                layer: check.within("hygiene", |check| config.hygiene.compile(check)),
+            },
+            routes: Gate { stage: Stage::Routes, layer: routes },
+            network: Guard {
+                stage: Stage::Network,
+                switch: config.network.switch(),
+                layer: Some(check.within("network", |check| config.network.compile(check))),
+            },
+            flood: Guard {
+                stage: Stage::Flood,
+                switch: config.flood.switch(),
+                layer: check.within("flood", |check| config.flood.compile(check, &ledger)),
+            },
+            auth: Gate { stage: Stage::Auth, layer: Auth::new(Arc::clone(&self.state.ring)) },
+            authz: Guard {
+                stage: Stage::Authz,
+                switch: check.within("authz", |check| config.authz.switch(check)),
+                layer: Some(authz),
+            },
+            intake: Gate { stage: Stage::Intake, layer: check.within("intake", |check| config.intake.compile(check)) },
+            parse: Gate {
+                stage: Stage::Parse,
+                layer: check.within("parse", |check| config.parse.compile(check, built.parse)),
+            },
+            contract: Guard {
+                stage: Stage::Contract,
+                switch: config.contract.switch(),
+                layer: Some(Contracts::new(built.contracts)),
+            },
+            cost: Costs::new(classes, built.weights),
+            limits: Guard { stage: Stage::Limits, switch: config.limits.switch(), layer: Some(limits) },
+            output: check.within("output", |check| config.output.compile(check)),
+            models: built.models,
+            upstreams: upstreams.into_iter().flatten().collect(),
+            http: config.http,
+            heads: HeadLimits {
+                max_head_bytes: config.hygiene.max_head_bytes,
+                max_headers: config.hygiene.max_headers,
+                max_target_bytes: config.hygiene.max_target_bytes,
+            },
+            server_metadata: Bytes::from(oip::server_metadata(env!("CARGO_PKG_VERSION"))),
+            route_meters: meters,
+            weights: weights.collect(),
+            clock: self.state.clock.clone(),
+        }
+    }
+
+    fn model(
+        &self,
+        (name, model): (&str, &ModelConfig),
+        upstreams: &[Option<Upstream>],
+        classes: &Classes,
+        (check, built): (&mut Checker, &mut Built),
+    ) {
+        let place = self.upstreams.get(&model.upstream).copied();
+        let known = place.is_some();
+        check.require(known, "upstream", format!("`{}` is not an upstream", model.upstream));
+        let upstream = place.and_then(|place| upstreams.get(place)).and_then(Option::as_ref);
+        let embedded: Option<&Signature> = match upstream.map(|upstream| &upstream.target) {
+            Some(Target::Local(backend)) => Some(backend.signature()),
+            _ => None,
+        };
+        // The contract of a model whose upstream has a mistake of its own cannot be judged.
+        let unknown = upstream.is_none() && model.contract.inputs.is_empty();
+        let contract = if unknown {
+            Contract::default()
+        } else {
+            check.within("contract", |check| model.contract.compile(check, embedded))
+        };
+        let contract = Arc::new(contract);
+        built.weights.push(check.within("cost", |check| model.cost.compile(check, classes)));
+        let platform = if embedded.is_some() { "tollgate_onnx" } else { "" };
+        let metadata = oip::model_metadata(name, platform, contract.signature());
+        built.models.push(Model {
+            name: name.into(),
+            upstream: place.unwrap_or_default(),
+            signature: contract.signature().clone(),
+            metadata: Bytes::from(metadata),
+        });
+        built.parse.push(ParseModel { name: name.into(), contract: Arc::clone(&contract) });
+        built.contracts.push(contract);
+    }
+}
+
+/// Tables by model, in the making.
+#[derive(Default)]
+struct Built {
+    models: Vec<Model>,
+    parse: Vec<ParseModel>,
+    contracts: Vec<Arc<Contract>>,
+    weights: Vec<tollgate_layers::cost::Weights>,
+}
+
+fn certified(
+    listed: &[String],
+    config: &Config,
+    keys: &HashMap<String, Arc<rustls::sign::CertifiedKey>>,
+    check: &mut Checker,
+) -> Certified {
+    let mut table = Certified::default();
+    check.require(!listed.is_empty(), "certs", "TLS needs at least one certificate");
+    check.within("certs", |check| {
+        for (i, name) in listed.iter().enumerate() {
+            match (config.certs.get(name), keys.get(name)) {
+                (Some(cert), Some(key)) => table.add(&cert.names, key),
+                (Some(_), None) => {} // Its own mistake is reported where it stands.
+                (None, _) => check.problem(i, format!("`{name}` is not one of `certs`")),
+            }
+        }
+    });
+    table
+}
+
+fn endpoint(text: &str, tls: Option<&Arc<ClientConfig>>) -> Result<Address, String> {
+    let wrong = |why: &str| format!("`{text}` {why}");
+    let uri: http::Uri = text.parse().map_err(|_| wrong("is not an address such as `http://10.0.0.5:8000`"))?;
+    let secure = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err(wrong("does not begin with `http://` or `https://`")),
+    };
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Err(wrong("has a path: the path comes from the request"));
+    }
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("an endpoint holds no credentials".to_owned());
+    }
+    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("has no host"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    Address::new(host, port, secure.then(|| tls.cloned()).flatten()).ok_or_else(|| wrong("has no usable host"))
+}

@@ -1,0 +1,126 @@
+//! One request and its reply: its facts, its journal and what was learned of it. Owned by one task, never shared.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tollgate_core::call::ModelId;
+use tollgate_core::cost::Cost;
+use tollgate_core::identity::{Facts, Identity};
+use tollgate_core::journal::Journal;
+use tollgate_core::ruling::Denial;
+use tollgate_layers::routes::Route;
+
+use crate::record::Sinks;
+use crate::snapshot::Policy;
+
+/// One exchange. However it ends, it ends in exactly one record: [`Exchange::finish`] writes it, and dropping an
+/// exchange that was never finished means that the client left.
+pub struct Exchange {
+    /// Known before the head was read.
+    pub facts: Facts,
+    /// What each stage said.
+    pub log: Journal,
+    /// What was learned on the way, for the record.
+    pub seen: Seen,
+    policy: Arc<Policy>,
+    sinks: Arc<Sinks>,
+    finished: bool,
+}
+
+/// What was learned of an exchange on the way.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Method, as text of a closed set.
+    pub method: Option<http::Method>,
+    /// The route that serves it.
+    pub route: Option<Arc<Route>>,
+    /// The client's address, behind trusted proxies.
+    pub from: Option<IpAddr>,
+    /// Who asks.
+    pub who: Option<Identity>,
+    /// Which model.
+    pub model: Option<ModelId>,
+    /// What was reserved.
+    pub reserved: Cost,
+    /// What it really cost.
+    pub spent: Cost,
+    /// Status of the answer.
+    pub status: u16,
+    /// Bytes of the request body, as sent.
+    pub bytes_in: u64,
+    /// Bytes of the answer's body.
+    pub bytes_out: u64,
+    /// Place of the endpoint that answered.
+    pub endpoint: Option<usize>,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// Answered as asked.
+    Answered,
+    /// The client went away first.
+    ClientLeft,
+    /// The answer began and could not be completed.
+    Cut,
+    /// Refused, or something broke before the answer began.
+    Denied,
+}
+
+/// What is known of an exchange only at its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending<'a> {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What the client was told, if it was denied.
+    pub denial: Option<&'a Denial>,
+    /// From its first byte to its end.
+    pub took: Duration,
+}
+
+impl Outcome {
+    /// The word used in records and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::ClientLeft => "client_left",
+            Self::Cut => "cut",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+impl Exchange {
+    /// Opens an exchange.
+    #[must_use]
+    pub fn open(facts: Facts, policy: Arc<Policy>, sinks: Arc<Sinks>) -> Self {
+        Self { facts, log: Journal::default(), seen: Seen::default(), policy, sinks, finished: false }
+    }
+
+    /// The policy that judges it, from its first byte to its last.
+    #[must_use]
+    pub const fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// Writes the one record.
+    pub fn finish(mut self, outcome: Outcome, denial: Option<&Denial>) {
+        self.close(outcome, denial);
+    }
+
+    fn close(&mut self, outcome: Outcome, denial: Option<&Denial>) {
+        self.finished = true;
+        let sinks = Arc::clone(&self.sinks);
+        sinks.finish(self, outcome, denial);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.close(Outcome::ClientLeft, None);
+        }
+    }
+}

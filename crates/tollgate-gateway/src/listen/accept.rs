@@ -1,0 +1,392 @@
+//! From the listening socket to the exchange: accept, handshake, codec, and one exchange for each request.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use http::header::{CONNECTION, HeaderValue};
+use http::{HeaderMap, Request, Response};
+use hyper::body::Incoming as IncomingBody;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tollgate_core::identity::{ExchangeId, Facts, Peer};
+use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal};
+use tollgate_core::stage::Stage;
+use tollgate_layers::hygiene::RawVerdict;
+use tollgate_layers::limits::{Payer, headers};
+
+use crate::exchange::{Exchange, Outcome};
+use crate::listen::h1::{Deadlines, StrictIo, StrictSettings};
+use crate::listen::heads::{HeadQueue, Turn};
+use crate::pipeline::{Incoming, serve};
+use crate::problem::{Face, Figures, problem};
+use crate::reply::{Kept, ReplyBody, Stream};
+use crate::send::{Reply, Streamed, stamp};
+use crate::snapshot::Policy;
+use crate::tick::within;
+use crate::worker::Worker;
+
+/// What an HTTP/2 connection begins with (RFC 9113 §3.4).
+const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// One exchange in so many is timed stage by stage.
+const TIMED: u128 = 64;
+
+/// One listener as one worker sees it.
+pub struct Door {
+    /// Its name.
+    pub name: Arc<str>,
+    /// TLS, if it speaks that.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Open connections of the whole process.
+    pub connections: Arc<Semaphore>,
+}
+
+/// Accepts until the gateway drains.
+pub async fn accept(worker: Arc<Worker>, listener: TcpListener, door: Arc<Door>) {
+    let mut drain = worker.drain.clone();
+    loop {
+        // Above the cap nobody is accepted: the system's backlog holds them.
+        let Ok(permit) = Arc::clone(&door.connections).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = drain.wait_for(|draining| *draining) => return,
+        };
+        match accepted {
+            Ok((stream, from)) => {
+                let task = connection(Arc::clone(&worker), Arc::clone(&door), stream, from, permit);
+                worker.tasks.spawn(task);
+            }
+            // Out of descriptors, or a connection that was reset before it was accepted: neither ends the listener.
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}
+
+async fn connection(
+    worker: Arc<Worker>,
+    door: Arc<Door>,
+    stream: TcpStream,
+    from: SocketAddr,
+    permit: OwnedSemaphorePermit,
+) {
+    let meters = Arc::clone(&worker.state.meters);
+    meters.connections.fetch_add(1, Ordering::Relaxed);
+    drop(stream.set_nodelay(true));
+    let ip = from.ip().to_canonical();
+    match &door.tls {
+        None => {
+            let peer = Peer { ip, listener: Arc::clone(&door.name), sni: None, tls: false };
+            plain(&worker, stream, Arc::new(peer)).await;
+        }
+        Some(tls) => {
+            let policy = worker.state.policy();
+            let limit = Duration::from_millis(policy.http.deadlines.handshake_ms);
+            drop(policy);
+            let alarm = worker.ticker.alarm(worker.ticker.after(limit));
+            match within(alarm, TlsAcceptor::from(Arc::clone(tls)).accept(stream)).await {
+                Ok(Ok(stream)) => {
+                    let session = stream.get_ref().1;
+                    let h2 = session.alpn_protocol() == Some(b"h2");
+                    let sni = session.server_name().map(Arc::from);
+                    let peer = Arc::new(Peer { ip, listener: Arc::clone(&door.name), sni, tls: true });
+                    if h2 {
+                        serve_h2(&worker, stream, peer).await;
+                    } else {
+                        serve_h1(&worker, stream, peer).await;
+                    }
+                }
+                _ => {
+                    meters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+    meters.connections.fetch_sub(1, Ordering::Relaxed);
+    drop(permit);
+}
+
+/// Plain text: HTTP/2 by prior knowledge if the first bytes are the beginning of its preface, else HTTP/1.1.
+async fn plain(worker: &Arc<Worker>, stream: TcpStream, peer: Arc<Peer>) {
+    let limit = Duration::from_millis(worker.state.policy().http.deadlines.head_ms);
+    let alarm = worker.ticker.alarm(worker.ticker.after(limit));
+    let mut first = [0; PREFACE.len()];
+    let mut drain = worker.drain.clone();
+    // One look, which takes no byte. A preface that is dripped byte by byte is a bad HTTP/1.1 head, and is told so.
+    let looked = tokio::select! {
+        looked = within(alarm, stream.peek(&mut first)) => looked,
+        _ = drain.wait_for(|draining| *draining) => return,
+    };
+    let Ok(Ok(seen)) = looked else { return };
+    if seen >= PREFACE.len() && first == PREFACE { 
+        serve_h2(worker, stream, peer).await;
+    } else {
+        serve_h1(worker, stream, peer).await;
+    }
+}
+
+async fn serve_h1<T>(worker: &Arc<Worker>, stream: T, peer: Arc<Peer>)
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let policy = worker.state.policy();
+    let settings = strict_settings(&policy);
+    drop(policy);
+    let heads = HeadQueue::new();
+    let io = StrictIo::new(stream, Arc::clone(&heads), settings, &worker.ticker).into_hyper();
+    let service = service_fn(|request: Request<IncomingBody>| {
+        let gate = heads.pop().map(|(head, turn)| {
+            (head.refused.map(|flaw| RawVerdict { code: flaw.code, why: flaw.why }), turn)
+        });
+        answer(Arc::clone(worker), Arc::clone(&peer), request, Front::H1(gate))
+    });
+    let mut builder = http1::Builder::new();
+    builder.half_close(false).header_read_timeout(None).max_buf_size(65_536);
+    let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+    let mut drain = worker.drain.clone();
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => Some(ended),
+        _ = drain.wait_for(|draining| *draining) => None,
+    };
+    if ended.is_none() {
+        connection.as_mut().graceful_shutdown();
+        drop(connection.await);
+    }
+    if let Some(head) = heads.unserved() {
+        record_unserved(worker, peer.clone(), head.refused.map_or("the codec refused it", |flaw| flaw.why));
+    }
+}
+
+async fn serve_h2<T>(worker: &Arc<Worker>, stream: T, peer: Arc<Peer>)
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let policy = worker.state.policy();
+    let h2 = policy.http.h2;
+    let first = Duration::from_millis(policy.http.deadlines.head_ms);
+    drop(policy);
+    let streams = Arc::new(Streams::default());
+    let service = service_fn(|request: Request<IncomingBody>| {
+        let open = streams.open();
+        answer(Arc::clone(worker), Arc::clone(&peer), request, Front::H2(open))
+    });
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .max_concurrent_streams(h2.max_concurrent_streams)
+        .initial_stream_window_size(h2.stream_window)
+        .initial_connection_window_size(h2.connection_window)
+        .max_header_list_size(h2.max_header_list_bytes);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut drain = worker.drain.clone();
+    let born = worker.ticker.now();
+    let age = Duration::from_millis(h2.max_connection_age_ms);
+    let idle = Duration::from_millis(h2.idle_ms);
+    let alarm = worker.ticker.alarm(born.after(first));
+    let mut leaving = false;
+    loop {
+        tokio::select! {
+            biased;
+            _ = connection.as_mut() => return,
+            _ = drain.wait_for(|draining| *draining), if !leaving => {}
+            () = std::future::poll_fn(|cx| alarm.poll_rung(cx)) => {
+                let now = worker.ticker.now();
+                let (running, served) = streams.level();
+                let old = now.since(born) >= age;
+                if running == 0 && leaving {
+                    return; // It was asked to go and has nothing left to do.
+                }
+                if (running > 0 || (served > 0 && streams.was_used())) && !old {
+                    alarm.reset(now.after(idle).min(born.after(age)));
+                    continue;
+                }
+            }
+        }
+        // A GOAWAY; running streams go on (RFC 9113 §6.8).
+        leaving = true;
+        connection.as_mut().graceful_shutdown();
+        alarm.reset(worker.ticker.after(idle));
+    }
+}
+
+/// The streams of one HTTP/2 connection, as its idle deadline sees them.
+#[derive(Default)]
+struct Streams {
+    running: AtomicUsize,
+    served: AtomicUsize,
+    used: AtomicBool,
+}
+
+/// One stream.
+struct OpenStream(Arc<Streams>);
+
+impl Streams {
+    fn open(self: &Arc<Self>) -> OpenStream {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        self.served.fetch_add(1, Ordering::Relaxed);
+        self.used.store(true, Ordering::Relaxed);
+        OpenStream(Arc::clone(self))
+    }
+
+    fn level(&self) -> (usize, usize) {
+        (self.running.load(Ordering::Relaxed), self.served.load(Ordering::Relaxed))
+    }
+
+    /// Whether a stream was opened since this was asked last.
+    fn was_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What stands between a request and its connection until the answer is written.
+enum Front {
+    /// What the strict head gate said, and the turn that lets the next head through. `None` is a fault of ours.
+    H1(Option<(Option<RawVerdict>, Turn)>),
+    /// The stream.
+    H2(OpenStream),
+}
+
+/// One exchange: whatever happens in it, exactly one answer and one record come out.
+async fn answer(
+    worker: Arc<Worker>,
+    peer: Arc<Peer>,
+    request: Request<IncomingBody>,
+    front: Front,
+) -> Result<Response<ReplyBody>, Infallible> {
+    let policy = worker.state.policy();
+    let mut exchange = open(&worker, peer, &policy);
+    let (id, h1) = (exchange.facts.id, matches!(front, Front::H1(_)));
+    let (parts, body) = request.into_parts();
+    exchange.seen.method = Some(parts.method.clone());
+    let (raw, paired, keep): (_, _, Kept) = match front {
+        Front::H1(Some((raw, turn))) => (raw, true, Box::new(turn)),
+        Front::H1(None) => (None, false, Box::new(())),
+        Front::H2(open) => (None, true, Box::new(open)),
+    };
+    let outcome = if paired {
+        let job = serve(&policy, &worker, &mut exchange, Incoming { parts, raw, body });
+        AssertUnwindSafe(job).catch_unwind().await
+    } else {
+        let fault = Fault::new(Origin::Own, "the codec saw another request than the head gate");
+        Ok(Err(exchange.log.stop(Stage::Hygiene, fault.into())))
+    };
+    let result = outcome.unwrap_or_else(|_panic| {
+        worker.state.meters.panics.fetch_add(1, Ordering::Relaxed);
+        Err(exchange.log.stop(Stage::Record, Fault::new(Origin::Own, "a panic was caught").into()))
+    });
+    worker.tick(&exchange.facts, &mut exchange.log);
+    let response = match result {
+        Ok(reply) => {
+            let mut quota = HeaderMap::new();
+            quota_fields(&policy, &exchange, None, &mut quota);
+            let mut response = admitted(&worker, exchange, reply, keep);
+            response.headers_mut().extend(quota);
+            response
+        }
+        Err(denial) => denied(&policy, exchange, &denial, h1, keep),
+    };
+    Ok(stamped(response, id))
+}
+
+fn open(worker: &Worker, peer: Arc<Peer>, policy: &Arc<Policy>) -> Exchange {
+    let clock = &worker.state.clock;
+    let facts = Facts { id: worker.exchange_id(), peer, started: clock.now(), unix_ms: clock.unix_ms() };
+    let mut exchange = Exchange::open(facts, Arc::clone(policy), Arc::clone(&worker.sinks));
+    if exchange.facts.id.0.is_multiple_of(TIMED) {
+        exchange.log.time_each_stage(clock.clone(), exchange.facts.started);
+    }
+    exchange
+}
+
+fn admitted(worker: &Worker, mut exchange: Exchange, reply: Reply, keep: Kept) -> Response<ReplyBody> {
+    match reply {
+        Reply::Whole(response) => {
+            exchange.seen.status = response.status().as_u16();
+            exchange.seen.bytes_out = response.body().len() as u64;
+            exchange.finish(Outcome::Answered, None);
+            response.map(|body| ReplyBody::whole(body, keep))
+        }
+        Reply::Stream(streamed) => {
+            let Streamed { response, open } = *streamed;
+            exchange.seen.status = response.status().as_u16();
+            let timeout = exchange.seen.route.as_ref().map_or(0, |route| route.timeout_ms);
+            let deadline = exchange.facts.started.after(Duration::from_millis(timeout));
+            let deadline = worker.ticker.alarm(deadline);
+            response.map(|body| ReplyBody::stream(Stream::new(body, open(exchange), deadline), keep))
+        }
+    }
+}
+
+fn denied(policy: &Policy, mut exchange: Exchange, denial: &Denial, h1: bool, keep: Kept) -> Response<ReplyBody> {
+    let known = exchange.seen.who.as_ref().is_some_and(|who| !who.is_anonymous());
+    let cost = Some(exchange.seen.reserved.0).filter(|cost| known && *cost > 0);
+    let mut response = problem(denial, exchange.facts.id, Face::Problem, Figures { cost });
+    policy.output.secure(response.headers_mut(), exchange.facts.peer.tls);
+    let stage = exchange.log.verdict().map(|entry| entry.stage);
+    if h1 && matches!(stage, Some(Stage::Hygiene | Stage::Intake)) {
+        // What follows on this connection may not mean what its sender thinks, or is a body that nobody will read.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    quota_fields(policy, &exchange, denial.retry_after, response.headers_mut());
+    exchange.seen.status = response.status().as_u16();
+    exchange.seen.bytes_out = response.body().len() as u64;
+    exchange.finish(Outcome::Denied, Some(denial));
+    response.map(|body| ReplyBody::whole(body, keep))
+}
+
+/// `RateLimit` and `RateLimit-Policy`, for callers who proved who they are.
+fn quota_fields(policy: &Policy, exchange: &Exchange, retry_after: Option<Duration>, fields_of: &mut HeaderMap) {
+    let (Some(limits), Some(who)) = (&policy.limits.layer, &exchange.seen.who) else { return };
+    let infers = exchange.seen.route.as_ref().is_some_and(|route| !route.free);
+    if who.is_anonymous() || !infers {
+        return;
+    }
+    let from = exchange.seen.from.unwrap_or(exchange.facts.peer.ip);
+    let payer = Payer { who, model: exchange.seen.model, from };
+    if let Some(fields) = headers::fields(&limits.levels(payer, policy.now()), retry_after) {
+        fields_of.insert(headers::POLICY, fields.policy);
+        fields_of.insert(headers::LEVEL, fields.level);
+    }
+}
+
+fn stamped(mut response: Response<ReplyBody>, id: ExchangeId) -> Response<ReplyBody> {
+    stamp(response.headers_mut(), id);
+    response
+}
+
+/// A head that never reached the service still ends in one record.
+fn record_unserved(worker: &Worker, peer: Arc<Peer>, why: &'static str) {
+    let policy = worker.state.policy();
+    let mut exchange = open(worker, peer, &policy);
+    exchange.seen.status = Code::BadRequest.status();
+    let denial = exchange.log.stop(Stage::Hygiene, Refusal::new(Code::BadRequest).because(why).into());
+    exchange.finish(Outcome::Denied, Some(&denial));
+}
+
+fn strict_settings(policy: &Policy) -> StrictSettings {
+    let http = &policy.http;
+    StrictSettings {
+        limits: policy.heads,
+        deadlines: Deadlines {
+            head: Duration::from_millis(http.deadlines.head_ms),
+            idle: Duration::from_millis(http.deadlines.idle_ms),
+            write_stall: Duration::from_millis(http.deadlines.write_stall_ms),
+        },
+        lenient: false,
+    }
+}

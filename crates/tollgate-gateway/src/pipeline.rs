@@ -1,0 +1,183 @@
+//! The life of a request, on one screen.
+//!
+//! Each step returns the value that the next one needs, so the compiler enforces the order. Layers decide; modes,
+//! failure policy and the journal live in `Guard` and `Gate`.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming as IncomingBody;
+use tollgate_core::call::Call;
+use tollgate_core::cost::{Cost, Estimate};
+use tollgate_core::identity::Identity;
+use tollgate_core::journal::Journal;
+use tollgate_core::ruling::Denial;
+use tollgate_core::time::{Clock, Tick};
+use tollgate_layers::hygiene::{Head, RawVerdict};
+use tollgate_layers::limits::{Payer, Reservation};
+use tollgate_layers::routes::{Found, Route, Verb};
+
+use crate::body::Payload;
+use crate::exchange::Exchange;
+use crate::inspect::{Parts, inspect};
+use crate::send;
+use crate::snapshot::Policy;
+use crate::worker::Worker;
+
+/// A request as it came in, from whichever codec.
+pub struct Incoming {
+    /// Its head.
+    pub parts: http::request::Parts,
+    /// What the strict head gate refused about its raw form.
+    pub raw: Option<RawVerdict>,
+    /// Its body, not read yet.
+    pub body: IncomingBody,
+}
+
+/// A request that may go to the model: everything about it was judged, and it was paid for.
+pub struct Admitted {
+    /// Its head.
+    pub head: Head,
+    /// Its route.
+    pub route: Arc<Route>,
+    /// What it asks for.
+    pub verb: Verb,
+    /// Who asks.
+    pub who: Identity,
+    /// What it says.
+    pub call: Call,
+    /// What it is expected to cost.
+    pub estimate: Estimate,
+    /// What will be forwarded: exactly what was judged.
+    pub body: Payload,
+    /// The open bill.
+    pub tab: Tab,
+}
+
+/// Order is policy: cheap before dear, identity before money, everything before the model.
+///
+/// # Errors
+/// What the client may know of the first refusal or fault.
+pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming) -> Result<Admitted, Denial> {
+    let Exchange { facts, log, seen, .. } = ex; // disjoint borrows, once
+    let Incoming { parts, raw, body } = req;
+    let now = facts.started;
+    let head = p.hygiene.demand(log, |h, _| h.clean(parts, raw))?; // framing, hosts, paths, header caps
+    let found = p.routes.demand(log, |r, _| r.find(&head))?; // default deny: unlisted is absent
+    let route = seen.route.insert(Arc::clone(found.route));
+    log.override_switches(route.switches);
+    let from = p.network.ask(log, |n, _| n.admit(&facts.peer, &head))?; // lists, trusted proxies
+    let from = *seen.from.insert(from.unwrap_or(facts.peer.ip));
+    p.flood.ask(log, |f, _| f.check(from, now))?; // before any cryptography
+    let who = p.auth.demand(log, |a, _| a.identify(&head, from, facts.unix_ms, route.auth))?;
+    let who = seen.who.insert(who);
+    p.authz.ask(log, |z, _| z.permit(who, route, found.verb))?; // route and verb; the model comes below
+    let plan = p.intake.demand(log, |i, _| i.plan(&head, route))?; // class, caps, decoder
+    let (body, sent) = w.reader(p).read(body, &plan, who, log).await?; // bytes, rate, time, ratio, budget
+    seen.bytes_in = sent;
+    let call = inspect(p, w, log, Parts { head: &head, found: &found, body: &body, who }).await?; // parse … contract
+    seen.model = call.model;
+    let now = w.tick(facts, log); // we may have waited
+    let estimate = p.cost.estimate(route, &call);
+    let payer = Payer { who, model: call.model, from };
+    let held = p.limits.ask_store(log, |l| l.reserve(payer, estimate, now)).await?; // all or nothing
+    seen.reserved = if estimate.exempt { Cost(0) } else { estimate.cost };
+    let tab = Tab::open(p, &w.state.clock, held);
+    let (route, verb, who) = (Arc::clone(route), found.verb, who.clone());
+    Ok(Admitted { head, route, verb, who, call, estimate, body, tab })
+}
+
+/// Judges, waits for a place, sends, and shapes the reply.
+///
+/// # Errors
+/// What the client may know of the first refusal or fault.
+pub async fn serve(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, req: Incoming) -> Result<send::Reply, Denial> {
+    let job = judge(p, w, ex, req).await?;
+    if let Some(reply) = send::answer_here(p, w, ex, &job) {
+        return Ok(reply); // health and metadata
+    }
+    let placed = send::enter(p, w, ex, job).await?; // fair, bounded
+    send::run(p, w, ex, placed).await // embedded or remote; what leaves passes `output`
+}
+
+/// Everything that reads the whole body, in order, on whichever thread.
+///
+/// # Errors
+/// What the client may know of the first refusal or fault.
+pub fn look(p: &Policy, log: &mut Journal, x: &Seen<'_>) -> Result<Call, Denial> {
+    let call = p.parse.demand(log, |s, _| s.call(x.given()))?; // one strict pass, no differentials
+    if let Some(model) = call.model {
+        p.authz.ask(log, |z, _| z.use_model(x.who, x.found.route, model))?; // the model is known only now
+    }
+    if x.found.verb == Verb::Infer {
+        p.contract.ask(log, |c, notes| c.check(x.found.route, &call, notes))?; // shape, dtype, range, NaN
+    }
+    Ok(call)
+}
+
+/// What [`look`] sees of a request.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// Its head.
+    pub head: &'a Head,
+    /// Its route and what the path said.
+    pub found: &'a Found<'a>,
+    /// Its body, decoded.
+    pub body: &'a [u8],
+    /// Who asks.
+    pub who: &'a Identity,
+}
+
+impl Seen<'_> {
+    fn given(&self) -> tollgate_layers::parse::Given<'_> {
+        tollgate_layers::parse::Given { head: self.head, found: self.found, body: self.body }
+    }
+}
+
+/// An open bill: settled exactly once, however the exchange ends. Dropping it settles it.
+pub struct Tab {
+    policy: Arc<Policy>,
+    clock: Clock,
+    held: Option<Reservation>,
+    began: Option<Tick>,
+    known: Option<Cost>,
+}
+
+impl Tab {
+    /// Opens the bill of a reservation.
+    #[must_use]
+    pub fn open(policy: &Arc<Policy>, clock: &Clock, held: Reservation) -> Self {
+        Self { policy: Arc::clone(policy), clock: clock.clone(), held: Some(held), began: None, known: None }
+    }
+
+    /// The model begins to work: from here on, time is money.
+    pub fn begin(&mut self) {
+        self.began = Some(self.clock.now());
+    }
+
+    /// Nothing of use was done: everything is given back.
+    pub fn refund(&mut self) {
+        self.began = None;
+        self.known = None;
+    }
+
+    /// The model itself said what the run took.
+    pub fn measured(&mut self, cost: Cost) {
+        self.known = Some(cost);
+    }
+
+    /// Settles the bill and says what was spent.
+    pub fn settle(&mut self) -> Cost {
+        let now = self.clock.now();
+        let spent = self.known.or_else(|| self.began.map(|began| Cost::of(now.since(began)))).unwrap_or_default();
+        if let (Some(held), Some(limits)) = (self.held.take(), self.policy.limits.layer.as_ref()) {
+            limits.settle(held, spent, now);
+        }
+        spent
+    }
+}
+
+impl Drop for Tab {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}

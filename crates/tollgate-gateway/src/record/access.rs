@@ -1,0 +1,100 @@
+//! The access line: one JSON object for each exchange. Ids, numbers and words of closed sets; the only free text is the
+//! evidence, which layers write about a request and never copy out of a body, and which passes the redactor.
+
+use std::io::Write as _;
+
+use serde::Serialize;
+use tollgate_core::journal::{Event, Fact};
+
+use super::Redactor;
+use crate::exchange::{Ending, Exchange};
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time_ms: u64,
+    id: String,
+    listener: &'a str,
+    client: Option<String>,
+    tls: bool,
+    method: Option<&'a str>,
+    route: Option<&'a str>,
+    model: Option<&'a str>,
+    tenant: Option<&'a str>,
+    principal: Option<&'a str>,
+    status: u16,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    would_refuse: Vec<&'static str>,
+    duration_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue_us: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_status: Option<u32>,
+    #[serde(skip_serializing_if = "is_zero")]
+    retried: u32,
+    reserved_us: u64,
+    spent_us: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    generation: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    notes_lost: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+const fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+/// Appends the line of `exchange` to `out`.
+pub fn write(out: &mut Vec<u8>, exchange: &Exchange, ending: Ending<'_>, redactor: &Redactor) {
+    let Ending { outcome, denial, took } = ending;
+    let Exchange { facts, log, seen, .. } = exchange;
+    let policy = exchange.policy();
+    let verdict = log.verdict().filter(|_| denial.is_some());
+    let evidence = verdict.and_then(|entry| match &entry.event {
+        Event::Refused(refusal) => Some(refusal.evidence()),
+        Event::Faulted(fault) => Some(fault.evidence()),
+        _ => None,
+    });
+    let watched = log.entries().iter().filter(|entry| matches!(entry.event, Event::WouldRefuse(_)));
+    let who = seen.who.as_ref();
+    let line = Line {
+        time_ms: facts.unix_ms,
+        id: facts.id.to_string(),
+        listener: &facts.peer.listener,
+        client: Some(seen.from.unwrap_or(facts.peer.ip).to_string()),
+        tls: facts.peer.tls,
+        method: seen.method.as_ref().map(http::Method::as_str),
+        route: seen.route.as_ref().map(|route| &*route.name),
+        model: seen.model.and_then(|model| policy.model_name(model)),
+        tenant: who.map(|who| &*who.tenant),
+        principal: who.map(|who| &*who.principal),
+        status: seen.status,
+        outcome: outcome.name(),
+        code: denial.map(|denial| denial.code.name()),
+        stage: verdict.map(|entry| entry.stage.name()),
+        evidence: evidence.filter(|text| !text.is_empty()).map(|text| redactor.clean(text).into_owned()),
+        would_refuse: watched.map(|entry| entry.stage.name()).collect(),
+        duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        queue_us: log.fact(Fact::QueueWaitUs),
+        upstream_status: log.fact(Fact::UpstreamStatus),
+        retried: log.fact(Fact::Retried).unwrap_or(0),
+        reserved_us: seen.reserved.0,
+        spent_us: seen.spent.0,
+        bytes_in: seen.bytes_in,
+        bytes_out: seen.bytes_out,
+        generation: policy.generation,
+        notes_lost: log.lost(),
+    };
+    // Writing to memory cannot fail, and the line holds nothing that has no JSON form.
+    if serde_json::to_writer(&mut *out, &line).is_ok() {
+        drop(out.write_all(b"\n"));
+    }
+}

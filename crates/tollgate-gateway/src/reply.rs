@@ -1,0 +1,188 @@
+//! The single body of every answer: whole, or streamed from a model server with the open bill in hand.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tollgate_core::ruling::{Fault, Origin, Stop};
+use tollgate_core::stage::Stage;
+
+use crate::exchange::{Exchange, Outcome};
+use crate::pipeline::Tab;
+use crate::tick::{Alarm, Ticker};
+use crate::upstream::{Outgoing, Remote, Slot};
+
+/// The body of an answer.
+pub struct ReplyBody {
+    from: From,
+    /// Dropped with the body, which tells the connection that this answer is done.
+    _kept: Kept,
+}
+
+/// Whatever must live as long as an answer is being written.
+pub type Kept = Box<dyn Send + Sync>;
+
+enum From {
+    /// Streamed from a model server.
+    Stream(Box<Stream>),
+    /// All of it.
+    Whole(Option<Bytes>),
+}
+
+/// An answer that is still coming. It owns the exchange: however it ends, the bill is settled and the record written.
+pub struct Stream {
+    body: Incoming,
+    open: Option<Open>,
+    deadline: Alarm,
+}
+
+/// What must be closed when a stream ends.
+pub struct Open {
+    /// The exchange.
+    pub exchange: Exchange,
+    /// The bill.
+    pub tab: Tab,
+    /// The place in the upstream's line.
+    pub slot: Slot,
+    /// The connection, to be kept.
+    pub connection: Outgoing,
+    /// Whose connection it is.
+    pub remote: Arc<Remote>,
+    /// The worker's number.
+    pub worker: usize,
+    /// The worker's timer.
+    pub ticker: Arc<Ticker>,
+}
+
+/// Why an answer was broken off; hyper then closes the connection or resets the stream.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer was cut")]
+pub struct CutError;
+
+impl ReplyBody {
+    /// An answer that is all here.
+    #[must_use]
+    pub fn whole(bytes: Bytes, kept: Kept) -> Self {
+        Self { from: From::Whole(Some(bytes)), _kept: kept }
+    }
+
+    /// An answer that is still coming.
+    #[must_use]
+    pub fn stream(stream: Stream, kept: Kept) -> Self {
+        Self { from: From::Stream(Box::new(stream)), _kept: kept }
+    }
+}
+
+impl Stream {
+    /// An answer that must end before `deadline`.
+    #[must_use]
+    pub fn new(body: Incoming, open: Open, deadline: Alarm) -> Self {
+        Self { body, open: Some(open), deadline }
+    }
+
+    fn complete(&mut self) {
+        let Some(mut open) = self.open.take() else { return };
+        let endpoint = open.exchange.seen.endpoint.unwrap_or(0);
+        open.remote.keep(endpoint, open.worker, open.connection, &open.ticker);
+        open.exchange.seen.spent = open.tab.settle();
+        open.slot.spent = Some(open.exchange.seen.spent);
+        open.exchange.finish(Outcome::Answered, None);
+    }
+
+    fn cut(&mut self, fault: Fault) -> CutError {
+        if let Some(mut open) = self.open.take() {
+            open.exchange.seen.spent = open.tab.settle();
+            open.slot.spent = Some(open.exchange.seen.spent);
+            let denial = open.exchange.log.stop(Stage::Upstream, Stop::from(fault));
+            open.exchange.finish(Outcome::Cut, Some(&denial));
+        }
+        CutError
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.body.is_end_stream() {
+            // hyper does not poll again once the end is known.
+            self.complete();
+        } else if let Some(mut open) = self.open.take() {
+            open.exchange.seen.spent = open.tab.settle();
+            open.slot.spent = Some(open.exchange.seen.spent);
+            open.exchange.finish(Outcome::ClientLeft, None);
+        }
+    }
+}
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = CutError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
+        loop {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    // Trailers of an HTTP/1.1 model server say nothing that a client of ours was promised.
+                    let Ok(data) = frame.into_data() else { continue };
+                    if let Some(open) = &mut self.open {
+                        open.exchange.seen.bytes_out += data.len() as u64;
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let fault = Fault::new(Origin::Upstream, format_args!("the answer broke off: {error}"));
+                    return Poll::Ready(Some(Err(self.cut(fault))));
+                }
+                Poll::Ready(None) => {
+                    self.complete();
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => {
+                    if Pin::new(&mut self.deadline).poll(cx).is_ready() {
+                        let fault = Fault::new(Origin::UpstreamLate, "the answer outlived the route's deadline");
+                        return Poll::Ready(Some(Err(self.cut(fault))));
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = CutError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
+        match &mut self.from {
+            From::Stream(stream) => Pin::new(&mut **stream).poll_frame(cx),
+            From::Whole(bytes) => {
+                Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.from {
+            From::Stream(stream) => stream.is_end_stream(),
+            From::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.from {
+            From::Stream(stream) => stream.size_hint(),
+            From::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+        }
+    }
+}

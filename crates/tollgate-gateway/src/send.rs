@@ -1,0 +1,278 @@
+//! The second half of an exchange: a place in line, the model, and the shape of the reply.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue};
+use http::{HeaderMap, Response, StatusCode};
+use tollgate_core::backend::{Backend, Output};
+use tollgate_core::call::{Call, Dialect};
+use tollgate_core::cost::Cost;
+use tollgate_core::identity::ExchangeId;
+use tollgate_core::journal::{Event, Fact};
+use tollgate_core::ruling::{Denial, Fault, Origin};
+use tollgate_core::stage::Stage;
+use tollgate_core::time::Tick;
+use tollgate_layers::hygiene::{Cookies, Fresh, Head, Ours, Trace, set, strip};
+use tollgate_layers::protocol::{oip, plain};
+use tollgate_layers::routes::Verb;
+
+use crate::body::Payload;
+use crate::exchange::Exchange;
+use crate::pipeline::Admitted;
+use crate::reply::Open;
+use crate::snapshot::Policy;
+use crate::upstream::{Ask, Caller, Order, Remote, Sent, Slot, Target, Upload, Upstream};
+use crate::tick::within;
+use crate::worker::Worker;
+
+/// An answer on its way out.
+pub enum Reply {
+    /// Streamed from a model server; what is open travels with it.
+    Stream(Box<Streamed>),
+    /// All of it is here.
+    Whole(Response<Bytes>),
+}
+
+/// A streamed answer and what must be closed when it ends. The exchange joins it on the way out.
+pub struct Streamed {
+    /// Head and body.
+    pub response: Response<hyper::body::Incoming>,
+    /// The rest of [`Open`], without the exchange.
+    pub open: Box<dyn FnOnce(Exchange) -> Open + Send>,
+}
+
+/// Answers what needs no model: health and metadata.
+pub fn answer_here(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, job: &Admitted) -> Option<Reply> {
+    let answer = match job.verb {
+        Verb::Health => json(StatusCode::OK, Bytes::from_static(b"{\"status\":\"ok\"}")),
+        Verb::ServerLive => json(StatusCode::OK, Bytes::from_static(b"{\"live\":true}")),
+        Verb::ServerReady => ready(w.state.is_ready()),
+        Verb::ServerMetadata => json(StatusCode::OK, p.server_metadata.clone()),
+        Verb::ModelReady => ready(p.upstream_of(job.call.model?).is_some_and(|upstream| match &upstream.target {
+            Target::Local(backend) => backend.ready(),
+            Target::Remote(_) => true,
+        })),
+        Verb::ModelMetadata => json(StatusCode::OK, p.models.get(job.call.model?.index())?.metadata.clone()),
+        Verb::Infer | Verb::Proxy => return None,
+    };
+    ex.log.note(Stage::Upstream, Event::Passed);
+    Some(Reply::Whole(answer))
+}
+
+fn ready(ready: bool) -> Response<Bytes> {
+    let (status, body) = if ready {
+        (StatusCode::OK, Bytes::from_static(b"{\"ready\":true}"))
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(b"{\"ready\":false}"))
+    };
+    json(status, body)
+}
+
+/// A whole JSON answer.
+pub fn json(status: StatusCode, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A request with a place before its upstream.
+pub struct Placed {
+    job: Admitted,
+    slot: Slot,
+}
+
+/// When the route of an exchange wants it to be over.
+fn deadline(ex: &Exchange) -> Tick {
+    let timeout = ex.seen.route.as_ref().map_or(0, |route| route.timeout_ms);
+    ex.facts.started.after(Duration::from_millis(timeout))
+}
+
+/// Waits for a place before the upstream of `job`.
+///
+/// # Errors
+/// `overloaded`, or a fault if the policy names no upstream.
+pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Admitted) -> Result<Placed, Denial> {
+    let Some(upstream) = upstream(p, &job) else {
+        return Err(ex.log.stop(Stage::Queue, Fault::new(Origin::Own, "the route has no upstream").into()));
+    };
+    let bytes = match &job.body {
+        Payload::Held(bytes, _) => bytes.len() as u64,
+        Payload::Streamed(..) => 0,
+    };
+    let ask =
+        Ask { tenant: job.who.tenant_id, weight: p.weight_of(&job.who), cost: job.estimate.cost, bytes };
+    let entered = w.ticker.now();
+    match upstream.queue.enter(ask, &w.ticker).await {
+        Ok(slot) => {
+            if slot.waited {
+                let waited = w.ticker.now().since(entered);
+                w.tick(&ex.facts, &mut ex.log);
+                let waited = u32::try_from(waited.as_micros()).unwrap_or(u32::MAX);
+                ex.log.note(Stage::Queue, Event::Noted(Fact::QueueDepth, slot.depth));
+                ex.log.note(Stage::Queue, Event::Noted(Fact::QueueWaitUs, waited));
+            }
+            ex.log.note(Stage::Queue, Event::Passed);
+            Ok(Placed { job, slot })
+        }
+        Err(stop) => Err(ex.log.stop(Stage::Queue, stop)),
+    }
+}
+
+fn upstream<'a>(p: &'a Policy, job: &Admitted) -> Option<&'a Upstream> {
+    match job.call.model {
+        Some(model) => p.upstream_of(model),
+        None => p.upstreams.get(job.route.upstream?),
+    }
+}
+
+/// Lets the model work.
+///
+/// # Errors
+/// What the client may know of a fault.
+pub async fn run(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, placed: Placed) -> Result<Reply, Denial> {
+    match upstream(p, &placed.job).map(|upstream| upstream.target.clone()) {
+        Some(Target::Local(backend)) => local(p, w, ex, placed, &*backend).await,
+        Some(Target::Remote(remote)) => forward(p, w, ex, placed, remote).await,
+        None => Err(ex.log.stop(Stage::Upstream, Fault::new(Origin::Own, "the route has no upstream").into())),
+    }
+}
+
+async fn local(
+    p: &Arc<Policy>,
+    w: &Arc<Worker>,
+    ex: &mut Exchange,
+    placed: Placed,
+    backend: &dyn Backend,
+) -> Result<Reply, Denial> {
+    let Placed { mut job, mut slot } = placed;
+    job.tab.begin();
+    let deadline = w.ticker.alarm(deadline(ex));
+    let inferred = within(deadline, backend.infer(&job.call)).await;
+    let inferred = inferred.unwrap_or_else(|_late| Err(Fault::new(Origin::UpstreamLate, "the model took too long")));
+    w.tick(&ex.facts, &mut ex.log);
+    let output = match inferred {
+        Ok(output) => output,
+        Err(fault) => {
+            job.tab.refund();
+            return Err(ex.log.stop(Stage::Upstream, fault.into()));
+        }
+    };
+    job.tab.measured(Cost(output.compute_us));
+    ex.seen.spent = job.tab.settle();
+    slot.spent = Some(ex.seen.spent);
+    drop(slot);
+    ex.log.note(Stage::Upstream, Event::Passed);
+    let body = encode(p, &job.call, &output).map_err(|fault| ex.log.stop(Stage::Output, fault.into()))?;
+    let mut response = json(StatusCode::OK, Bytes::from(body));
+    p.output.clean_head(response.headers_mut(), ex.facts.peer.tls);
+    ex.log.note(Stage::Output, Event::Passed);
+    Ok(Reply::Whole(response))
+}
+
+/// The answer of an embedded model, in the words of the request.
+fn encode(p: &Policy, call: &Call, output: &Output) -> Result<String, Fault> {
+    let model = call.model.and_then(|model| p.models.get(model.index()));
+    let model = model.ok_or_else(|| Fault::new(Origin::Own, "the call names no model"))?;
+    match call.dialect {
+        Dialect::Plain => plain::reply(&model.name, &model.signature, call, output),
+        Dialect::Oip | Dialect::Other => oip::reply(&model.name, call, output),
+    }
+}
+
+async fn forward(
+    p: &Arc<Policy>,
+    w: &Arc<Worker>,
+    ex: &mut Exchange,
+    placed: Placed,
+    remote: Arc<Remote>,
+) -> Result<Reply, Denial> {
+    let Placed { job, mut slot } = placed;
+    let Admitted { head, verb, body, mut tab, .. } = job;
+    let (upload, hold) = match body {
+        Payload::Held(bytes, hold) => (Upload::Held(Some(bytes)), Some(hold)),
+        Payload::Streamed(body, most) => (Upload::Streamed(body, most), None),
+    };
+    let repeatable = verb == Verb::Infer || head.method.is_idempotent();
+    let order = Order { head: upward(ex, head, &upload), upload, repeatable };
+    tab.begin();
+    let deadline = w.ticker.alarm(deadline(ex));
+    let sent = within(deadline, remote.send(order, Caller { worker: w.index, ticker: &w.ticker })).await;
+    let sent = sent.unwrap_or_else(|_late| Err(Fault::new(Origin::UpstreamLate, "the route's deadline passed")));
+    drop(hold);
+    w.tick(&ex.facts, &mut ex.log);
+    let sent = match sent {
+        Ok(sent) => sent,
+        Err(fault) => {
+            if fault.origin == Origin::Upstream {
+                tab.refund();
+            }
+            ex.seen.spent = tab.settle();
+            return Err(ex.log.stop(Stage::Upstream, fault.into()));
+        }
+    };
+    note(ex, &sent);
+    let status = sent.response.status();
+    if let Err(stop) = p.output.verdict(status, sent.response.headers()) {
+        // The model server's own words stay inside; a failed call costs nothing.
+        tab.refund();
+        slot.spent = Some(Cost(0));
+        return Err(ex.log.stop(Stage::Upstream, stop));
+    }
+    ex.log.note(Stage::Upstream, Event::Passed);
+    let Sent { mut response, connection, .. } = sent;
+    p.output.clean_head(response.headers_mut(), ex.facts.peer.tls);
+    ex.log.note(Stage::Output, Event::Passed);
+    let (worker, ticker) = (w.index, Arc::clone(&w.ticker));
+    let open = move |exchange| Open { exchange, tab, slot, connection, remote, worker, ticker };
+    Ok(Reply::Stream(Box::new(Streamed { response, open: Box::new(open) })))
+}
+
+fn note(ex: &mut Exchange, sent: &Sent) {
+    ex.seen.endpoint = Some(sent.endpoint);
+    if sent.retried {
+        ex.log.note(Stage::Upstream, Event::Noted(Fact::Retried, 1));
+    }
+    ex.log.note(Stage::Upstream, Event::Noted(Fact::UpstreamStatus, u32::from(sent.response.status().as_u16())));
+}
+
+/// The head that goes up: hop-by-hop fields and credentials are gone, ours are there, one Content-Length of our own.
+fn upward(ex: &Exchange, head: Head, upload: &Upload) -> http::request::Parts {
+    let Head { method, uri, mut headers, .. } = head;
+    let trace = trace(ex, &headers);
+    strip(&mut headers, Cookies::Drop);
+    headers.remove(HOST);
+    let client = ex.seen.from.unwrap_or(ex.facts.peer.ip);
+    set(&mut headers, &Ours { id: ex.facts.id, trace: &trace, client: Some(client) });
+    if let Upload::Held(Some(bytes)) = upload
+        && !bytes.is_empty()
+    {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    }
+    let mut parts = http::Request::new(()).into_parts().0;
+    parts.method = method;
+    parts.uri = origin_form(&uri);
+    parts.headers = headers;
+    parts
+}
+
+/// The caller's trace, or one whose number is that of the exchange.
+fn trace(ex: &Exchange, headers: &HeaderMap) -> Trace {
+    let span_id = u64::try_from(ex.facts.id.0 >> 64).unwrap_or(1);
+    Trace::follow(headers, Fresh { trace_id: ex.facts.id.0, span_id, sampled: false })
+}
+
+fn origin_form(uri: &http::Uri) -> http::Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.path_and_query = uri.path_and_query().cloned();
+    http::Uri::from_parts(parts).unwrap_or_default()
+}
+
+/// The field that every answer carries.
+pub fn stamp(headers: &mut HeaderMap, id: ExchangeId) {
+    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+        headers.insert("x-request-id", id);
+    }
+}

@@ -1,0 +1,134 @@
+//! The policy: compiled rules, immutable, one generation of them held by an exchange for its life.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tollgate_core::backend::Signature;
+use tollgate_core::call::ModelId;
+use tollgate_core::guard::{Gate, Guard};
+use tollgate_core::identity::Identity;
+use tollgate_core::stage::Stage;
+use tollgate_core::time::{Clock, Tick};
+use tollgate_layers::auth::Auth;
+use tollgate_layers::authz::Authz;
+use tollgate_layers::contract::Contracts;
+use tollgate_layers::cost::Costs;
+use tollgate_layers::flood::Flood;
+use tollgate_layers::hygiene::Hygiene;
+use tollgate_layers::intake::Intake;
+use tollgate_layers::limits::Limits;
+use tollgate_layers::network::Network;
+use tollgate_layers::output::Output;
+use tollgate_layers::parse::Parse;
+use tollgate_layers::routes::Routes;
+use tollgate_limit::Memory;
+
+use crate::config::HttpConfig;
+use crate::record::metrics::RouteMeters;
+use crate::upstream::Upstream;
+
+/// One generation of compiled rules.
+pub struct Policy {
+    /// Its number, counted from 1.
+    pub generation: u64,
+    /// Framing, hosts, paths, header caps.
+    pub hygiene: Gate<Hygiene>,
+    /// What is served.
+    pub routes: Gate<Routes>,
+    /// Address lists.
+    pub network: Guard<Network>,
+    /// Requests per address.
+    pub flood: Guard<Flood>,
+    /// Who is asking.
+    pub auth: Gate<Auth>,
+    /// Whether they may.
+    pub authz: Guard<Authz>,
+    /// How bodies are read.
+    pub intake: Gate<Intake>,
+    /// One strict pass.
+    pub parse: Gate<Parse>,
+    /// Shape, type, range, count.
+    pub contract: Guard<Contracts>,
+    /// What a call costs.
+    pub cost: Costs,
+    /// Budgets.
+    pub limits: Guard<Limits<Memory>>,
+    /// What leaves.
+    pub output: Output,
+    /// Every model, by [`ModelId`].
+    pub models: Vec<Model>,
+    /// Every upstream.
+    pub upstreams: Vec<Upstream>,
+    /// Caps and deadlines of connections.
+    pub http: HttpConfig,
+    /// How large heads may be.
+    pub heads: crate::listen::head::HeadLimits,
+    /// The answer to `GET /v2`.
+    pub server_metadata: Bytes,
+    /// Meters of each route, by its index.
+    pub route_meters: Vec<Arc<RouteMeters>>,
+    /// Share of each tenant in a full queue, by keyed id.
+    pub weights: HashMap<u64, u32>,
+    /// The one clock.
+    pub clock: Clock,
+}
+
+/// One model.
+pub struct Model {
+    /// Its name.
+    pub name: Box<str>,
+    /// Place of its upstream.
+    pub upstream: usize,
+    /// What it takes and gives.
+    pub signature: Signature,
+    /// The answer to `GET /v2/models/NAME`.
+    pub metadata: Bytes,
+}
+
+impl Policy {
+    /// Name of a model.
+    #[must_use]
+    pub fn model_name(&self, model: ModelId) -> Option<&str> {
+        self.models.get(model.index()).map(|model| &*model.name)
+    }
+
+    /// The upstream that serves a model.
+    #[must_use]
+    pub fn upstream_of(&self, model: ModelId) -> Option<&Upstream> {
+        self.upstreams.get(self.models.get(model.index())?.upstream)
+    }
+
+    /// Share of a caller's tenant in a full queue.
+    #[must_use]
+    pub fn weight_of(&self, who: &Identity) -> u32 {
+        self.weights.get(&who.tenant_id).copied().unwrap_or(1)
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        self.clock.now()
+    }
+
+    /// Closes connections to model servers that were idle for too long.
+    pub fn sweep(&self, worker: usize, ticker: &crate::tick::Ticker) {
+        for upstream in &self.upstreams {
+            if let crate::upstream::Target::Remote(remote) = &upstream.target {
+                remote.sweep(worker, ticker);
+            }
+        }
+    }
+
+    /// Stages that are not enforced, for `check` and for the metric of modes.
+    #[must_use]
+    pub fn modes(&self) -> [(Stage, tollgate_core::guard::Mode); 5] {
+        [
+            (Stage::Network, self.network.switch.mode),
+            (Stage::Flood, self.flood.switch.mode),
+            (Stage::Authz, self.authz.switch.mode),
+            (Stage::Contract, self.contract.switch.mode),
+            (Stage::Limits, self.limits.switch.mode),
+        ]
+    }
+}

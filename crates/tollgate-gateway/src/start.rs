@@ -1,0 +1,461 @@
+//! Starting, reloading and stopping a gateway.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::{Semaphore, watch};
+use tollgate_core::check::Checker;
+use tollgate_core::guard::Mode;
+use tollgate_core::secret::Secret;
+use tollgate_core::stage::Stage;
+use tollgate_core::time::Clock;
+use tollgate_limit::{Memory, MemoryConfig};
+
+use crate::admin;
+use crate::body::Budget;
+use crate::compute::Compute;
+use crate::config::{Compiled, Config, Located, Places, Report, Serves, Sources, compile, load};
+use crate::listen::accept::{Door, accept};
+use crate::record::{RecordTarget, Recorder, Redactor, Sinks};
+use crate::secrets::Vault;
+use crate::state::{Embed, Parts, State};
+use crate::tick::Ticker;
+use crate::tls::server_config;
+use crate::worker::Worker;
+
+/// Slots of the address table: 1 M addresses at load 0.7 take 12 MB.
+const OPEN_SLOTS: usize = 1 << 20;
+/// How often certificate files are looked at.
+pub(crate) const CERT_WATCH: Duration = Duration::from_secs(10);
+
+/// Certificate files, and when each was changed last.
+type Watched = Vec<(PathBuf, Option<std::time::SystemTime>)>;
+
+/// What a gateway is started from.
+pub struct Setup {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// The environment that `${NAME}` and `secret://env/NAME` may use.
+    pub env: BTreeMap<String, String>,
+    /// Opens embedded models.
+    pub embed: Box<dyn Embed>,
+    /// Where access lines go, instead of where the configuration says.
+    pub access: Option<RecordTarget>,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration has mistakes.
+    #[error("{0}")]
+    Config(Report),
+    /// A socket, a thread or a file of ours is missing.
+    #[error("{what}: {error}")]
+    System {
+        /// What was being done.
+        what: String,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// A running gateway. Dropping it stops it hard.
+pub struct Gateway {
+    control: Arc<Control>,
+    addresses: BTreeMap<String, SocketAddr>,
+    drain: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What reloads a policy: shared by the signal handler and the admin listener.
+pub struct Control {
+    /// What outlives a policy.
+    pub state: Arc<State>,
+    /// The admin listener's key.
+    pub admin_key: ArcSwapOption<Secret>,
+    path: PathBuf,
+    env: BTreeMap<String, String>,
+    /// Sections that only a restart can change, as text.
+    fixed: String,
+    /// One reload at a time; what certificate files looked like.
+    turn: Mutex<Watched>,
+}
+
+/// A configuration that was found good.
+pub struct Checked {
+    /// What is no mistake and yet worth a word.
+    pub warnings: Vec<Located>,
+    /// The mode of each guard.
+    pub modes: Vec<(Stage, Mode)>,
+    /// How many routes, models, upstreams and tenants there are.
+    pub counts: [(&'static str, usize); 4],
+}
+
+/// Loads and compiles a configuration without serving it.
+///
+/// # Errors
+/// Every mistake, or what of the system is missing.
+pub fn check(setup: Setup) -> Result<Checked, StartError> {
+    let loaded = read(&setup.config, &setup.env)?;
+    let state = state(&loaded.value, setup.embed, &RecordTarget::Off)?;
+    let (compiled, warnings) = compiled(&loaded.value, &loaded.places, &setup.config, &setup.env, &state)?;
+    let config = &loaded.value;
+    let counts = [
+        ("routes", config.routes.len()),
+        ("models", config.models.len()),
+        ("upstreams", config.upstreams.len()),
+        ("tenants", config.tenants.len()),
+    ];
+    let warnings = loaded.warnings.into_iter().chain(warnings).collect();
+    Ok(Checked { warnings, modes: compiled.policy.modes().to_vec(), counts })
+}
+
+impl Gateway {
+    /// Loads, compiles, binds, and serves.
+    ///
+    /// # Errors
+    /// Every mistake of the configuration, or what of the system is missing.
+    pub fn start(setup: Setup) -> Result<Self, StartError> {
+        let Setup { config: path, env, embed, access } = setup;
+        let loaded = read(&path, &env)?;
+        let config = &loaded.value;
+        let base = base_of(&path);
+        let target = access.unwrap_or_else(|| target(config, &base));
+        let state = Arc::new(state(config, embed, &target)?);
+        let (compiled, _) = compiled(config, &loaded.places, &path, &env, &state)?;
+        let Sockets { data, admin, addresses } = bind(config, &state)?;
+        let control = Arc::new(Control {
+            state: Arc::clone(&state),
+            admin_key: ArcSwapOption::empty(),
+            path,
+            env,
+            fixed: fixed(config),
+            turn: Mutex::new(Vec::new()),
+        });
+        control.apply(compiled);
+        *control.turn.lock() = cert_files(config, &base);
+        let (drain, draining) = watch::channel(false);
+        let (stop, stopping) = watch::channel(false);
+        let mut gateway = Self { control, addresses, drain, stop, threads: Vec::new() };
+        let wait = Duration::from_millis(config.http.drain_ms);
+        for (index, doors) in data.into_iter().enumerate() {
+            let worker = gateway.worker(index, &draining);
+            let stopping = stopping.clone();
+            gateway.spawn(&format!("worker-{index}"), move || work(&worker, doors, wait, stopping))?;
+        }
+        let control = Arc::clone(&gateway.control);
+        gateway.spawn("control", move || admin::run(&control, admin, stopping))?;
+        Ok(gateway)
+    }
+
+    /// Where the listeners are bound, by name.
+    #[must_use]
+    pub const fn addresses(&self) -> &BTreeMap<String, SocketAddr> {
+        &self.addresses
+    }
+
+    /// What reloads the policy.
+    #[must_use]
+    pub const fn control(&self) -> &Arc<Control> {
+        &self.control
+    }
+
+    /// Stops accepting, lets running requests end within the drain deadline, then stops.
+    pub fn drain(mut self) {
+        self.control.state.start_draining();
+        self.drain.send_replace(true);
+        self.join();
+    }
+
+    fn join(&mut self) {
+        // Workers end by themselves once drained; the control thread when it is told.
+        let control = self.threads.pop();
+        for worker in self.threads.drain(..) {
+            drop(worker.join());
+        }
+        self.stop.send_replace(true);
+        if let Some(control) = control {
+            drop(control.join());
+        }
+    }
+
+    fn worker(&self, index: usize, draining: &watch::Receiver<bool>) -> Arc<Worker> {
+        let state = &self.control.state;
+        let (meters, recorder) = (Arc::clone(&state.meters), Arc::clone(&state.recorder));
+        let sinks = Sinks::new(index, state.clock.clone(), meters, recorder, Arc::clone(&state.redactor));
+        Arc::new(Worker::new(index, Arc::clone(state), Arc::new(sinks), draining.clone()))
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+        self.threads.push(thread.map_err(|error| system(format!("starting thread `{name}`"), error))?);
+        Ok(())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        self.drain.send_replace(true);
+        self.join();
+    }
+}
+
+impl Control {
+    /// Reads the configuration again and swaps the policy; keeps the old one if anything is wrong.
+    ///
+    /// # Errors
+    /// Every mistake.
+    pub fn reload(&self) -> Result<u64, StartError> {
+        let mut files = self.turn.lock();
+        let meters = &self.state.meters;
+        match self.reloaded() {
+            Ok((generation, now)) => {
+                *files = now;
+                meters.config_rejected.store(0, Ordering::Relaxed);
+                meters.reloads.fetch_add(1, Ordering::Relaxed);
+                self.state.forget_orphans();
+                Ok(generation)
+            }
+            Err(error) => {
+                meters.config_rejected.store(1, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    /// Reloads if a certificate file has changed since the last reload.
+    pub fn reload_changed_certs(&self) {
+        let changed = self.turn.lock().iter().any(|(path, then)| modified(path) != *then);
+        if changed {
+            // A failure is on the metric; the next look tries again.
+            drop(self.reload());
+        }
+    }
+
+    fn reloaded(&self) -> Result<(u64, Watched), StartError> {
+        let loaded = read(&self.path, &self.env)?;
+        if fixed(&loaded.value) != self.fixed {
+            let mut check = Checker::default();
+            check.problem_hint(
+                "listeners",
+                "`listeners`, `runtime`, `memory`, `record`, `http.max_connections` and `http.drain_ms` cannot change while the gateway runs",
+                "restart it",
+            );
+            let problems = check.finish().0;
+            return Err(StartError::Config(located(&problems, &loaded.places)));
+        }
+        let (compiled, _) = compiled(&loaded.value, &loaded.places, &self.path, &self.env, &self.state)?;
+        let files = cert_files(&loaded.value, &base_of(&self.path));
+        Ok((self.apply(compiled), files))
+    }
+
+    fn apply(&self, compiled: Compiled) -> u64 {
+        let Compiled { policy, keys, certs, secrets, admin_key } = compiled;
+        self.state.redactor.learn(&secrets);
+        self.state.certs.swap(certs);
+        self.state.ring.swap(keys);
+        self.admin_key.store(admin_key.map(Arc::new));
+        self.state.set_policy(policy)
+    }
+}
+
+fn read(path: &Path, env: &BTreeMap<String, String>) -> Result<crate::config::Loaded<Config>, StartError> {
+    let env = |name: &str| env.get(name).cloned();
+    load(path, &Sources::disk(&env)).map_err(StartError::Config)
+}
+
+fn compiled(
+    config: &Config,
+    places: &Places,
+    path: &Path,
+    env: &BTreeMap<String, String>,
+    state: &State,
+) -> Result<(Compiled, Vec<Located>), StartError> {
+    let mut check = Checker::default();
+    let base = base_of(path);
+    let env = |name: &str| env.get(name).cloned();
+    let compiled = compile(config, &base, state, Vault::new(&base, &env), &mut check);
+    let (problems, warnings) = check.finish();
+    match compiled {
+        Some(compiled) if problems.is_empty() => {
+            Ok((compiled, warnings.iter().map(|warning| places.locate(warning)).collect()))
+        }
+        _ => Err(StartError::Config(located(&problems, places))),
+    }
+}
+
+fn located(problems: &[tollgate_core::check::Problem], places: &Places) -> Report {
+    Report::new(problems.iter().map(|problem| places.locate(problem)).collect())
+}
+
+fn base_of(path: &Path) -> PathBuf {
+    path.parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+fn target(config: &Config, base: &Path) -> RecordTarget {
+    match config.record.access.as_deref() {
+        None | Some("stdout") => RecordTarget::Stdout,
+        Some("off") => RecordTarget::Off,
+        Some(file) => RecordTarget::File(base.join(file)),
+    }
+}
+
+/// The sections that only a restart can change. Certificates of a listener may change; whether it has any may not.
+fn fixed(config: &Config) -> String {
+    let listeners: Vec<_> = config
+        .listeners
+        .iter()
+        .map(|(name, l)| (name, &l.bind, l.exposure, l.serves, l.tls.as_ref().map(|tls| tls.min_version)))
+        .collect();
+    let http = (config.http.max_connections, config.http.drain_ms);
+    format!("{listeners:?} {:?} {:?} {:?} {http:?}", config.runtime, config.memory, config.record)
+}
+
+fn cert_files(config: &Config, base: &Path) -> Watched {
+    let chains = config.certs.values().map(|cert| base.join(&cert.cert));
+    chains.map(|path| (modified(&path), path)).map(|(then, path)| (path, then)).collect()
+}
+
+fn modified(path: &Path) -> Option<std::time::SystemTime> {
+    path.metadata().and_then(|about| about.modified()).ok()
+}
+
+fn state(config: &Config, embed: Box<dyn Embed>, target: &RecordTarget) -> Result<State, StartError> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = config.runtime.workers.unwrap_or(cores);
+    let threads = config.runtime.compute_threads.unwrap_or((cores / 2).max(1));
+    let bodies = config.memory.bodies.map_or_else(default_bodies, |bodies| bodies.0);
+    let bodies = usize::try_from(bodies).unwrap_or(usize::MAX);
+    let share = bodies / 100 * usize::from(config.memory.tenant_share_percent.unwrap_or(100));
+    let wait = Duration::from_millis(config.memory.wait_ms.unwrap_or(1000));
+    let mut seed = [0; 16];
+    aws_lc_rs::rand::fill(&mut seed).map_err(|_| system("drawing random numbers", io::Error::other("no source")))?;
+    let seed = u128::from_le_bytes(seed);
+    let seed = ((seed >> 64) as u64, seed as u64);
+    Ok(State::new(Parts {
+        clock: Clock::real(),
+        workers,
+        ledger: Arc::new(Memory::new(MemoryConfig { open_slots: OPEN_SLOTS, seed })),
+        seed,
+        bodies: Budget::new(bodies, if share == 0 { bodies } else { share }, wait),
+        compute: Compute::start(threads).map_err(|error| system("starting the compute pool", error))?,
+        recorder: Arc::new(Recorder::start(target).map_err(|error| system(format!("opening {target:?}"), error))?),
+        redactor: Arc::new(Redactor::default()),
+        embed,
+    }))
+}
+
+/// 256 MiB, or a quarter of the cgroup's limit if that is less.
+fn default_bodies() -> u64 {
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit = limit.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(u64::MAX);
+    (256 << 20).min(limit / 4)
+}
+
+/// Sockets of every worker, and of the control thread.
+struct Sockets {
+    data: Vec<Vec<(TcpListener, Arc<Door>)>>,
+    admin: Vec<TcpListener>,
+    addresses: BTreeMap<String, SocketAddr>,
+}
+
+fn bind(config: &Config, state: &Arc<State>) -> Result<Sockets, StartError> {
+    let connections = Arc::new(Semaphore::new(config.http.max_connections));
+    let mut sockets = Sockets {
+        data: (0..state.workers).map(|_| Vec::new()).collect(),
+        admin: Vec::new(),
+        addresses: BTreeMap::new(),
+    };
+    for (name, listener) in &config.listeners {
+        let failed = |error| system(format!("listening on `{}` for `{name}`", listener.bind), error);
+        let mut at: SocketAddr =
+            listener.bind.parse().map_err(|_| failed(io::Error::from(io::ErrorKind::InvalidInput)))?;
+        if listener.serves == Serves::Admin {
+            let socket = listen(at, false).map_err(failed)?;
+            sockets.addresses.insert(name.clone(), socket.local_addr().map_err(failed)?);
+            sockets.admin.push(socket);
+            continue;
+        }
+        let tls = match &listener.tls {
+            Some(tls) => Some(server_config(&state.certs, name, tls.min_version).map_err(failed)?),
+            None => None,
+        };
+        let door = Arc::new(Door { name: name.as_str().into(), tls, connections: Arc::clone(&connections) });
+        for worker in &mut sockets.data {
+            let socket = listen(at, true).map_err(failed)?;
+            // Port 0 takes a free port once; the other workers join it.
+            at = socket.local_addr().map_err(failed)?;
+            worker.push((socket, Arc::clone(&door)));
+        }
+        sockets.addresses.insert(name.clone(), at);
+    }
+    Ok(sockets)
+}
+
+fn listen(at: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&at.into())?;
+    socket.listen(4096)?;
+    Ok(socket.into())
+}
+
+/// The life of one worker thread.
+fn work(worker: &Arc<Worker>, doors: Vec<(TcpListener, Arc<Door>)>, wait: Duration, mut stop: watch::Receiver<bool>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return };
+    runtime.block_on(async {
+        worker.tasks.spawn_detached(Arc::clone(&worker.ticker).run(Ticker::EVERY));
+        worker.tasks.spawn_detached(housekeeping(Arc::clone(worker)));
+        for (listener, door) in doors {
+            if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
+                worker.tasks.spawn(accept(Arc::clone(worker), listener, door));
+            }
+        }
+        let mut drain = worker.drain.clone();
+        drop(drain.wait_for(|draining| *draining).await);
+        tokio::select! {
+            () = worker.tasks.all_ended() => {}
+            () = tokio::time::sleep(wait) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+    });
+    drop(runtime);
+    worker.sinks.flush();
+}
+
+/// What a worker does beside its requests: hands lines over, closes stale upstream connections.
+async fn housekeeping(worker: Arc<Worker>) {
+    let mut every = tokio::time::interval(Duration::from_millis(100));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut rounds = 0_u32;
+    loop {
+        every.tick().await;
+        worker.sinks.flush();
+        rounds = rounds.wrapping_add(1);
+        if rounds.is_multiple_of(10) {
+            worker.state.policy().sweep(worker.index, &worker.ticker);
+        }
+    }
+}
+
+
+fn system(what: impl Into<String>, error: io::Error) -> StartError {
+    StartError::System { what: what.into(), error }
+}
+

@@ -1,0 +1,220 @@
+//! What outlives a policy: ledger, queues, connections, meters, certificates, keyed by the names of the configuration.
+//! A kept name keeps its level.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use tollgate_core::backend::Backend;
+use tollgate_core::time::Clock;
+use tollgate_layers::auth::{IdKey, KeyRing};
+use tollgate_limit::Memory;
+
+use crate::body::Budget;
+use crate::compute::Compute;
+use crate::config::EmbeddedConfig;
+use crate::record::{Meters, Recorder, Redactor};
+use crate::snapshot::Policy;
+use crate::tls::CertTable;
+use crate::upstream::{Queue, QueueBounds, Remote};
+
+/// Opens embedded models: the binary plugs it in, so that the gateway names no inference engine.
+pub trait Embed: Send + Sync {
+    /// Loads a model that ships with the gateway.
+    ///
+    /// # Errors
+    /// What is wrong, for a configuration error.
+    fn shipped(&self, name: &str) -> Result<Arc<dyn Backend>, String>;
+
+    /// Loads a model file.
+    ///
+    /// # Errors
+    /// What is wrong, for a configuration error.
+    fn file(&self, bytes: Vec<u8>, sha256: Option<&str>, labels: &[String]) -> Result<Arc<dyn Backend>, String>;
+}
+
+/// A gateway without embedded models.
+pub struct NoModels;
+
+impl Embed for NoModels {
+    fn shipped(&self, name: &str) -> Result<Arc<dyn Backend>, String> {
+        Err(format!("`{name}` cannot be loaded: this program embeds no models"))
+    }
+
+    fn file(&self, _: Vec<u8>, _: Option<&str>, _: &[String]) -> Result<Arc<dyn Backend>, String> {
+        Err("a model file cannot be loaded: this program embeds no models".to_owned())
+    }
+}
+
+/// Everything that outlives a policy.
+pub struct State {
+    /// The one clock.
+    pub clock: Clock,
+    /// How many workers there are.
+    pub workers: usize,
+    /// Balances.
+    pub ledger: Arc<Memory>,
+    /// Secret of all keyed hashes of this process.
+    pub seed: (u64, u64),
+    /// Secret of the keyed ids of people.
+    pub id_key: IdKey,
+    /// The budget for bytes in flight.
+    pub bodies: Arc<Budget>,
+    /// The compute pool.
+    pub compute: Compute,
+    /// Metrics.
+    pub meters: Arc<Meters>,
+    /// Knows every loaded secret.
+    pub redactor: Arc<Redactor>,
+    /// Writes access lines.
+    pub recorder: Arc<Recorder>,
+    /// API keys.
+    pub ring: Arc<KeyRing>,
+    /// Certificates.
+    pub certs: Arc<CertTable>,
+    /// Opens embedded models.
+    pub embed: Box<dyn Embed>,
+    policy: ArcSwapOption<Policy>,
+    generation: AtomicU64,
+    draining: AtomicBool,
+    queues: Mutex<HashMap<String, Arc<Queue>>>,
+    remotes: Mutex<HashMap<String, (String, Arc<Remote>)>>,
+    backends: Mutex<Vec<(EmbeddedConfig, Arc<dyn Backend>)>>,
+}
+
+/// The parts that a start chooses.
+pub struct Parts {
+    /// The one clock.
+    pub clock: Clock,
+    /// How many workers there are.
+    pub workers: usize,
+    /// Balances.
+    pub ledger: Arc<Memory>,
+    /// Secret of all keyed hashes.
+    pub seed: (u64, u64),
+    /// The budget for bytes in flight.
+    pub bodies: Arc<Budget>,
+    /// The compute pool.
+    pub compute: Compute,
+    /// Writes access lines.
+    pub recorder: Arc<Recorder>,
+    /// Knows every loaded secret.
+    pub redactor: Arc<Redactor>,
+    /// Opens embedded models.
+    pub embed: Box<dyn Embed>,
+}
+
+impl State {
+    /// State without a policy yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { clock, workers, ledger, seed, bodies, compute, recorder, redactor, embed } = parts;
+        Self {
+            clock,
+            workers,
+            ledger,
+            seed,
+            id_key: IdKey::new((u128::from(seed.0) << 64 | u128::from(seed.1)).to_le_bytes()),
+            bodies,
+            compute,
+            meters: Arc::new(Meters::new(workers)),
+            redactor,
+            recorder,
+            ring: Arc::default(),
+            certs: Arc::default(),
+            embed,
+            policy: ArcSwapOption::empty(),
+            generation: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            queues: Mutex::default(),
+            remotes: Mutex::default(),
+            backends: Mutex::default(),
+        }
+    }
+
+    /// The policy that new exchanges see. Workers start after the first one was set.
+    ///
+    /// # Panics
+    /// If no policy was ever set.
+    #[must_use]
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full().expect("a policy is set before the first worker starts")
+    }
+
+    /// Swaps the policy: exchanges that run keep theirs.
+    pub fn set_policy(&self, mut policy: Policy) -> u64 {
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        policy.generation = generation;
+        self.policy.store(Some(Arc::new(policy)));
+        generation
+    }
+
+    /// Number of the policy that serves.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Whether new requests are welcome.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.draining.load(Ordering::Acquire)
+    }
+
+    /// From now on, the gateway says that it is not ready.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// The queue of that name: kept, with new bounds, if it is there.
+    pub fn queue(&self, name: &str, bounds: QueueBounds) -> Arc<Queue> {
+        let mut queues = self.queues.lock();
+        let queue = queues.entry(name.to_owned()).or_insert_with(|| Queue::new(bounds));
+        queue.rebound(bounds);
+        Arc::clone(queue)
+    }
+
+    /// The server of that name: kept, with its connections, if its `fingerprint` is the same.
+    pub fn remote(&self, name: &str, fingerprint: String, make: impl FnOnce() -> Remote) -> Arc<Remote> {
+        let mut remotes = self.remotes.lock();
+        if let Some((known, remote)) = remotes.get(name)
+            && *known == fingerprint
+        {
+            return Arc::clone(remote);
+        }
+        let remote = Arc::new(make());
+        remotes.insert(name.to_owned(), (fingerprint, Arc::clone(&remote)));
+        remote
+    }
+
+    /// The embedded model of that description, loaded once. A model file is loaded anew, because it may have changed.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn backend(
+        &self,
+        embedded: &EmbeddedConfig,
+        load: impl FnOnce() -> Result<Arc<dyn Backend>, String>,
+    ) -> Result<Arc<dyn Backend>, String> {
+        if matches!(embedded, EmbeddedConfig::File(_)) {
+            return load();
+        }
+        let mut backends = self.backends.lock();
+        if let Some((_, backend)) = backends.iter().find(|(known, _)| known == embedded) {
+            return Ok(Arc::clone(backend));
+        }
+        let backend = load()?;
+        backends.push((embedded.clone(), Arc::clone(&backend)));
+        Ok(backend)
+    }
+
+    /// Forgets queues and servers that the policy no longer names and that nobody uses.
+    pub fn forget_orphans(&self) {
+        let policy = self.policy();
+        let named = |name: &str| policy.upstreams.iter().any(|upstream| &*upstream.name == name);
+        self.queues.lock().retain(|name, queue| named(name) || queue.level() != (0, 0));
+        self.remotes.lock().retain(|name, _| named(name));
+    }
+}

@@ -1,0 +1,5 @@
+//! TLS at the listeners: certificates by SNI, replaced while connections run.
+
+mod table;
+
+pub use table::{CertTable, Certified, client_config, server_config};

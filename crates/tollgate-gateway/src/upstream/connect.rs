@@ -1,0 +1,126 @@
+//! Every outgoing connection: one resolver, all answers classified, connect to the checked address, no redirects.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio_rustls::TlsConnector;
+use tollgate_core::ruling::{Fault, Origin};
+
+use super::Outgoing;
+use crate::tick::{Ticker, within};
+
+/// Where an endpoint is, and how it is spoken to.
+#[derive(Clone)]
+pub struct Address {
+    /// Host name or literal address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// `Some` for `https://`.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// What its `Host` field says.
+    pub host_field: HeaderValue,
+}
+
+impl Address {
+    /// An address, if the host can stand in a `Host` field.
+    #[must_use]
+    pub fn new(host: String, port: u16, tls: Option<Arc<rustls::ClientConfig>>) -> Option<Self> {
+        let named = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let host_field = HeaderValue::try_from(named).ok()?;
+        Some(Self { host, port, tls, host_field })
+    }
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        write!(f, "{scheme}://{}:{}", self.host, self.port)
+    }
+}
+
+/// Opens a connection within `limit`.
+///
+/// # Errors
+/// A retryable fault of the upstream: nothing was sent.
+pub async fn connect(address: &Address, limit: Duration, ticker: &Arc<Ticker>) -> Result<Outgoing, Fault> {
+    let alarm = ticker.alarm(ticker.now().after(limit));
+    match within(alarm, open(address)).await {
+        Ok(Ok(sender)) => Ok(sender),
+        Ok(Err(error)) => Err(Fault::new(Origin::Upstream, format_args!("cannot connect: {error}")).retryable()),
+        Err(_late) => Err(Fault::new(Origin::Upstream, "connecting took too long").retryable()),
+    }
+}
+
+async fn open(address: &Address) -> std::io::Result<Outgoing> {
+    let stream = dial(address).await?;
+    stream.set_nodelay(true)?;
+    let Some(tls) = &address.tls else { return handshake(stream).await };
+    let name = ServerName::try_from(address.host.clone()).map_err(std::io::Error::other)?;
+    handshake(TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?).await
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that connects")]
+async fn dial(address: &Address) -> std::io::Result<TcpStream> {
+    if let Ok(ip) = address.host.parse::<IpAddr>() {
+        return TcpStream::connect(SocketAddr::new(ip, address.port)).await;
+    }
+    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address that may be used");
+    for candidate in lookup_host((address.host.as_str(), address.port)).await? {
+        if !may_be_used(candidate.ip()) {
+            continue;
+        }
+        match TcpStream::connect(candidate).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Whether a name may lead to this address. A name that suddenly points at link-local space is how a metadata service
+/// is reached by DNS rebinding; an operator who means such an address writes it as a literal.
+fn may_be_used(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => !(ip.is_link_local() || ip.is_multicast() || ip.is_unspecified() || ip.is_broadcast()),
+        IpAddr::V6(ip) => !(ip.is_unicast_link_local() || ip.is_multicast() || ip.is_unspecified()),
+    }
+}
+
+async fn handshake<T>(stream: T) -> std::io::Result<Outgoing>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (sender, connection) =
+        http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
+    // The task ends when the sender is dropped or the peer closes; it notices a closed idle upstream at once.
+    super::drive(async move { drop(connection.await) });
+    Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_not_lead_to_a_metadata_service() {
+        for (ip, may) in [
+            ("169.254.169.254", false),
+            ("::ffff:169.254.169.254", false),
+            ("fe80::1", false),
+            ("0.0.0.0", false),
+            ("10.0.0.5", true),
+            ("127.0.0.1", true),
+            ("93.184.216.34", true),
+        ] {
+            assert_eq!(may_be_used(ip.parse().expect("an address")), may, "{ip}");
+        }
+    }
+}

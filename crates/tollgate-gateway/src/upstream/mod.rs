@@ -1,0 +1,317 @@
+//! Model servers: where they are, their queue, their connections, and one request to one of them.
+
+pub mod connect;
+pub mod pool;
+pub mod queue;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use tollgate_core::backend::Backend;
+use tollgate_core::ruling::{Fault, Origin};
+use tollgate_core::time::Tick;
+
+use crate::tick::{Ticker, within};
+pub use connect::Address;
+pub use pool::Pool;
+pub use queue::{Ask, Queue, QueueBounds, Slot};
+
+/// The sending half of a connection to a model server.
+pub type Outgoing = SendRequest<Upload>;
+
+/// Who answers for a model.
+#[derive(Clone)]
+pub enum Target {
+    /// A model inside the process.
+    Local(Arc<dyn Backend>),
+    /// A model server.
+    Remote(Arc<Remote>),
+}
+
+/// One upstream of the configuration: a target and the queue before it.
+#[derive(Clone)]
+pub struct Upstream {
+    /// Its name.
+    pub name: Box<str>,
+    /// Who answers.
+    pub target: Target,
+    /// The line before it.
+    pub queue: Arc<Queue>,
+}
+
+/// A model server with one or more endpoints. Kept over a reload that does not change it.
+pub struct Remote {
+    /// Where it is.
+    pub endpoints: Vec<Address>,
+    /// Deadlines and pool sizes.
+    pub settings: Settings,
+    /// Idle connections, one pool for each worker.
+    pub pools: Vec<Pool>,
+    next: AtomicUsize,
+}
+
+/// Deadlines and pool sizes of an upstream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// To connect, TLS included.
+    pub connect: Duration,
+    /// From the request to the first byte of the answer.
+    pub first_byte: Duration,
+    /// How long a kept connection may be idle.
+    pub idle: Duration,
+    /// How many idle connections a worker keeps for an endpoint.
+    pub max_idle: usize,
+}
+
+/// What goes up: a body that is held whole, or a stream under a cap.
+pub enum Upload {
+    /// All of it.
+    Held(Option<Bytes>),
+    /// As it comes, at most this many bytes more.
+    Streamed(Incoming, u64),
+}
+
+/// An answer whose body is still coming, and the connection that it comes on.
+pub struct Sent {
+    /// Head and body.
+    pub response: Response<Incoming>,
+    /// The connection, to be kept once the body has ended.
+    pub connection: Outgoing,
+    /// Which endpoint answered.
+    pub endpoint: usize,
+    /// Whether this was the second attempt.
+    pub retried: bool,
+}
+
+/// Which worker sends.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    /// Its number.
+    pub worker: usize,
+    /// Its timer.
+    pub ticker: &'a Arc<Ticker>,
+}
+
+/// One request, ready to be sent and perhaps sent again.
+pub struct Order {
+    /// Head, without a Host field: each endpoint has its own.
+    pub head: http::request::Parts,
+    /// Body.
+    pub upload: Upload,
+    /// Whether it may be sent again after a kept connection died without a byte of an answer.
+    pub repeatable: bool,
+}
+
+impl Remote {
+    /// A server with fresh pools for `workers` workers.
+    #[must_use]
+    pub fn new(endpoints: Vec<Address>, settings: Settings, workers: usize) -> Self {
+        let pools = (0..workers.max(1)).map(|_| Pool::new(endpoints.len())).collect();
+        Self { endpoints, settings, pools, next: AtomicUsize::new(0) }
+    }
+
+    /// Sends one request to one endpoint; tries once more, elsewhere if there is an elsewhere, when nothing of an answer
+    /// was seen and sending again is safe.
+    ///
+    /// # Errors
+    /// A fault of the upstream.
+    pub async fn send(&self, order: Order, by: Caller<'_>) -> Result<Sent, Fault> {
+        let Order { head, upload, repeatable } = order;
+        let held = upload.again();
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut again = None;
+        let failure = match self.attempt((first, by), &head, upload, &mut again).await {
+            Ok(sent) => return Ok(sent),
+            Err(failure) => failure,
+        };
+        let safe = match failure.stage {
+            Failed::Unsent => true,
+            Failed::OnKept => repeatable,
+            Failed::Final => false,
+        };
+        // Unsent, a streamed body comes back untouched; held, it can be made again.
+        let Some(upload) = again.take().or(held).filter(|_| safe) else { return Err(failure.fault) };
+        match self.attempt((first + 1, by), &head, upload, &mut again).await {
+            Ok(sent) => Ok(Sent { retried: true, ..sent }),
+            Err(failure) => Err(failure.fault),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        (turn, by): (usize, Caller<'_>),
+        head: &http::request::Parts,
+        upload: Upload,
+        again: &mut Option<Upload>,
+    ) -> Result<Sent, Failure> {
+        let endpoint = turn % self.endpoints.len().max(1);
+        let address = self.endpoints.get(endpoint).ok_or_else(no_endpoint)?;
+        let (mut connection, kept) = match self.connection(endpoint, address, by).await {
+            Ok(found) => found,
+            Err(fault) => {
+                *again = Some(upload);
+                return Err(Failure { fault, stage: Failed::Unsent });
+            }
+        };
+        let mut head = head.clone();
+        head.headers.insert(HOST, address.host_field.clone());
+        let request = Request::from_parts(head, upload);
+        let alarm = by.ticker.alarm(by.ticker.after(self.settings.first_byte));
+        match within(alarm, connection.try_send_request(request)).await {
+            Ok(Ok(response)) => Ok(Sent { response, connection, endpoint, retried: false }),
+            Ok(Err(mut error)) => {
+                *again = error.take_message().map(Request::into_body);
+                let stage = match (&again, kept) {
+                    (Some(_), _) => Failed::Unsent,
+                    (None, true) => Failed::OnKept,
+                    (None, false) => Failed::Final,
+                };
+                let fault = Fault::new(Origin::Upstream, format_args!("no answer: {}", error.error()));
+                Err(Failure { fault, stage })
+            }
+            Err(_late) => {
+                let fault = Fault::new(Origin::UpstreamLate, "the first byte took too long");
+                Err(Failure { fault, stage: Failed::Final })
+            }
+        }
+    }
+
+    /// A connection to `endpoint`, and whether it was a kept one.
+    async fn connection(
+        &self,
+        endpoint: usize,
+        address: &Address,
+        by: Caller<'_>,
+    ) -> Result<(Outgoing, bool), Fault> {
+        let Caller { worker, ticker } = by;
+        let oldest = self.oldest(ticker);
+        if let Some(pool) = self.pools.get(worker) {
+            while let Some(mut kept) = pool.take(endpoint, oldest) {
+                if kept.ready().await.is_ok() {
+                    return Ok((kept, true));
+                }
+            }
+        }
+        Ok((connect::connect(address, self.settings.connect, ticker).await?, false))
+    }
+
+    /// Closes connections that were idle for too long.
+    pub fn sweep(&self, worker: usize, ticker: &Ticker) {
+        if let Some(pool) = self.pools.get(worker) {
+            pool.sweep(self.oldest(ticker));
+        }
+    }
+
+    /// When a connection that is kept now must have been used last.
+    fn oldest(&self, ticker: &Ticker) -> Tick {
+        let idle = u64::try_from(self.settings.idle.as_nanos()).unwrap_or(u64::MAX);
+        Tick(ticker.now().0.saturating_sub(idle))
+    }
+
+    /// Keeps a connection whose answer has been read to its end.
+    pub fn keep(&self, endpoint: usize, worker: usize, connection: Outgoing, ticker: &Ticker) {
+        if let Some(pool) = self.pools.get(worker) {
+            pool.put(endpoint, connection, ticker.now(), self.settings.max_idle);
+        }
+    }
+}
+
+fn no_endpoint() -> Failure {
+    Failure { fault: Fault::new(Origin::Own, "the upstream has no endpoint"), stage: Failed::Final }
+}
+
+struct Failure {
+    fault: Fault,
+    stage: Failed,
+}
+
+/// How far a failed attempt had come.
+#[derive(Clone, Copy)]
+enum Failed {
+    /// Perhaps the server works on it.
+    Final,
+    /// A kept connection died without a byte of an answer: the common race with a server that closes idle ones.
+    OnKept,
+    /// Nothing of it left us.
+    Unsent,
+}
+
+/// Runs the driver of one connection on this worker.
+#[expect(clippy::disallowed_methods, reason = "a driver ends with its connection; it holds nothing that drain waits for")]
+fn drive(connection: impl Future<Output = ()> + Send + 'static) {
+    drop(tokio::spawn(connection));
+}
+
+impl Upload {
+    /// The same body once more, if it is held.
+    fn again(&self) -> Option<Self> {
+        match self {
+            Self::Held(bytes) => Some(Self::Held(bytes.clone())),
+            Self::Streamed(..) => None,
+        }
+    }
+}
+
+/// Why an upload was broken off.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The client's body broke.
+    #[error("the client's body broke off")]
+    Broken(#[source] hyper::Error),
+    /// It outgrew its cap.
+    #[error("the body outgrew the route's cap")]
+    TooLarge,
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = UploadError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        match &mut *self {
+            Self::Held(bytes) => Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|b| Ok(Frame::data(b)))),
+            Self::Streamed(body, left) => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => match left.checked_sub(data.len() as u64) {
+                        Some(rest) => {
+                            *left = rest;
+                            Poll::Ready(Some(Ok(Frame::data(data))))
+                        }
+                        None => Poll::Ready(Some(Err(UploadError::TooLarge))),
+                    },
+                    // Trailers end the body and are dropped.
+                    Err(_trailers) => Poll::Ready(None),
+                },
+                Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(UploadError::Broken(error)))),
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Held(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Streamed(body, _) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Held(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Streamed(body, _) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The `tollgate` program: one file for each verb.
+
+mod check;
+mod embed;
+mod exit;
+mod keys;
+mod schema;
+mod serve;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use exit::Exit;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A gate in front of model servers: TLS, API keys, contracts for tensors and text, limits that count compute, fair
+/// queues, records. One binary, one file.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = exit::HELP)]
+struct Line {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check a configuration: every mistake at once, with line and column.
+    Check(check::Check),
+    /// Issue, list and revoke API keys.
+    Keys(keys::Keys),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
+    /// Serve.
+    Serve(serve::Serve),
+}
+
+fn main() -> ExitCode {
+    let line = Line::parse();
+    let done = match line.verb {
+        Verb::Check(verb) => verb.run(),
+        Verb::Keys(verb) => verb.run(),
+        Verb::Schema => schema::run(),
+        Verb::Serve(verb) => verb.run(),
+    };
+    match done {
+        Ok(code) => code.into(),
+        Err(error) => Exit::of(&error),
+    }
+}
+
+/// The environment, read once.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
