@@ -6,6 +6,10 @@ use super::Failure;
 use super::key::PREFIX;
 use crate::hygiene::Head;
 
+/// Headers that carry credentials: they are dropped before a request is forwarded.
+pub const CREDENTIAL_HEADERS: [HeaderName; 3] =
+    [HeaderName::from_static("api-key"), AUTHORIZATION, HeaderName::from_static("x-api-key")];
+
 static API_KEY: HeaderName = HeaderName::from_static("api-key");
 static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 

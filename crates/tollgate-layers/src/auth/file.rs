@@ -124,7 +124,8 @@ impl KeyFile {
 }
 
 impl KeyRecord {
-    /// Reports what is wrong with the record by itself.
+    /// Reports what is wrong with the record by itself. Texts are formatted only where they are told: a file may hold
+    /// a million keys, and a revocation reads them all.
     pub(super) fn check(&self, check: &mut Checker) {
         check.require(KeyId::parse(&self.id).is_some(), "id", "an id is 10 letters or digits");
         check.require(Seal::parse(&self.hash).is_some(), "hash", "a hash is 64 lower-case hexadecimal digits");
@@ -133,15 +134,15 @@ impl KeyRecord {
         listed(check, "scopes", &self.scopes, |scope| format!("`{}`", scope.name()));
         listed(check, "models", &self.models, |model| format!("`{model}`"));
         listed(check, "cidrs", &self.cidrs, |cidr| format!("`{cidr}`"));
-        check.within("cidrs", |check| {
-            for (i, cidr) in self.cidrs.iter().enumerate() {
-                if let Err((message, hint)) = network(cidr) {
-                    check.problem_hint(i, message, hint);
-                }
+        for (i, cidr) in self.cidrs.iter().enumerate() {
+            if let Err((message, hint)) = network(cidr) {
+                check.within("cidrs", |check| check.problem_hint(i, message, hint));
             }
-        });
+        }
         for (name, text) in [("created_by", &self.created_by), ("note", &self.note)] {
-            check.require(text.chars().count() <= MAX_TEXT, name, format!("at most {MAX_TEXT} characters"));
+            if text.chars().count() > MAX_TEXT {
+                check.problem(name, format!("at most {MAX_TEXT} characters"));
+            }
         }
     }
 
@@ -155,8 +156,8 @@ impl KeyRecord {
         if let Some(start) = self.not_before {
             check.require(start < end, "not_before", "the key ends before it is valid");
         }
-        if self.state != KeyState::Revoked {
-            check.require(self.revoked_at.is_none(), "revoked_at", format!("the state is `{}`", self.state.name()));
+        if self.state != KeyState::Revoked && self.revoked_at.is_some() {
+            check.problem("revoked_at", format!("the state is `{}`", self.state.name()));
         }
     }
 
@@ -195,15 +196,14 @@ impl KeyRecord {
 
 /// Reports lists that are too long, and what stands in them twice.
 fn listed<T: PartialEq>(check: &mut Checker, name: &str, items: &[T], show: impl Fn(&T) -> String) {
-    if !check.require(items.len() <= MAX_LISTED, name, format!("at most {MAX_LISTED} entries")) {
-        return;
+    if items.len() > MAX_LISTED {
+        return check.problem(name, format!("at most {MAX_LISTED} entries"));
     }
-    check.within(name, |check| {
-        for (i, item) in items.iter().enumerate() {
-            let fresh = items.iter().take(i).all(|earlier| earlier != item);
-            check.require(fresh, i, format!("{} is listed twice", show(item)));
+    for (i, item) in items.iter().enumerate() {
+        if items.iter().take(i).any(|earlier| earlier == item) {
+            check.within(name, |check| check.problem(i, format!("{} is listed twice", show(item))));
         }
-    });
+    }
 }
 
 /// Reads a network, or one address.

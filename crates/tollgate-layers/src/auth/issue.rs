@@ -316,6 +316,17 @@ mod tests {
     }
 
     #[test]
+    fn lists_of_a_key_are_bounded() {
+        let value = pepper("v1");
+        let pepper = PepperValue { id: "v1", value: &value };
+        let mut file = KeyFile::default();
+        let models = |count: u32| NewKey { models: (0..count).map(|i| format!("m{i}")).collect(), ..request() };
+        file.issue(models(64), pepper, &mut random(1), at(NOW)).expect("64 fit");
+        let error = file.issue(models(65), pepper, &mut random(2), at(NOW)).expect_err("65 do not");
+        assert_eq!(error.to_string(), "models: at most 64 entries");
+    }
+
+    #[test]
     fn keys_are_revoked_once_and_listed_as_they_stand() {
         let mut file = KeyFile::default();
         let key = issue(&mut file, request(), 1);

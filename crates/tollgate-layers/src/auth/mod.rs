@@ -23,6 +23,7 @@ use tollgate_core::ruling::{Code, Refusal, Ruling, Stop};
 use crate::hygiene::Head;
 use crate::routes::AuthNeed;
 pub use config::{AuthConfig, KeysConfig, Peppers};
+pub use credential::CREDENTIAL_HEADERS;
 pub use file::{KeyFile, KeyRecord, KeyState};
 pub use issue::{IssuedKey, KeyFileError, KeyRow, NewKey, PepperValue, Revoked, Standing};
 pub use key::{

@@ -121,8 +121,9 @@ impl Keys {
                     record.check_names(check, names);
                     let pepper = record.pepper(check, &peppers);
                     let Some((id, key)) = pepper.and_then(|pepper| record.compile(pepper, names.ids)) else { return };
-                    let fresh = by_id.insert(id, key).is_none();
-                    check.require(fresh, "id", format!("`{id}` is the id of two keys"));
+                    if by_id.insert(id, key).is_some() {
+                        check.problem("id", format!("`{id}` is the id of two keys"));
+                    }
                 });
             }
         });
@@ -181,15 +182,15 @@ impl KeyRecord {
         if tenant.is_none() && !self.tenant.is_empty() {
             check.problem_hint("tenant", format!("`{}` is not a tenant", self.tenant), "name it under `tenants`");
         }
-        check.within("models", |check| {
-            for (i, model) in self.models.iter().enumerate() {
+        for (i, model) in self.models.iter().enumerate() {
+            check.within("models", |check| {
                 if !names.models.contains_key(model) {
                     check.problem_hint(i, format!("`{model}` is not a model"), "name it under `models`");
                 } else if tenant.is_some_and(|tenant| !tenant.models.contains(model)) {
                     check.warn(i, format!("tenant `{}` may not use `{model}`, so neither may this key", self.tenant));
                 }
-            }
-        });
+            });
+        }
         if self.scopes.contains(&Scope::Admin) && tenant.is_some_and(|tenant| !tenant.scopes.contains(&Scope::Admin)) {
             check.warn("scopes", format!("tenant `{}` is not given `admin`, so neither is this key", self.tenant));
         }
