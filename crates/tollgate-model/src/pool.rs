@@ -40,6 +40,13 @@ pub struct Pool {
     shared: Arc<Shared>,
 }
 
+/// The compute thread that a job runs on.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// The engine's pool that consists of this thread alone.
+    pub(crate) engine: Arc<ThreadPool>,
+}
+
 /// What a pool has done so far.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct PoolCounts {
@@ -67,22 +74,24 @@ impl Pool {
             thread::Builder::new()
                 .name(format!("compute-{number}"))
                 .spawn(move || {
-                    let engine = Arc::new(ThreadPool::with_num_threads(1));
-                    engine.run(|| shared.work(&engine));
+                    let worker = Worker { engine: Arc::new(ThreadPool::with_num_threads(1)) };
+                    worker.engine.run(|| shared.work(&worker));
                 })
                 .map_err(|error| LoadError::Thread(error.to_string()))?;
         }
         Ok(Arc::new(pool))
     }
 
-    /// Puts `job` into the queue. The receiver gives its result, or the fault that it ended in; dropping the receiver
-    /// gives the job up.
+    /// Puts `job` into the queue: a run of a model, or any other work that would keep a worker from its sockets.
+    ///
+    /// The receiver gives its result; it errs if the job panicked or the pool is gone. Dropping the receiver gives up a
+    /// job that has not begun.
     ///
     /// # Errors
     /// A retryable fault of our own if the queue is full.
-    pub(crate) fn submit<T: Send + 'static>(
+    pub fn submit<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Arc<ThreadPool>) -> T + Send + 'static,
+        job: impl FnOnce(&Worker) -> T + Send + 'static,
     ) -> Result<oneshot::Receiver<T>, Fault> {
         let (sender, receiver) = oneshot::channel();
         self.shared.push(Box::new(Job { sender, work: job }))?;
@@ -148,7 +157,7 @@ trait Run: Send {
     /// Whether nobody waits for it.
     fn is_abandoned(&self) -> bool;
     /// Runs it, counts it, and answers its waiter.
-    fn run(self: Box<Self>, engine: &Arc<ThreadPool>, tally: &Tally);
+    fn run(self: Box<Self>, worker: &Worker, tally: &Tally);
 }
 
 struct Job<T, W> {
@@ -156,12 +165,12 @@ struct Job<T, W> {
     work: W,
 }
 
-impl<T: Send, W: FnOnce(&Arc<ThreadPool>) -> T + Send> Run for Job<T, W> {
+impl<T: Send, W: FnOnce(&Worker) -> T + Send> Run for Job<T, W> {
     fn is_abandoned(&self) -> bool {
         self.sender.is_closed()
     }
 
-    fn run(self: Box<Self>, engine: &Arc<ThreadPool>, tally: &Tally) {
+    fn run(self: Box<Self>, worker: &Worker, tally: &Tally) {
         let count = |count: &AtomicU64| count.fetch_add(1, Ordering::Relaxed);
         if self.is_abandoned() {
             count(&tally.skipped);
@@ -169,7 +178,7 @@ impl<T: Send, W: FnOnce(&Arc<ThreadPool>) -> T + Send> Run for Job<T, W> {
         }
         let Self { sender, work } = *self;
         // A job owns everything it touches but the engine's pool, which has no state that a panic could break.
-        match catch_unwind(AssertUnwindSafe(|| work(engine))) {
+        match catch_unwind(AssertUnwindSafe(|| work(worker))) {
             Ok(result) => {
                 count(&tally.done);
                 // A waiter that left in the meantime wants nothing.
@@ -208,9 +217,9 @@ impl Shared {
     }
 
     /// The life of one compute thread.
-    fn work(&self, engine: &Arc<ThreadPool>) {
+    fn work(&self, worker: &Worker) {
         while let Some(job) = self.next() {
-            job.run(engine, &self.tally);
+            job.run(worker, &self.tally);
         }
     }
 
