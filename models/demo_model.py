@@ -45,7 +45,7 @@ class Workspace:
     def __init__(self):
         parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__.splitlines()[0])
         here = Path(__file__).resolve().parent
-        parser.add_argument("--out", type=Path, default=here, help="where the three files go (default: beside the script)")
+        parser.add_argument("--out", type=Path, default=here, help="where the three files go")
         parser.add_argument("--cache", type=Path, default=here / ".cache", help="where downloads are kept")
         chosen = parser.parse_args()
         self.out, self.cache = chosen.out, chosen.cache
@@ -146,7 +146,8 @@ def publish(path, held_out, card, extra=None):
 
 def plain_numbers(values):
     """A flat list. Every FP32 value survives its shortest decimal form; whole numbers are written as such."""
-    return [int(v) if float(v).is_integer() else float(np.format_float_positional(v, unique=True)) for v in values.ravel()]
+    shortest = (float(np.format_float_positional(value, unique=True)) for value in values.ravel())
+    return [int(number) if number.is_integer() else number for number in shortest]
 
 
 def write_json(path, document):

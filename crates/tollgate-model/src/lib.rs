@@ -20,5 +20,10 @@ mod wire;
 pub use error::LoadError;
 pub use load::LoadOptions;
 pub use model::Model;
-pub use pool::{Pool, PoolCounts, PoolOptions};
+pub use pool::{Pool, PoolCounts, PoolOptions, Worker};
 pub use range::{ColumnSet, PortRange};
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use rten::{NodeId, RunOptions, ThreadPool, Value};
+use rten::{NodeId, RunOptions, Value};
 use tollgate_core::backend::{Backend, BoxFuture, Dim, Output, Port, Signature};
 use tollgate_core::call::{Call, Dtype, Tensor};
 use tollgate_core::ruling::Fault;
@@ -13,7 +13,7 @@ use tollgate_core::time::Clock;
 use crate::convert::{Feed, answer, fault, feeds, text_length};
 use crate::error::LoadError;
 use crate::load::{LoadOptions, Loaded, load};
-use crate::pool::Pool;
+use crate::pool::{Pool, Worker};
 use crate::range::PortRange;
 
 /// A loaded model and the pool that runs it.
@@ -53,6 +53,15 @@ impl Model {
     pub fn ranges(&self) -> &[PortRange] {
         &self.ranges
     }
+
+    /// Runs `call` on the compute thread that the caller is a job of; [`Backend::infer`] is this behind the queue.
+    ///
+    /// # Errors
+    /// A fault of ours if the call does not fit the model or the engine fails.
+    pub fn run_on(&self, worker: &Worker, call: &Call) -> Result<Vec<Tensor>, Fault> {
+        let wanted = self.runner.wanted(&call.outputs)?;
+        self.runner.run(feeds(&self.runner.signature, call)?, &wanted, worker)
+    }
 }
 
 impl Backend for Model {
@@ -70,9 +79,9 @@ impl Backend for Model {
             let wanted = self.runner.wanted(&call.outputs)?;
             let feeds = feeds(&self.runner.signature, call)?;
             let (runner, clock) = (Arc::clone(&self.runner), self.clock.clone());
-            let answered = self.pool.submit(move |engine| {
+            let answered = self.pool.submit(move |worker| {
                 let start = clock.now();
-                let tensors = runner.run(feeds, &wanted, engine)?;
+                let tensors = runner.run(feeds, &wanted, worker)?;
                 let took = clock.now().since(start);
                 Ok(Output { tensors, compute_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX) })
             })?;
@@ -105,10 +114,10 @@ impl Runner {
         names.iter().map(|name| place(name)).collect()
     }
 
-    fn run(&self, feeds: Vec<Feed>, wanted: &[usize], engine: &Arc<ThreadPool>) -> Result<Vec<Tensor>, Fault> {
+    fn run(&self, feeds: Vec<Feed>, wanted: &[usize], worker: &Worker) -> Result<Vec<Tensor>, Fault> {
         let values: Vec<Value> = feeds.into_iter().map(Feed::into_value).collect::<Result<_, _>>()?;
         let inputs = self.inputs.iter().copied().zip(values.into_iter().map(Into::into)).collect();
-        let options = RunOptions::default().with_thread_pool(Some(Arc::clone(engine)));
+        let options = RunOptions::default().with_thread_pool(Some(Arc::clone(&worker.engine)));
         // Always all outputs: the engine keeps the plan of its last run, and a client must not make it plan anew.
         let values = self.engine.run(inputs, &self.outputs, Some(options)).map_err(fault)?;
         let mut tensors = Vec::with_capacity(values.len());

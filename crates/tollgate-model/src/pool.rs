@@ -40,6 +40,13 @@ pub struct Pool {
     shared: Arc<Shared>,
 }
 
+/// The compute thread that a job runs on.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// The engine's pool that consists of this thread alone.
+    pub(crate) engine: Arc<ThreadPool>,
+}
+
 /// What a pool has done so far.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct PoolCounts {
@@ -67,22 +74,24 @@ impl Pool {
             thread::Builder::new()
                 .name(format!("compute-{number}"))
                 .spawn(move || {
-                    let engine = Arc::new(ThreadPool::with_num_threads(1));
-                    engine.run(|| shared.work(&engine));
+                    let worker = Worker { engine: Arc::new(ThreadPool::with_num_threads(1)) };
+                    worker.engine.run(|| shared.work(&worker));
                 })
                 .map_err(|error| LoadError::Thread(error.to_string()))?;
         }
         Ok(Arc::new(pool))
     }
 
-    /// Puts `job` into the queue. The receiver gives its result, or the fault that it ended in; dropping the receiver
-    /// gives the job up.
+    /// Puts `job` into the queue: a run of a model, or any other work that would keep a worker from its sockets.
+    ///
+    /// The receiver gives its result; it errs if the job panicked or the pool is gone. Dropping the receiver gives up a
+    /// job that has not begun.
     ///
     /// # Errors
     /// A retryable fault of our own if the queue is full.
-    pub(crate) fn submit<T: Send + 'static>(
+    pub fn submit<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Arc<ThreadPool>) -> T + Send + 'static,
+        job: impl FnOnce(&Worker) -> T + Send + 'static,
     ) -> Result<oneshot::Receiver<T>, Fault> {
         let (sender, receiver) = oneshot::channel();
         self.shared.push(Box::new(Job { sender, work: job }))?;
@@ -148,7 +157,7 @@ trait Run: Send {
     /// Whether nobody waits for it.
     fn is_abandoned(&self) -> bool;
     /// Runs it, counts it, and answers its waiter.
-    fn run(self: Box<Self>, engine: &Arc<ThreadPool>, tally: &Tally);
+    fn run(self: Box<Self>, worker: &Worker, tally: &Tally);
 }
 
 struct Job<T, W> {
@@ -156,12 +165,12 @@ struct Job<T, W> {
     work: W,
 }
 
-impl<T: Send, W: FnOnce(&Arc<ThreadPool>) -> T + Send> Run for Job<T, W> {
+impl<T: Send, W: FnOnce(&Worker) -> T + Send> Run for Job<T, W> {
     fn is_abandoned(&self) -> bool {
         self.sender.is_closed()
     }
 
-    fn run(self: Box<Self>, engine: &Arc<ThreadPool>, tally: &Tally) {
+    fn run(self: Box<Self>, worker: &Worker, tally: &Tally) {
         let count = |count: &AtomicU64| count.fetch_add(1, Ordering::Relaxed);
         if self.is_abandoned() {
             count(&tally.skipped);
@@ -169,7 +178,7 @@ impl<T: Send, W: FnOnce(&Arc<ThreadPool>) -> T + Send> Run for Job<T, W> {
         }
         let Self { sender, work } = *self;
         // A job owns everything it touches but the engine's pool, which has no state that a panic could break.
-        match catch_unwind(AssertUnwindSafe(|| work(engine))) {
+        match catch_unwind(AssertUnwindSafe(|| work(worker))) {
             Ok(result) => {
                 count(&tally.done);
                 // A waiter that left in the meantime wants nothing.
@@ -208,9 +217,9 @@ impl Shared {
     }
 
     /// The life of one compute thread.
-    fn work(&self, engine: &Arc<ThreadPool>) {
+    fn work(&self, worker: &Worker) {
         while let Some(job) = self.next() {
-            job.run(engine, &self.tally);
+            job.run(worker, &self.tally);
         }
     }
 
@@ -229,94 +238,4 @@ impl Shared {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc::sync_channel;
-    use std::time::Duration;
-
-    use super::*;
-
-    fn pool(queue: usize) -> Arc<Pool> {
-        Pool::start(PoolOptions { threads: 1, queue }).expect("a thread")
-    }
-
-    /// Occupies the only thread until the returned sender is dropped.
-    fn block(pool: &Pool) -> (std::sync::mpsc::SyncSender<()>, oneshot::Receiver<()>) {
-        let (started, has_started) = sync_channel::<()>(1);
-        let (hold, release) = sync_channel::<()>(1);
-        let waiter = pool
-            .submit(move |_| {
-                started.send(()).expect("the test waits");
-                let _released = release.recv();
-            })
-            .expect("room for one");
-        has_started.recv_timeout(Duration::from_secs(10)).expect("the thread takes the job");
-        (hold, waiter)
-    }
-
-    #[test]
-    fn a_job_runs_and_answers() {
-        assert_eq!(pool(4).submit(|_| 6 * 7).expect("room").blocking_recv(), Ok(42));
-    }
-
-    #[test]
-    fn a_full_queue_refuses_with_a_fault_that_may_be_retried() {
-        let pool = pool(2);
-        let (hold, blocked) = block(&pool);
-        let waiting: Vec<_> = (0..2).map(|n| pool.submit(move |_| n).expect("room")).collect();
-        let fault = pool.submit(|_| ()).expect_err("no room");
-        assert!(fault.retry);
-        assert_eq!(fault.origin, Origin::Own);
-        drop(hold);
-        blocked.blocking_recv().expect("the blocker ends");
-        for (n, receiver) in waiting.into_iter().enumerate() {
-            assert_eq!(receiver.blocking_recv(), Ok(n));
-        }
-        assert_eq!(pool.counts().refused, 1);
-    }
-
-    #[test]
-    fn a_job_that_nobody_waits_for_is_skipped() {
-        let pool = pool(4);
-        let (hold, blocked) = block(&pool);
-        let (ran, has_run) = sync_channel::<()>(1);
-        drop(pool.submit(move |_| ran.send(())).expect("room"));
-        let after = pool.submit(|_| ()).expect("room");
-        drop(hold);
-        blocked.blocking_recv().expect("the blocker ends");
-        after.blocking_recv().expect("the later job runs");
-        assert!(has_run.try_recv().is_err());
-        assert_eq!(pool.counts().skipped, 1);
-    }
-
-    #[test]
-    fn jobs_that_were_given_up_make_room_in_a_full_queue() {
-        let pool = pool(2);
-        let (hold, blocked) = block(&pool);
-        drop(pool.submit(|_| 1).expect("room"));
-        let kept = pool.submit(|_| 2).expect("room");
-        let fresh = pool.submit(|_| 3).expect("room after the purge");
-        drop(hold);
-        blocked.blocking_recv().expect("the blocker ends");
-        assert_eq!((kept.blocking_recv(), fresh.blocking_recv()), (Ok(2), Ok(3)));
-    }
-
-    #[test]
-    fn a_panic_ends_its_job_and_nothing_else() {
-        let pool = pool(4);
-        let panicking = pool.submit(|_| -> u8 { panic!("expected in this test") }).expect("room");
-        assert!(panicking.blocking_recv().is_err());
-        assert_eq!(pool.submit(|_| 1).expect("room").blocking_recv(), Ok(1));
-        assert_eq!(pool.counts().panicked, 1);
-    }
-
-    #[test]
-    fn dropping_the_pool_tells_those_who_wait() {
-        let pool = pool(4);
-        let (hold, blocked) = block(&pool);
-        let waiting = pool.submit(|_| 1).expect("room");
-        drop(pool);
-        assert!(waiting.blocking_recv().is_err());
-        drop(hold);
-        assert!(blocked.blocking_recv().is_ok());
-    }
-}
+mod tests;
