@@ -23,7 +23,7 @@ use super::schema::schema;
 use super::shape::check;
 use super::text::text;
 use super::tree::{Kind, Node};
-use super::words::quoted;
+use super::words::{lower, quoted};
 
 /// How much all files of one configuration may hold together.
 const MOST_BYTES: usize = 16 << 20;
@@ -74,7 +74,8 @@ pub fn load<T: DeserializeOwned + JsonSchema>(main: &Path, sources: &Sources<'_>
         Ok(value) => Ok(Loaded { value, places, warnings, fingerprint: document.fingerprint }),
         Err(error) => {
             let path = error.path().iter().map_while(step).collect();
-            let problem = Problem { path, message: refusal(&error.into_inner().to_string()), hint: None };
+            let problem =
+                Problem { path, message: lower(error.into_inner().to_string().trim_end_matches('.')), hint: None };
             Err(Report::new(vec![places.locate(&problem)]))
         }
     }
@@ -187,17 +188,5 @@ fn step(segment: &Segment) -> Option<Step> {
         Segment::Enum { variant: key } | Segment::Map { key } => Some(Step::Key(key.clone())),
         Segment::Seq { index } => Some(Step::Item(*index)),
         Segment::Unknown => None,
-    }
-}
-
-/// A message of serde's, or of a `TryFrom`, in our form.
-fn refusal(message: &str) -> String {
-    let message = message.trim_end_matches('.');
-    let mut chars = message.chars();
-    match (chars.next(), chars.clone().next()) {
-        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
-            first.to_lowercase().chain(chars).collect()
-        }
-        _ => message.to_owned(),
     }
 }
