@@ -17,7 +17,7 @@ use super::disk::{list_directory, read_file};
 use super::include::{Expanded, Merge, Wanted, expand};
 use super::parse::{Reading, parse};
 use super::place::{Place, Places};
-use super::report::{Finding, Located, Report};
+use super::report::{Finding, Findings, Located, Report};
 use super::scalar::{Scalar, Typed};
 use super::schema::schema;
 use super::shape::check;
@@ -95,7 +95,7 @@ fn read_all(main: &Path, sources: &Sources<'_>, schema: &Value) -> Result<Docume
         reading: Reading {
             env: sources.env,
             files: vec![main.to_owned()],
-            findings: Vec::new(),
+            findings: Findings::default(),
             filled: Vec::new(),
             nodes: 0,
         },
@@ -105,7 +105,7 @@ fn read_all(main: &Path, sources: &Sources<'_>, schema: &Value) -> Result<Docume
     let Some(mut root) = files.main(main) else { return Err(files.report()) };
     let Expanded { files: wanted, findings, warnings } = expand(&mut root, main, sources);
     let mut whole = findings.is_empty();
-    files.reading.findings.extend(findings);
+    files.reading.findings.append(findings);
     let mut merge = Merge::new(schema, &root);
     for wanted in wanted {
         match files.included(&wanted) {
@@ -113,7 +113,7 @@ fn read_all(main: &Path, sources: &Sources<'_>, schema: &Value) -> Result<Docume
             None => whole = false,
         }
     }
-    files.reading.findings.extend(check(&root, schema, whole));
+    files.reading.findings.append(check(&root, schema, whole));
     if !files.reading.findings.is_empty() {
         return Err(files.report());
     }
@@ -172,8 +172,7 @@ impl Files<'_> {
     }
 
     fn report(self) -> Report {
-        let files = self.reading.files;
-        Report::new(self.reading.findings.into_iter().map(|finding| finding.locate(&files)).collect())
+        self.reading.findings.locate(&self.reading.files)
     }
 }
 

@@ -11,7 +11,7 @@ use tollgate_core::check::Step;
 
 use super::env::{Filled, fill};
 use super::place::Place;
-use super::report::{Finding, name};
+use super::report::{Finding, Findings, name};
 use super::scalar::Scalar;
 use super::tree::{Entry, Kind, Node};
 use super::words::{quoted, syntax};
@@ -26,7 +26,7 @@ pub(super) struct Reading<'a> {
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
     /// Names of the files, by number.
     pub(super) files: Vec<PathBuf>,
-    pub(super) findings: Vec<Finding>,
+    pub(super) findings: Findings,
     /// What `${…}` was filled with, for the fingerprint.
     pub(super) filled: Vec<String>,
     pub(super) nodes: usize,

@@ -12,7 +12,7 @@ use tollgate_core::check::Step;
 use super::format;
 use super::nearest::nearest;
 use super::place::Place;
-use super::report::Finding;
+use super::report::{Finding, Findings};
 use super::scalar::{Scalar, Typed};
 use super::tree::{Entry, Kind, Node};
 use super::union::{Branch, Type, branches, external, tag};
@@ -23,8 +23,8 @@ const MOST_STEPS: usize = 4_000_000;
 
 /// Every way in which the document is not what the schema wants. `whole` is false while a part of the document is
 /// missing because its file could not be parsed: then what the root lacks may stand there.
-pub(super) fn check(document: &Node, schema: &Value, whole: bool) -> Vec<Finding> {
-    let mut shape = Shape { root: schema, path: Vec::new(), findings: Vec::new(), steps: 0, whole };
+pub(super) fn check(document: &Node, schema: &Value, whole: bool) -> Findings {
+    let mut shape = Shape { root: schema, path: Vec::new(), findings: Findings::default(), steps: 0, whole };
     shape.value(document, schema);
     if shape.steps > MOST_STEPS {
         shape.finding(document.place, "the configuration takes too long to check", None);
@@ -35,7 +35,7 @@ pub(super) fn check(document: &Node, schema: &Value, whole: bool) -> Vec<Finding
 struct Shape<'s> {
     root: &'s Value,
     path: Vec<Step>,
-    findings: Vec<Finding>,
+    findings: Findings,
     steps: usize,
     whole: bool,
 }
@@ -262,7 +262,7 @@ impl<'s> Shape<'s> {
 
     /// Checks with each alternative; none may object, else the one that objects least is heard.
     fn best(&mut self, alternatives: &[Branch<'s>], mut check: impl FnMut(&mut Self, Branch<'s>)) {
-        let mut least: Option<Vec<Finding>> = None;
+        let mut least: Option<Findings> = None;
         for branch in alternatives {
             let before = std::mem::take(&mut self.findings);
             check(self, *branch);
@@ -274,7 +274,7 @@ impl<'s> Shape<'s> {
                 least = Some(found);
             }
         }
-        self.findings.extend(least.into_iter().flatten());
+        self.findings.append(least.unwrap_or_default());
     }
 
     fn finding(&mut self, place: Place, message: impl Into<String>, hint: Option<String>) {

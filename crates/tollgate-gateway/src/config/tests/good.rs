@@ -94,6 +94,22 @@ fn a_located_problem_prints_as_an_editor_reads_it() {
     assert_eq!(json, expected);
 }
 
+#[test]
+fn problems_of_meaning_make_a_report_in_the_order_of_their_places() {
+    let places = good(GOOD).places;
+    let problem = |key: &str| Problem { path: vec![key.into()], message: key.to_owned(), hint: None };
+    let report = places.report(&[problem("routes"), problem("profile")]);
+    assert_eq!(report.to_string(), "main.yaml:3:10: profile\nmain.yaml:29:1: routes");
+}
+
+#[test]
+fn places_keep_no_value() {
+    let loaded = good("version: 1\nlisteners: {}\ntenants: {a: {labels: {x: '${KEY}', y: plainvalue}}}\n");
+    assert_eq!(loaded.value.tenants["a"].labels["x"], "hunter2");
+    let shown = format!("{:?}", loaded.places);
+    assert!(!shown.contains("hunter2") && !shown.contains("plainvalue"), "{shown}");
+}
+
 fn files(files: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
     files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect()
 }
