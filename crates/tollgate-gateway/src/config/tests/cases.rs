@@ -2,7 +2,7 @@
 //!
 //! A case is a line `=== what it shows`, files, each after a line `--- NAME`, and after `--- expect` the problems, each
 //! as `file:line:column: message` (the whole message) with, where it is worth pinning, its `  hint: …` below. In the
-//! files, `⇥` stands for a tab and `␀` for a NUL byte, `␛` for an escape.
+//! files, `<U+0009>` stands for the character of that number: what does not show is written out.
 
 use super::sample::load_files;
 use crate::config::Report;
@@ -74,9 +74,20 @@ fn case(text: &str) -> Case {
         if head == "expect" {
             expected = body.to_owned();
         } else {
-            let body = body.replace('⇥', "\t").replace('␀', "\0").replace('␛', "\x1B");
-            files.push((head.to_owned(), body.into_bytes()));
+            files.push((head.to_owned(), unhidden(body).into_bytes()));
         }
     }
     Case { name, files, expected }
+}
+
+fn unhidden(text: &str) -> String {
+    let mut parts = text.split("<U+");
+    let mut out = parts.next().unwrap_or("").to_owned();
+    for part in parts {
+        let (number, rest) = part.split_once('>').expect("a number ends with `>`");
+        let number = u32::from_str_radix(number, 16).expect("a hexadecimal number");
+        out.push(char::from_u32(number).expect("a character"));
+        out.push_str(rest);
+    }
+    out
 }
