@@ -94,7 +94,11 @@ impl Builder<'_, '_> {
         match event {
             Event::DocumentStart(..) => self.document(place),
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                self.finding(place, "aliases are refused", Some("write the value out, or share it as a named entry"));
+                self.finding(
+                    place,
+                    "aliases are refused",
+                    Some("write the value out; a text that starts with `*` needs quotes"),
+                );
                 self.node(Node::new(place, Kind::Unusable))
             }
             Event::Anchor(..) => {

@@ -151,18 +151,25 @@ pub(super) enum Method {
     Post,
 }
 
-/// Untagged: a string or a mapping.
+/// Untagged: a string or one of two mappings.
 #[derive(Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(super) enum Rewrite {
     To(String),
     Parts(Parts),
+    Pattern(Pattern),
 }
 
 #[derive(Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub(super) struct Parts {
     pub(super) from: String,
     pub(super) to: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub(super) struct Pattern {
+    pub(super) pattern: String,
+    pub(super) with: String,
 }
 
 /// Flattened into its user.
