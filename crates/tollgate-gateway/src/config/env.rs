@@ -62,7 +62,8 @@ fn reference<'t>(text: &'t str, env: &dyn Fn(&str) -> Option<String>) -> Result<
     };
     let end = inside.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(inside.len());
     let (name, operator) = inside.split_at(end);
-    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+    let shell_like = operator.is_empty() || operator.starts_with(|c: char| c.is_ascii_punctuation());
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !shell_like {
         let mistake = wrong(
             "`${` is not followed by the name of a variable",
             "write `${NAME}`, `${NAME:-default}`, or `$${` for a literal `${`",

@@ -41,6 +41,7 @@ pub(super) fn find(name: &str) -> Option<&'static Format> {
 
 const FORMATS: &[Format] = &[
     Format { name: ByteSize::FORMAT, noun: "a size such as `64KiB`", check: |text| ByteSize::parse(text).map(drop) },
+    Format { name: "cidr", noun: "a network such as `10.0.0.0/8`", check: network },
     Format {
         name: DurationText::FORMAT,
         noun: "a duration such as `30s`",
@@ -69,9 +70,52 @@ const FORMATS: &[Format] = &[
     },
 ];
 
+fn network(text: &str) -> Result<(), Unfit> {
+    let fits = text.split_once('/').is_some_and(|(address, length)| {
+        let most = match address.parse() {
+            Ok(IpAddr::V4(_)) => 32,
+            Ok(IpAddr::V6(_)) => 128,
+            Err(_) => return false,
+        };
+        length.bytes().all(|byte| byte.is_ascii_digit()) && length.parse::<u8>().is_ok_and(|length| length <= most)
+    });
+    if fits {
+        return Ok(());
+    }
+    let message = format!("{} is not a network", super::words::quoted(text));
+    Err(Unfit { message, hint: Some("for example `10.0.0.0/8` or `10.0.0.1/32`".to_owned()) })
+}
+
 fn address<A: std::str::FromStr>(text: &str, noun: &str, example: &str) -> Result<(), Unfit> {
     text.parse::<A>().map(drop).map_err(|_| Unfit {
         message: format!("{} is not {noun}", super::words::quoted(text)),
         hint: Some(format!("for example `{example}`")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_networks_are_checked() {
+        let fits = |name: &str, text: &str| find(name).is_some_and(|format| (format.check)(text).is_ok());
+        for (name, text, expected) in [
+            ("cidr", "10.0.0.0/8", true),
+            ("cidr", "fd00::/128", true),
+            ("cidr", "10.0.0.0/33", false),
+            ("cidr", "10.0.0.0/+8", false),
+            ("cidr", "10.0.0.0/", false),
+            ("cidr", "10.0.0.0", false),
+            ("ip", "::1", true),
+            ("ip", "10.0.0.256", false),
+            ("ipv4", "::1", false),
+            ("ipv6", "::1", true),
+            ("socket-address", "[::1]:0", true),
+            ("socket-address", "localhost:1", false),
+            ("uri", "no format of ours", false),
+        ] {
+            assert_eq!(fits(name, text), expected, "{name} {text}");
+        }
+    }
 }

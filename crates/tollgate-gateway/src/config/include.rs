@@ -10,7 +10,7 @@ use tollgate_core::check::Step;
 
 use super::load::Sources;
 use super::place::Place;
-use super::report::{Finding, name};
+use super::report::{Finding, Findings, name};
 use super::scalar::{Scalar, Typed};
 use super::tree::{Entry, Kind, Node};
 use super::union::{Branch, Type, branches};
@@ -32,7 +32,7 @@ pub(super) struct Wanted {
 #[derive(Default)]
 pub(super) struct Expanded {
     pub(super) files: Vec<Wanted>,
-    pub(super) findings: Vec<Finding>,
+    pub(super) findings: Findings,
     pub(super) warnings: Vec<Finding>,
 }
 
@@ -174,7 +174,7 @@ impl<'s> Merge<'s> {
         Self { schema, sections, names: HashMap::new() }
     }
 
-    pub(super) fn add(&mut self, root: &mut Node, included: Node, files: &[PathBuf], findings: &mut Vec<Finding>) {
+    pub(super) fn add(&mut self, root: &mut Node, included: Node, files: &[PathBuf], findings: &mut Findings) {
         let entries = match included.kind {
             Kind::Map(entries) => entries,
             Kind::Unusable | Kind::Scalar(Scalar { value: Typed::Null, .. }) => return,
@@ -201,7 +201,7 @@ impl<'s> Merge<'s> {
         }
     }
 
-    fn join(&mut self, have: &mut Entry, more: Entry, files: &[PathBuf], findings: &mut Vec<Finding>) {
+    fn join(&mut self, have: &mut Entry, more: Entry, files: &[PathBuf], findings: &mut Findings) {
         if matches!(have.value.kind, Kind::Scalar(Scalar { value: Typed::Null, .. })) {
             *have = more;
             return;

@@ -17,13 +17,13 @@ use super::disk::{list_directory, read_file};
 use super::include::{Expanded, Merge, Wanted, expand};
 use super::parse::{Reading, parse};
 use super::place::{Place, Places};
-use super::report::{Finding, Located, Report};
+use super::report::{Finding, Findings, Located, Report};
 use super::scalar::{Scalar, Typed};
 use super::schema::schema;
 use super::shape::check;
 use super::text::text;
 use super::tree::{Kind, Node};
-use super::words::quoted;
+use super::words::{lower, quoted};
 
 /// How much all files of one configuration may hold together.
 const MOST_BYTES: usize = 16 << 20;
@@ -74,7 +74,8 @@ pub fn load<T: DeserializeOwned + JsonSchema>(main: &Path, sources: &Sources<'_>
         Ok(value) => Ok(Loaded { value, places, warnings, fingerprint: document.fingerprint }),
         Err(error) => {
             let path = error.path().iter().map_while(step).collect();
-            let problem = Problem { path, message: refusal(&error.into_inner().to_string()), hint: None };
+            let problem =
+                Problem { path, message: lower(error.into_inner().to_string().trim_end_matches('.')), hint: None };
             Err(Report::new(vec![places.locate(&problem)]))
         }
     }
@@ -94,7 +95,7 @@ fn read_all(main: &Path, sources: &Sources<'_>, schema: &Value) -> Result<Docume
         reading: Reading {
             env: sources.env,
             files: vec![main.to_owned()],
-            findings: Vec::new(),
+            findings: Findings::default(),
             filled: Vec::new(),
             nodes: 0,
         },
@@ -104,7 +105,7 @@ fn read_all(main: &Path, sources: &Sources<'_>, schema: &Value) -> Result<Docume
     let Some(mut root) = files.main(main) else { return Err(files.report()) };
     let Expanded { files: wanted, findings, warnings } = expand(&mut root, main, sources);
     let mut whole = findings.is_empty();
-    files.reading.findings.extend(findings);
+    files.reading.findings.append(findings);
     let mut merge = Merge::new(schema, &root);
     for wanted in wanted {
         match files.included(&wanted) {
@@ -112,7 +113,7 @@ fn read_all(main: &Path, sources: &Sources<'_>, schema: &Value) -> Result<Docume
             None => whole = false,
         }
     }
-    files.reading.findings.extend(check(&root, schema, whole));
+    files.reading.findings.append(check(&root, schema, whole));
     if !files.reading.findings.is_empty() {
         return Err(files.report());
     }
@@ -171,8 +172,7 @@ impl Files<'_> {
     }
 
     fn report(self) -> Report {
-        let files = self.reading.files;
-        Report::new(self.reading.findings.into_iter().map(|finding| finding.locate(&files)).collect())
+        self.reading.findings.locate(&self.reading.files)
     }
 }
 
@@ -187,17 +187,5 @@ fn step(segment: &Segment) -> Option<Step> {
         Segment::Enum { variant: key } | Segment::Map { key } => Some(Step::Key(key.clone())),
         Segment::Seq { index } => Some(Step::Item(*index)),
         Segment::Unknown => None,
-    }
-}
-
-/// A message of serde's, or of a `TryFrom`, in our form.
-fn refusal(message: &str) -> String {
-    let message = message.trim_end_matches('.');
-    let mut chars = message.chars();
-    match (chars.next(), chars.clone().next()) {
-        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
-            first.to_lowercase().chain(chars).collect()
-        }
-        _ => message.to_owned(),
     }
 }

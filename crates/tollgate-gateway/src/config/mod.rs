@@ -24,8 +24,17 @@
 //!   unset or empty, as a shell does. A default is plain text up to the next `}`.
 //! - A plain scalar is typed after it was filled in (`port: ${PORT}` is an integer); a quoted one stays a string.
 //! - `$${` stands for a literal `${`. A `$` before anything else is itself, so regular expressions need no escape.
+//! - Within `{…}` and `[…]` a scalar that holds `${…}` must be quoted, as YAML ends a plain one at the `}`; a number or
+//!   boolean from the environment therefore stands in block style.
 //! - Keys are never filled in, nor are secret references; both are refused where they contain `${`.
 //! - No message ever shows what a variable holds: it shows the `${…}` that was written.
+//!
+//! # Why the parser's events, and a checker of our own
+//!
+//! A tree joined from several files, with values filled in, has no text that a YAML deserialiser could read: the tree is
+//! built from the events of `granit-parser` and handed to serde as it is. A general JSON Schema validator says that a
+//! value is "not valid under any of the schemas" and knows neither secrets nor `${…}`; it serves as the oracle of ours in
+//! the tests.
 //!
 //! # `include`
 //!

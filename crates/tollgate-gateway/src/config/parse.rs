@@ -11,7 +11,7 @@ use tollgate_core::check::Step;
 
 use super::env::{Filled, fill};
 use super::place::Place;
-use super::report::{Finding, name};
+use super::report::{Finding, Findings, name};
 use super::scalar::Scalar;
 use super::tree::{Entry, Kind, Node};
 use super::words::{quoted, syntax};
@@ -26,7 +26,7 @@ pub(super) struct Reading<'a> {
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
     /// Names of the files, by number.
     pub(super) files: Vec<PathBuf>,
-    pub(super) findings: Vec<Finding>,
+    pub(super) findings: Findings,
     /// What `${…}` was filled with, for the fingerprint.
     pub(super) filled: Vec<String>,
     pub(super) nodes: usize,
@@ -75,7 +75,7 @@ struct Frame {
 
 enum Open {
     List(Vec<Node>),
-    Map { entries: Vec<Entry>, seen: HashMap<String, Place>, key: Option<Key> },
+    Map { entries: Vec<Entry>, seen: HashMap<String, Place>, key: Option<Key>, partial: bool },
 }
 
 /// The key whose value comes next.
@@ -94,8 +94,12 @@ impl Builder<'_, '_> {
         match event {
             Event::DocumentStart(..) => self.document(place),
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                self.finding(place, "aliases are refused", Some("write the value out, or share it as a named entry"));
-                self.node(Node { place, kind: Kind::Unusable })
+                self.finding(
+                    place,
+                    "aliases are refused",
+                    Some("write the value out; a text that starts with `*` needs quotes"),
+                );
+                self.node(Node::new(place, Kind::Unusable))
             }
             Event::Anchor(..) => {
                 self.finding(place, "anchors are refused", Some("named entries are the way to share"));
@@ -111,7 +115,11 @@ impl Builder<'_, '_> {
             }
             Event::MappingStart(style, _, tag) => {
                 self.tag(tag.is_some(), &span);
-                self.open(place, style, Open::Map { entries: Vec::new(), seen: HashMap::new(), key: None })
+                self.open(
+                    place,
+                    style,
+                    Open::Map { entries: Vec::new(), seen: HashMap::new(), key: None, partial: false },
+                )
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             _ => Ok(()),
@@ -137,18 +145,21 @@ impl Builder<'_, '_> {
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, span: &Span, tagged: bool) -> Result<(), GivenUp> {
         let place = self.place(span);
+        // The parser writes `~` where nothing stands.
+        let text = if span.is_empty() { "" } else { text };
         if let Some(Frame { inside: Open::Map { key: key @ None, .. }, .. }) = self.stack.last_mut() {
             *key = Some(Key::Dropped(place));
             return self.key(text, style, place);
         }
         let plain = style == ScalarStyle::Plain;
-        let typed = |text: String| if plain { Scalar::plain(&text) } else { Scalar::quoted(text) };
+        let typed = |text: &str| if plain { Scalar::plain(text) } else { Scalar::quoted(text) };
         let kind = match fill(text, self.reading.env) {
             _ if tagged => Kind::Unusable,
-            Filled::Same => Kind::Scalar(typed(text.to_owned())),
+            Filled::Same => Kind::Scalar(typed(text)),
             Filled::New(filled) => {
-                self.reading.filled.push(filled.clone());
-                Kind::Scalar(Scalar { written: Some(text.to_owned()), ..typed(filled) })
+                let scalar = Scalar { written: text.to_owned(), filled: true, ..typed(&filled) };
+                self.reading.filled.push(filled);
+                Kind::Scalar(scalar)
             }
             Filled::Wrong(wrong) => {
                 let openings = self.openings(span);
@@ -161,25 +172,29 @@ impl Builder<'_, '_> {
         };
         // A value that was left out is looked for at its key.
         let place = if plain && text.is_empty() { self.key_place().unwrap_or(place) } else { place };
-        self.node(Node { place, kind })
+        self.node(Node::new(place, kind))
     }
 
     /// Takes the key that a mapping was waiting for.
     fn key(&mut self, text: &str, style: ScalarStyle, place: Place) -> Result<(), GivenUp> {
         self.count(place)?;
-        if style == ScalarStyle::Plain && text == "<<" {
-            self.finding(place, "merge keys are refused", Some("named entries are the way to share"));
+        let plain = style == ScalarStyle::Plain;
+        let refused = match text {
+            "<<" if plain => Some(("merge keys are refused", "named entries are the way to share")),
+            "" if plain => Some(("a key is missing here", "write `key: value`")),
+            text if text.contains("${") => Some(("`${…}` is not filled in within a key", "write the name out")),
+            _ => None,
+        };
+        if let Some((message, hint)) = refused {
+            self.finding(place, message, Some(hint));
+        }
+        let Some(Frame { inside: Open::Map { seen, key, partial, .. }, .. }) = self.stack.last_mut() else {
+            return Ok(());
+        };
+        if refused.is_some() {
+            *partial = true;
             return Ok(());
         }
-        if style == ScalarStyle::Plain && text.is_empty() {
-            self.finding(place, "a key is missing here", None);
-            return Ok(());
-        }
-        if text.contains("${") {
-            self.finding(place, "`${…}` is not filled in within a key", Some("write the name out"));
-            return Ok(());
-        }
-        let Some(Frame { inside: Open::Map { seen, key, .. }, .. }) = self.stack.last_mut() else { return Ok(()) };
         if let Some(first) = seen.get(text).copied() {
             let file = name(&self.reading.files, first.file).display();
             let message = format!("{} is written twice: first at {file}:{}:{}", quoted(text), first.line, first.column);
@@ -201,8 +216,8 @@ impl Builder<'_, '_> {
         if awaits_key {
             self.finding(
                 place,
-                "a key must be a single word or a quoted string",
-                Some("close the `{` or `[`, or quote it"),
+                "a key must be a plain or quoted string",
+                Some("close the bracket before it, or quote it"),
             );
         }
         let place = match style {
@@ -216,16 +231,17 @@ impl Builder<'_, '_> {
     fn close(&mut self) -> Result<(), GivenUp> {
         let Some(Frame { place, inside, is_key }) = self.stack.pop() else { return Ok(()) };
         if is_key {
-            if let Some(Frame { inside: Open::Map { key, .. }, .. }) = self.stack.last_mut() {
+            if let Some(Frame { inside: Open::Map { key, partial, .. }, .. }) = self.stack.last_mut() {
                 *key = Some(Key::Dropped(place));
+                *partial = true;
             }
             return Ok(());
         }
-        let kind = match inside {
-            Open::List(items) => Kind::List(items),
-            Open::Map { entries, .. } => Kind::Map(entries),
+        let node = match inside {
+            Open::List(items) => Node::new(place, Kind::List(items)),
+            Open::Map { entries, partial, .. } => Node { partial, ..Node::new(place, Kind::Map(entries)) },
         };
-        self.put(Node { place, kind });
+        self.put(node);
         Ok(())
     }
 
@@ -239,11 +255,14 @@ impl Builder<'_, '_> {
         match self.stack.last_mut() {
             None => self.root = Some(node),
             Some(Frame { inside: Open::List(items), .. }) => items.push(node),
-            Some(Frame { inside: Open::Map { entries, key, .. }, .. }) => match key.take() {
+            Some(Frame { inside: Open::Map { entries, key, partial, .. }, .. }) => match key.take() {
                 Some(Key::Named(key, place)) => entries.push(Entry { key, place, value: node }),
                 Some(Key::Dropped(_)) => {}
                 // An alias where a key should be: it was reported, and its value is dropped with it.
-                None => *key = Some(Key::Dropped(node.place)),
+                None => {
+                    *key = Some(Key::Dropped(node.place));
+                    *partial = true;
+                }
             },
         }
     }
@@ -259,8 +278,20 @@ impl Builder<'_, '_> {
 
     fn syntax(&mut self, error: &ScanError) {
         let (message, hint) = syntax(error);
-        let place = self.at(error.marker().line(), error.marker().col());
-        self.finding(place, message, hint);
+        let (line, mut column) = (error.marker().line(), error.marker().col());
+        let written = self.text.lines().nth(line.saturating_sub(1)).unwrap_or("");
+        let tab = written.chars().position(|c| c == '\t').filter(|tab| *tab <= column);
+        if let (true, Some(tab)) = (message.contains("tab"), tab) {
+            column = tab;
+        }
+        // `{ port: ${PORT} }` is no YAML: the first `}` ends the mapping.
+        let opened = written.chars().take(column + 1).collect::<String>().contains("${");
+        let hint = if opened {
+            Some("within `{…}` or `[…]`, quote what holds `${…}`, or write the mapping in lines")
+        } else {
+            hint
+        };
+        self.finding(self.at(line, column), message, hint);
     }
 
     fn finding(&mut self, place: Place, message: impl Into<String>, hint: Option<&str>) {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use tollgate_core::check::{Problem, Step};
 
-use super::report::{Finding, Located};
+use super::report::{Finding, Located, Report};
 use super::tree::{Kind, Node};
 
 /// A position in one of the files that were read.
@@ -47,6 +47,12 @@ impl Places {
         let mut finding = Finding::new(self.place(&problem.path), &problem.path, problem.message.clone());
         finding.hint.clone_from(&problem.hint);
         finding.locate(&self.files)
+    }
+
+    /// The problems as a report, each with its place.
+    #[must_use]
+    pub fn report(&self, problems: &[Problem]) -> Report {
+        Report::new(problems.iter().map(|problem| self.locate(problem)).collect())
     }
 
     /// The files that were read: the main file, then the included ones in the order of their merging.

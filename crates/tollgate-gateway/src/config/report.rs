@@ -10,6 +10,8 @@ use super::place::Place;
 
 /// How many problems one report holds. A file of garbage does not deserve a report larger than itself.
 const MOST: usize = 500;
+/// How many are kept while they are collected, before those of the first lines are chosen. Each holds a path.
+const MOST_KEPT: usize = 1_000;
 
 /// Everything that is wrong with a configuration, in the order of the files and their lines.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
@@ -24,7 +26,7 @@ impl Report {
     /// A report of these problems, in the order of their places.
     #[must_use]
     pub fn new(mut problems: Vec<Located>) -> Self {
-        problems.sort_by(|a, b| (a.rank, a.line, a.column).cmp(&(b.rank, b.line, b.column)));
+        problems.sort_by_key(|problem| (problem.rank, problem.line, problem.column));
         let omitted = problems.len().saturating_sub(MOST);
         problems.truncate(MOST);
         Self { problems, omitted }
@@ -115,6 +117,38 @@ impl Finding {
             hint: self.hint,
             rank: file,
         }
+    }
+}
+
+/// Problems while they are being collected; bounded.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Findings {
+    kept: Vec<Finding>,
+    omitted: usize,
+}
+
+impl Findings {
+    pub(super) fn push(&mut self, finding: Finding) {
+        if self.kept.len() < MOST_KEPT { self.kept.push(finding) } else { self.omitted += 1 }
+    }
+
+    pub(super) fn append(&mut self, more: Self) {
+        self.omitted += more.omitted;
+        more.kept.into_iter().for_each(|finding| self.push(finding));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.kept.len() + self.omitted
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    pub(super) fn locate(self, files: &[PathBuf]) -> Report {
+        let mut report = Report::new(self.kept.into_iter().map(|finding| finding.locate(files)).collect());
+        report.omitted += self.omitted;
+        report
     }
 }
 

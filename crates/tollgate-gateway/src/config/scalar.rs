@@ -6,8 +6,10 @@ use serde_json::{Number, Value};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Scalar {
     pub(super) value: Typed,
-    /// The scalar as it was written, when `${…}` was filled in: messages show this, never the filled-in text.
-    pub(super) written: Option<String>,
+    /// The scalar as it was written: messages show this, never what was filled in.
+    pub(super) written: String,
+    /// Whether `${…}` was filled in.
+    pub(super) filled: bool,
     /// Whether it stood in quotes or in a block scalar.
     pub(super) quoted: bool,
 }
@@ -25,15 +27,15 @@ pub(super) enum Typed {
 
 impl Scalar {
     pub(super) const fn null() -> Self {
-        Self { value: Typed::Null, written: None, quoted: false }
+        Self { value: Typed::Null, written: String::new(), filled: false, quoted: false }
     }
 
     pub(super) fn plain(text: &str) -> Self {
-        Self { value: typed(text), written: None, quoted: false }
+        Self { value: typed(text), written: text.to_owned(), filled: false, quoted: false }
     }
 
-    pub(super) const fn quoted(text: String) -> Self {
-        Self { value: Typed::Text(text), written: None, quoted: true }
+    pub(super) fn quoted(text: &str) -> Self {
+        Self { value: Typed::Text(text.to_owned()), written: text.to_owned(), filled: false, quoted: true }
     }
 
     pub(super) fn to_json(&self) -> Value {

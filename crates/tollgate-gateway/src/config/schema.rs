@@ -52,8 +52,22 @@ fn plain(schema: &mut Value, defs: &Map<String, Value>) {
             _ => {}
         }
     }
-    let closes = object.get("type").is_some_and(|kind| kind == "object") && !object.contains_key("patternProperties");
-    if closes && !object.contains_key("additionalProperties") {
+    // schemars states the limits of 8 and 16 bits; those of 64 bits are the parser's.
+    let limits = match object.get("format").and_then(Value::as_str) {
+        Some("int32") => Some((i64::from(i32::MIN), i64::from(i32::MAX))),
+        Some("uint32") => Some((0, i64::from(u32::MAX))),
+        _ => None,
+    };
+    if let Some((least, most)) = limits {
+        object.entry("minimum").or_insert_with(|| Value::from(least));
+        object.entry("maximum").or_insert_with(|| Value::from(most));
+    }
+    let is_object = match object.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "object"),
+        Some(kind) => kind == "object",
+        None => false,
+    };
+    if is_object && !object.contains_key("patternProperties") && !object.contains_key("additionalProperties") {
         object.insert("additionalProperties".to_owned(), Value::Bool(false));
     }
     object.remove("unevaluatedProperties");

@@ -12,19 +12,19 @@ use tollgate_core::check::Step;
 use super::format;
 use super::nearest::nearest;
 use super::place::Place;
-use super::report::Finding;
+use super::report::{Finding, Findings};
 use super::scalar::{Scalar, Typed};
 use super::tree::{Entry, Kind, Node};
 use super::union::{Branch, Type, branches, external, tag};
-use super::words::{expected, found, known, listed, quoted, shown, slip};
+use super::words::{expected, found, known, listed, lower, quoted, slip};
 
 /// How many comparisons one check may take. Alternatives are tried one after the other; nested they multiply.
 const MOST_STEPS: usize = 4_000_000;
 
 /// Every way in which the document is not what the schema wants. `whole` is false while a part of the document is
 /// missing because its file could not be parsed: then what the root lacks may stand there.
-pub(super) fn check(document: &Node, schema: &Value, whole: bool) -> Vec<Finding> {
-    let mut shape = Shape { root: schema, path: Vec::new(), findings: Vec::new(), steps: 0, whole };
+pub(super) fn check(document: &Node, schema: &Value, whole: bool) -> Findings {
+    let mut shape = Shape { root: schema, path: Vec::new(), findings: Findings::default(), steps: 0, whole };
     shape.value(document, schema);
     if shape.steps > MOST_STEPS {
         shape.finding(document.place, "the configuration takes too long to check", None);
@@ -35,7 +35,7 @@ pub(super) fn check(document: &Node, schema: &Value, whole: bool) -> Vec<Finding
 struct Shape<'s> {
     root: &'s Value,
     path: Vec<Step>,
-    findings: Vec<Finding>,
+    findings: Findings,
     steps: usize,
     whole: bool,
 }
@@ -105,12 +105,10 @@ impl<'s> Shape<'s> {
         if let Some((message, hint)) = first {
             return self.finding(node.place, message, hint);
         }
-        let what = match &scalar.written {
-            Some(written) => format!("what {} stands for", quoted(written)),
-            None => quoted(text),
-        };
+        let written = quoted(&scalar.written);
+        let what = if scalar.filled { format!("what {written} stands for") } else { written };
         let takes_more = all.iter().find(|branch| branch.kind == Type::Object && branch.property(text).is_some());
-        if takes_more.is_some() && scalar.written.is_none() {
+        if takes_more.is_some() && !scalar.filled {
             let message = format!("{what} takes a value of its own, found the name alone");
             return self.finding(node.place, message, Some(format!("write `{{ {text}: … }}`")));
         }
@@ -124,7 +122,7 @@ impl<'s> Shape<'s> {
             [one] => format!("{what} is not {}{beside}", quoted(one)),
             several => format!("{what} is not one of {}{beside}", listed(several.iter().copied())),
         };
-        let meant = if scalar.written.is_some() { None } else { nearest(text, constants.iter().copied()) };
+        let meant = if scalar.filled { None } else { nearest(text, constants.iter().copied()) };
         let hint = meant.map(did_you_mean).or_else(|| slip(node, all));
         self.finding(node.place, message, hint);
     }
@@ -147,7 +145,7 @@ impl<'s> Shape<'s> {
             if let (Some(seen), Kind::Scalar(scalar)) = (&mut seen, &item.kind)
                 && !seen.insert(scalar.to_json().to_string())
             {
-                self.finding(item.place, format!("{} is listed twice", shown(scalar)), None);
+                self.finding(item.place, format!("{} is listed twice", quoted(&scalar.written)), None);
             }
             self.path.pop();
         }
@@ -169,6 +167,9 @@ impl<'s> Shape<'s> {
     fn tagged(&mut self, node: &Node, entries: &[Entry], key: &'s str, variants: &[(&'s str, Branch<'s>)]) {
         let names = || variants.iter().map(|(name, _)| *name);
         let Some(entry) = entries.iter().find(|entry| entry.key == key) else {
+            if node.partial {
+                return;
+            }
             self.path.push(Step::Key(key.to_owned()));
             let hint = format!("it is one of {}", listed(names()));
             self.finding(node.place, format!("{} is missing", quoted(key)), Some(hint));
@@ -204,7 +205,10 @@ impl<'s> Shape<'s> {
         let names = || variants.iter().map(|(name, _)| *name);
         let Some((first, more)) = entries.split_first() else {
             let message = format!("expected one of {}, found an empty mapping", listed(names()));
-            return self.finding(node.place, message, None);
+            if !node.partial {
+                self.finding(node.place, message, None);
+            }
+            return;
         };
         for entry in more {
             let message = format!("{} stands beside {}, expected one key", quoted(&entry.key), quoted(&first.key));
@@ -235,7 +239,7 @@ impl<'s> Shape<'s> {
             self.path.pop();
         }
         let have: HashSet<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
-        let incomplete = !self.whole && self.path.is_empty();
+        let incomplete = node.partial || (!self.whole && self.path.is_empty());
         for key in branch.required().filter(|key| !incomplete && !have.contains(key)) {
             self.path.push(Step::Key(key.to_owned()));
             let hint = branch.property(key).and_then(|schema| first_sentence(schema, self.root));
@@ -258,7 +262,7 @@ impl<'s> Shape<'s> {
 
     /// Checks with each alternative; none may object, else the one that objects least is heard.
     fn best(&mut self, alternatives: &[Branch<'s>], mut check: impl FnMut(&mut Self, Branch<'s>)) {
-        let mut least: Option<Vec<Finding>> = None;
+        let mut least: Option<Findings> = None;
         for branch in alternatives {
             let before = std::mem::take(&mut self.findings);
             check(self, *branch);
@@ -270,7 +274,7 @@ impl<'s> Shape<'s> {
                 least = Some(found);
             }
         }
-        self.findings.extend(least.into_iter().flatten());
+        self.findings.append(least.unwrap_or_default());
     }
 
     fn finding(&mut self, place: Place, message: impl Into<String>, hint: Option<String>) {
@@ -280,8 +284,8 @@ impl<'s> Shape<'s> {
 
 /// Why a text is not what an open string schema wants.
 fn unfit(branch: &Branch<'_>, scalar: &Scalar, text: &str) -> Option<(String, Option<String>)> {
-    if let (true, Some(written)) = (branch.is_secret(), &scalar.written) {
-        let name = written.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    if branch.is_secret() && scalar.filled {
+        let name = scalar.written.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
         let plain = name.filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
         let hint = plain.map_or_else(
             || "write a reference such as `secret://file/NAME`".to_owned(),
@@ -292,9 +296,10 @@ fn unfit(branch: &Branch<'_>, scalar: &Scalar, text: &str) -> Option<(String, Op
     if let Some(format) = branch.schema.get("format").and_then(Value::as_str).and_then(format::find)
         && let Err(unfit) = (format.check)(text)
     {
-        return Some(match &scalar.written {
-            Some(written) => (format!("what {} stands for is not {}", quoted(written), format.noun), None),
-            None => (unfit.message, unfit.hint),
+        return Some(if scalar.filled {
+            (format!("what {} stands for is not {}", quoted(&scalar.written), format.noun), None)
+        } else {
+            (unfit.message, unfit.hint)
         });
     }
     let (least, most) = (branch.limit("minLength"), branch.limit("maxLength"));
@@ -328,5 +333,5 @@ fn first_sentence(schema: &Value, root: &Value) -> Option<String> {
     let text = schema.get("description").or_else(|| target?.get("description"))?.as_str()?;
     let line: String = text.lines().take_while(|line| !line.trim().is_empty()).collect::<Vec<_>>().join(" ");
     let sentence = line.split_once(". ").map_or(line.as_str(), |(first, _)| first);
-    Some(sentence.trim_end_matches('.').to_owned()).filter(|sentence| !sentence.is_empty())
+    Some(lower(sentence.trim_end_matches('.'))).filter(|sentence| !sentence.is_empty())
 }

@@ -1,13 +1,13 @@
 //! Bytes to text: refuses with a place what no YAML parser should see. Knows nothing of YAML.
 
 use super::place::Place;
-use super::report::Finding;
+use super::report::{Finding, Findings};
 
 /// How large one file may be.
 pub(super) const MOST_BYTES: usize = 4 << 20;
 
 /// The text of a file, or where it stops being one. A byte order mark is reported and passed over.
-pub(super) fn text<'b>(bytes: &'b [u8], file: u32, findings: &mut Vec<Finding>) -> Option<&'b str> {
+pub(super) fn text<'b>(bytes: &'b [u8], file: u32, findings: &mut Findings) -> Option<&'b str> {
     let start = Place::start(file);
     if bytes.len() > MOST_BYTES {
         let finding = Finding::new(start, &[], format!("the file is larger than {} MiB", MOST_BYTES >> 20));

@@ -12,6 +12,8 @@ pub(super) struct Node {
     /// that was left out, the key.
     pub(super) place: Place,
     pub(super) kind: Kind,
+    /// Whether a member of this mapping was refused without a name: what seems to be missing may have been it.
+    pub(super) partial: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -33,7 +35,11 @@ pub(super) struct Entry {
 
 impl Node {
     pub(super) fn null(place: Place) -> Self {
-        Self { place, kind: Kind::Scalar(Scalar::null()) }
+        Self::new(place, Kind::Scalar(Scalar::null()))
+    }
+
+    pub(super) const fn new(place: Place, kind: Kind) -> Self {
+        Self { place, kind, partial: false }
     }
 
     /// The document as JSON, for serde.

@@ -168,18 +168,13 @@ impl<'s> Branch<'s> {
         self.schema.get(keyword).and_then(Value::as_u64).and_then(|limit| usize::try_from(limit).ok())
     }
 
-    /// The limits of a number, from the schema's own keywords, else from the integer type.
+    /// The limits of a number.
     pub(super) fn bounds(&self) -> Bounds {
         let number = |keyword: &str| self.schema.get(keyword).and_then(Value::as_f64);
-        let (least, most) = match self.schema.get("format").and_then(Value::as_str) {
-            Some("int32") => (Some(f64::from(i32::MIN)), Some(f64::from(i32::MAX))),
-            Some("uint32") => (Some(0.0), Some(f64::from(u32::MAX))),
-            _ => (None, None),
-        };
         let (above, below) = (number("exclusiveMinimum"), number("exclusiveMaximum"));
         Bounds {
-            least: above.or_else(|| number("minimum")).or(least),
-            most: below.or_else(|| number("maximum")).or(most),
+            least: above.or_else(|| number("minimum")),
+            most: below.or_else(|| number("maximum")),
             above: above.is_some(),
             below: below.is_some(),
         }
@@ -192,6 +187,11 @@ impl<'s> Branch<'s> {
 }
 
 impl Bounds {
+    /// The one number that is allowed, if it is one.
+    pub(super) fn only(&self) -> Option<f64> {
+        self.least.filter(|_| self.least == self.most && !self.above && !self.below)
+    }
+
     pub(super) fn hold(&self, value: f64) -> bool {
         let least = self.least.is_none_or(|least| if self.above { value > least } else { value >= least });
         let most = self.most.is_none_or(|most| if self.below { value < most } else { value <= most });

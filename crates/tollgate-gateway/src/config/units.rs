@@ -78,7 +78,7 @@ impl Serialize for DurationText {
 
 impl JsonSchema for DurationText {
     fn schema_name() -> Cow<'static, str> {
-        "Duration".into()
+        "DurationText".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::format;
 use super::scalar::{Scalar, Typed};
 use super::tree::{Kind, Node};
-use super::union::{Branch, Type};
+use super::union::{Branch, Type, external, tag};
+use super::units::DurationText;
 
 /// How much of the input a message repeats.
 const LONGEST: usize = 60;
@@ -46,24 +47,13 @@ pub(super) fn found(node: &Node, secret: bool) -> String {
         Typed::Null => "nothing",
         Typed::Text(_) => "the string",
     };
-    match (&scalar.written, &scalar.value) {
-        (Some(written), Typed::Null) => format!("nothing in {}", quoted(written)),
-        (Some(written), _) => format!("{kind} that {} stands for", quoted(written)),
-        (None, Typed::Null) => kind.to_owned(),
-        (None, _) if secret => kind.replace("the", "a"),
-        (None, _) => format!("{kind} {}", shown(scalar)),
-    }
-}
-
-/// The value of a scalar for a message: what was written, never what `${…}` stands for.
-pub(super) fn shown(scalar: &Scalar) -> String {
-    match (&scalar.written, &scalar.value) {
-        (Some(written), _) => quoted(written),
-        (None, Typed::Bool(value)) => format!("`{value}`"),
-        (None, Typed::Float(value)) => format!("`{value}`"),
-        (None, Typed::Integer(value)) => format!("`{value}`"),
-        (None, Typed::Null) => "`null`".to_owned(),
-        (None, Typed::Text(text)) => quoted(text),
+    let written = quoted(&scalar.written);
+    match &scalar.value {
+        _ if secret => kind.replace("the", "a"),
+        Typed::Null if scalar.filled => format!("nothing in {written}"),
+        Typed::Null => kind.to_owned(),
+        _ if scalar.filled => format!("{kind} that {written} stands for"),
+        _ => format!("{kind} {written}"),
     }
 }
 
@@ -71,10 +61,16 @@ pub(super) fn shown(scalar: &Scalar) -> String {
 pub(super) fn expected(branches: &[Branch<'_>]) -> String {
     let constants: Vec<&str> = branches.iter().flat_map(Branch::constants).collect();
     let mut nouns: Vec<String> = Vec::new();
+    let variants: Vec<Branch<'_>> = branches.iter().copied().filter(|branch| branch.kind == Type::Object).collect();
+    let single = external(&variants).filter(|single| single.len() > 1 || (single.len() == 1 && !constants.is_empty()));
     for branch in branches {
-        let noun = match branch.kind {
-            Type::Null => continue,
-            Type::String if branch.is_constant() => continue,
+        let noun = match (branch.kind, &single) {
+            (Type::Null, _) => continue,
+            (Type::String, _) if branch.is_constant() => continue,
+            (Type::Object, Some(single)) => {
+                let names: Vec<String> = single.iter().map(|(name, _)| quoted(name)).collect();
+                format!("a mapping with {}", names.join(" or "))
+            }
             _ => noun(branch),
         };
         if !nouns.contains(&noun) {
@@ -94,6 +90,9 @@ fn noun(branch: &Branch<'_>) -> String {
         Type::Any => "a value".to_owned(),
         Type::Array => "a list".to_owned(),
         Type::Boolean => "`true` or `false`".to_owned(),
+        Type::Integer | Type::Number if branch.bounds().only().is_some() => {
+            format!("the number{}", branch.bounds().only().map(|only| format!(" `{only}`")).unwrap_or_default())
+        }
         Type::Integer => format!("an integer{}", range(branch)),
         Type::Null => "nothing".to_owned(),
         Type::Number => format!("a number{}", range(branch)),
@@ -106,15 +105,15 @@ fn noun(branch: &Branch<'_>) -> String {
 }
 
 /// ` from 1 to 65535`, with the bounds that the schema states.
-pub(super) fn range(branch: &Branch<'_>) -> String {
+fn range(branch: &Branch<'_>) -> String {
     let bounds = branch.bounds();
-    let number = |value: f64| value.to_string();
+    let least = |least: f64| if bounds.above { format!("above {least}") } else { format!("at least {least}") };
+    let most = |most: f64| if bounds.below { format!("below {most}") } else { format!("at most {most}") };
     match (bounds.least, bounds.most) {
-        (Some(least), Some(most)) => format!(" from {} to {}", number(least), number(most)),
-        (Some(least), None) if bounds.above => format!(" above {}", number(least)),
-        (Some(least), None) => format!(" of at least {}", number(least)),
-        (None, Some(most)) if bounds.below => format!(" below {}", number(most)),
-        (None, Some(most)) => format!(" of at most {}", number(most)),
+        (Some(from), Some(to)) if !bounds.above && !bounds.below => format!(" from {from} to {to}"),
+        (Some(from), Some(to)) => format!(" {} and {}", least(from), most(to)),
+        (Some(from), None) => format!(" of {}", least(from)),
+        (None, Some(to)) => format!(" of {}", most(to)),
         (None, None) => String::new(),
     }
 }
@@ -123,24 +122,38 @@ pub(super) fn range(branch: &Branch<'_>) -> String {
 pub(super) fn slip(node: &Node, branches: &[Branch<'_>]) -> Option<String> {
     let accepts = |kind: Type| branches.iter().any(|branch| branch.kind == kind);
     let scalar = match &node.kind {
-        Kind::Scalar(scalar) if scalar.written.is_none() => scalar,
+        Kind::Scalar(scalar) if !scalar.filled => scalar,
         Kind::List(_) if accepts(Type::Object) => return Some("write named entries: `name: {…}`".to_owned()),
         _ => return None,
     };
     let numeric = accepts(Type::Integer) || accepts(Type::Number);
     match &scalar.value {
+        Typed::Float(_) | Typed::Integer(_) if branches.iter().any(is_duration) => {
+            Some(format!("add a unit, as in `{}s`", scalar.written))
+        }
         Typed::Null => Some("give it a value, or remove the key".to_owned()),
         Typed::Text(text) if accepts(Type::Boolean) => boolean(text, scalar.quoted),
         Typed::Text(text) if numeric => number(text, scalar.quoted),
+        Typed::Text(text) if accepts(Type::Object) => {
+            let variants: Vec<Branch<'_>> = branches.iter().copied().filter(|b| b.kind == Type::Object).collect();
+            let (key, names) = tag(&variants)?;
+            names.iter().any(|(name, _)| name == text).then(|| format!("write `{{ {key}: {text} }}`"))
+        }
         Typed::Bool(_) | Typed::Float(_) | Typed::Integer(_) if accepts(Type::String) => {
-            let open = branches.iter().any(|branch| branch.kind == Type::String && !branch.is_constant());
-            (open && !branches.iter().any(Branch::is_secret)).then(|| "put it in quotes".to_owned())
+            let open = branches.iter().any(|branch| {
+                branch.kind == Type::String && !branch.is_constant() && branch.schema.get("format").is_none()
+            });
+            open.then(|| "put it in quotes".to_owned())
         }
         _ if accepts(Type::Array) && !branches.iter().any(Branch::is_secret) => {
             Some("write it as a list: `[…]`".to_owned())
         }
         _ => None,
     }
+}
+
+fn is_duration(branch: &Branch<'_>) -> bool {
+    branch.schema.get("format").and_then(Value::as_str) == Some(DurationText::FORMAT)
 }
 
 fn boolean(text: &str, quotes: bool) -> Option<String> {
@@ -165,6 +178,17 @@ fn number(text: &str, quotes: bool) -> Option<String> {
     (digits && bare != text).then(|| format!("write `{bare}`: digits only, no leading zero"))
 }
 
+/// A sentence from elsewhere without its capital; a name in capitals stays.
+pub(super) fn lower(sentence: &str) -> String {
+    let mut chars = sentence.chars();
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && !second.is_uppercase() => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => sentence.to_owned(),
+    }
+}
+
 /// A syntax error in our words.
 pub(super) fn syntax(error: &ScanError) -> (String, Option<&'static str>) {
     let (message, hint) = match error.kind() {
@@ -176,6 +200,13 @@ pub(super) fn syntax(error: &ScanError) -> (String, Option<&'static str>) {
         }
         ErrorKind::DirectiveDisallowed => ("directives are refused", Some("remove the line that starts with `%`")),
         ErrorKind::UnclosedQuotedScalar => ("this quote is never closed", None),
+        ErrorKind::InvalidQuotedScalarIndent => {
+            ("a quoted string goes on here without indentation", Some("is a closing quote missing above?"))
+        }
+        ErrorKind::MismatchedFlowCollectionEnd { .. } => ("the brackets do not match", None),
+        ErrorKind::UnknownQuotedScalarEscape => {
+            ("a quoted string holds an unknown escape", Some("write `\\\\` for a backslash, or use single quotes"))
+        }
         ErrorKind::MisplacedFlowCollectionEnd => ("this bracket closes nothing", None),
         ErrorKind::InvalidIndentation => ("the indentation fits no line above", Some("align it with its neighbours")),
         ErrorKind::MappingValueNotAllowed => {
