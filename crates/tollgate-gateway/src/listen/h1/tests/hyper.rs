@@ -150,6 +150,28 @@ async fn hyper_answers_every_framing_case_wherever_it_is_split() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn hyper_takes_every_byte_that_the_gate_lets_through() {
+    for byte in 0..=u8::MAX {
+        let at = |before: &[u8], after: &[u8]| [before, &[byte], after].concat();
+        for request in [
+            at(b"X", b" / HTTP/1.1\r\nHost: x\r\n\r\n"),
+            at(b"GET /", b" HTTP/1.1\r\nHost: x\r\n\r\n"),
+            at(b"GET /?", b" HTTP/1.1\r\nHost: x\r\n\r\n"),
+            at(b"GET http://x", b"/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+            at(b"GET / HTTP/1.1\r\nX", b"A: b\r\n\r\n"),
+            at(b"GET / HTTP/1.1\r\nX-A:", b"\r\n\r\n"),
+            at(b"GET / HTTP/1.1\r\nContent-Length: 0", b"\r\n\r\n123456789"),
+        ] {
+            let text = request.escape_ascii();
+            let walked = walk(&request, HeadLimits::default());
+            let talk = talk(&[&request], true).await;
+            assert_eq!(talk.seen.len(), walked.len(), "{text}");
+            assert!(talk.unserved.is_none(), "hyper refused {text}");
+        }
+    }
+}
+
 /// Requests of all shapes, most of them well-formed.
 fn requests() -> impl Strategy<Value = Vec<u8>> {
     let line = prop_oneof![
@@ -238,17 +260,20 @@ proptest! {
         // A body that waits for more bytes never reaches the service whole, and hides nothing.
         let waiting = walked.last().is_some_and(|last| !last.whole && last.code().is_none());
         let due = walked.len() - usize::from(waiting);
+        // Behind a request over HTTP/1.0 the connection may close.
+        let old = walked.iter().position(|walked| walked.head.line().ends_with(b"HTTP/1.0"));
+        let sure = old.map_or(due, |old| due.min(old + 1));
         let (first, second) = bytes.split_at(at);
         let gated = run(talk(&[first, second], true));
-        prop_assert!(gated.unserved.is_none() || waiting, "hyper refused what the gate let through: {:?}", gated);
-        prop_assert_eq!(gated.seen.len(), due, "{:?} {:?}", walked, gated);
+        prop_assert!(gated.unserved.is_none(), "hyper refused what the gate let through: {:?}", gated);
+        prop_assert!((sure..=due).contains(&gated.seen.len()), "{:?} {:?}", walked, gated);
         expected(&walked, &gated.seen)?;
         let good = walked.iter().filter(|walked| walked.whole).count();
         let alone = run(talk(&[first, second], false));
-        prop_assert!(alone.seen.len() >= good, "{:?} {:?}", walked, alone);
-        expected(&walked[..good], &alone.seen)?;
-        if good == walked.len() && walked.iter().map(|walked| walked.head.bytes.len()).sum::<usize>() > 0 {
-            prop_assert_eq!(alone.seen.len(), good);
+        prop_assert!(alone.seen.len() >= good.min(sure), "{:?} {:?}", walked, alone);
+        expected(walked.get(..good).unwrap_or_default(), &alone.seen)?;
+        if good == walked.len() {
+            prop_assert!(alone.seen.len() <= good, "{:?} {:?}", walked, alone);
         }
     }
 }
