@@ -7,6 +7,7 @@ use super::*;
 
 mod deadlines;
 mod hyper;
+mod socket;
 
 const GOOD: &[u8] = b"GET /good HTTP/1.1\r\nHost: gateway.test\r\n\r\n";
 
