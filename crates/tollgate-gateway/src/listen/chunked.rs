@@ -4,7 +4,7 @@
 //! chunked body (RFC 9112, 7.1) that every parser reads alike, or the beginning of one.
 
 use crate::listen::flaw::HeadFlaw;
-use crate::listen::head::{CONTROL, NO_TOKEN, kinds};
+use crate::listen::kinds::{CONTROL, NO_TOKEN, kinds};
 
 /// Hex digits of a chunk size.
 const MAX_DIGITS: u8 = 16;

@@ -371,7 +371,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictIo<T> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.io).poll_flush(cx);
-        if result.is_pending() { this.poll_stall(cx, result) } else { result }
+        // A flush that had nothing to do is no progress of a response.
+        let wrote = this.wrote || this.stalled;
+        let result = this.poll_stall(cx, result);
+        this.wrote = wrote;
+        result
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

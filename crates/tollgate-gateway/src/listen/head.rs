@@ -5,10 +5,11 @@
 //! business of layer `hygiene`; what a body holds is nobody's here.
 
 use bytes::Bytes;
-use http::Uri;
 use memchr::{memchr, memchr2};
 
 use crate::listen::flaw::HeadFlaw;
+use crate::listen::kinds::{CONTROL, HIGH, NO_TOKEN, kinds};
+use crate::listen::line::check_request_line;
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -347,61 +348,6 @@ impl Facts {
 /// Fields whose values are compared byte by byte, by us or by a server behind us.
 const ASCII_ONLY: &[&[u8]] = &[b"host", b"authorization", b"x-api-key", b"api-key"];
 
-fn check_request_line(line: &[u8], max_target: usize) -> Result<(), HeadFlaw> {
-    if memchr(b'\t', line).is_some() {
-        return Err(HeadFlaw::SPACES);
-    }
-    let mut parts = line.split(|byte| *byte == b' ');
-    let (Some(method), Some(target), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        let short = line.iter().filter(|byte| **byte == b' ').count() < 2;
-        return Err(if short { HeadFlaw::NO_VERSION } else { HeadFlaw::SPACES });
-    };
-    if method.is_empty() || target.is_empty() {
-        return Err(HeadFlaw::SPACES);
-    }
-    if kinds(method) & NO_TOKEN != 0 {
-        return Err(HeadFlaw::METHOD);
-    }
-    check_target(method, target, max_target)?;
-    if version.is_empty() {
-        return Err(HeadFlaw::NO_VERSION);
-    }
-    if !matches!(version, b"HTTP/1.1" | b"HTTP/1.0") {
-        return Err(HeadFlaw::BAD_VERSION);
-    }
-    Ok(())
-}
-
-fn check_target(method: &[u8], target: &[u8], max: usize) -> Result<(), HeadFlaw> {
-    if target.len() > max {
-        return Err(HeadFlaw::TARGET_TOO_LONG);
-    }
-    let found = kinds(target);
-    if found & CONTROL != 0 {
-        return Err(HeadFlaw::CONTROL);
-    }
-    if found & HIGH != 0 {
-        return Err(HeadFlaw::RAW_TARGET);
-    }
-    if memchr(b'#', target).is_some() {
-        return Err(HeadFlaw::FRAGMENT);
-    }
-    let origin = target.first() == Some(&b'/');
-    let known = origin
-        || (target == b"*" && method == b"OPTIONS")
-        || starts_with_ignoring_case(target, b"http://")
-        || starts_with_ignoring_case(target, b"https://")
-        || method == b"CONNECT";
-    // What no URI has is refused here, where it leaves a record, and not by the codec behind us.
-    let plain = origin && found & NO_URI == 0;
-    if known && (plain || Uri::try_from(target).is_ok()) { Ok(()) } else { Err(HeadFlaw::TARGET) }
-}
-
-fn starts_with_ignoring_case(text: &[u8], prefix: &[u8]) -> bool {
-    text.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
-}
-
 /// Digits alone, and no more than a codec can count to.
 fn decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
@@ -426,47 +372,6 @@ fn trim(mut value: &[u8]) -> &[u8] {
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
-
-/// Not in a token (RFC 9110, 5.6.2).
-pub(super) const NO_TOKEN: u8 = 1;
-/// A control byte other than the tab.
-pub(super) const CONTROL: u8 = 2;
-/// Above 7F.
-const HIGH: u8 = 4;
-/// Visible, and not in a URI (RFC 3986, 2).
-const NO_URI: u8 = 8;
-
-/// The union of the kinds of all bytes of `text`.
-pub(super) fn kinds(text: &[u8]) -> u8 {
-    text.iter().fold(0, |found, byte| found | KINDS[usize::from(*byte)])
-}
-
-const KINDS: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0_u8;
-    loop {
-        let token = byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-            );
-        let mut kind = if token { 0 } else { NO_TOKEN };
-        if byte.is_ascii_control() && byte != b'\t' {
-            kind |= CONTROL;
-        }
-        if byte >= 0x80 {
-            kind |= HIGH;
-        }
-        if matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}') {
-            kind |= NO_URI;
-        }
-        table[byte as usize] = kind;
-        if byte == u8::MAX {
-            break table;
-        }
-        byte += 1;
-    }
-};
 
 #[cfg(test)]
 mod tests;

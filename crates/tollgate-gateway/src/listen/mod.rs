@@ -6,6 +6,8 @@ pub mod flaw;
 pub mod h1;
 pub mod head;
 pub mod heads;
+mod kinds;
+mod line;
 pub mod wire;
 
 #[cfg(test)]

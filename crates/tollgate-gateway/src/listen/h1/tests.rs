@@ -7,6 +7,7 @@ use super::*;
 
 mod deadlines;
 mod hyper;
+mod socket;
 
 const GOOD: &[u8] = b"GET /good HTTP/1.1\r\nHost: gateway.test\r\n\r\n";
 
@@ -40,7 +41,7 @@ impl Rig {
 
     /// What the codec can read now: `None` if it would have to wait.
     async fn read_now(&mut self) -> Option<Vec<u8>> {
-        let mut space = [0; 65_536];
+        let mut space = vec![0; 65_536];
         let mut buf = ReadBuf::new(&mut space);
         let read = poll_fn(|cx| Poll::Ready(Pin::new(&mut self.strict).poll_read(cx, &mut buf))).await;
         match read {
@@ -219,4 +220,13 @@ async fn a_codec_with_little_room_gets_a_head_in_parts() {
         head.extend_from_slice(&space[..count]);
     }
     assert_eq!(head, GOOD);
+}
+
+#[test]
+fn a_guarded_connection_may_move_between_threads() {
+    fn sent<T: Send>() {}
+    fn shared<T: Send + Sync>() {}
+    sent::<StrictIo<DuplexStream>>();
+    shared::<HeadQueue>();
+    shared::<crate::listen::heads::Turn>();
 }

@@ -136,6 +136,22 @@ async fn a_client_that_takes_no_byte_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_flush_that_ends_is_progress() {
+    let mut rig = rig_with(false, 4);
+    let mut write = async |bytes: &[u8]| {
+        poll_fn(|cx| Poll::Ready(Pin::new(&mut rig.strict).poll_write(cx, bytes))).await.map(Result::ok)
+    };
+    assert_eq!(write(b"full").await, Poll::Ready(Some(4)));
+    assert_eq!(write(b"x").await, Poll::Pending);
+    rig.pass(20 * SECOND);
+    rig.strict.flush().await.expect("a pipe has nothing to flush");
+    let stalled = poll_fn(|cx| Poll::Ready(Pin::new(&mut rig.strict).poll_write(cx, b"x").is_pending())).await;
+    rig.pass(20 * SECOND);
+    let later = poll_fn(|cx| Poll::Ready(Pin::new(&mut rig.strict).poll_write(cx, b"x").is_pending())).await;
+    assert!(stalled && later);
+}
+
+#[tokio::test]
 async fn closing_reads_on_for_a_second_so_that_the_answer_arrives() {
     let mut rig = rig();
     rig.send(b"GET / HTTP/9\r\n").await;
