@@ -298,6 +298,21 @@ budgets:
 }
 
 #[test]
+fn a_budget_that_changes_its_scope_or_unit_starts_afresh() {
+    let budget = |per: &str, unit: &str| {
+        config(&format!(
+            "{{ min_cost_us: 1, budgets: [{{ name: one, per: {per}, unit: {unit}, burst: 1, refill_per_sec: 1 }}] }}"
+        ))
+    };
+    let ledger = memory();
+    for (per, unit) in [("key", "requests"), ("key", "compute"), ("tenant", "compute"), ("tenant", "requests")] {
+        let limits = compile(&budget(per, unit), Arc::clone(&ledger));
+        let _held = reserve(&limits, 0, 1, START).expect("it is fresh");
+        let _spent = refusal(reserve(&limits, 0, 1, START));
+    }
+}
+
+#[test]
 fn the_callers_own_levels_are_announced_and_nobody_elses() {
     let limits = compile(
         &config(
@@ -315,7 +330,7 @@ budgets:
     for _ in 0..50 {
         let _paid = limits.reserve(payer(&who), estimate(575_000), START).into_future_at_once().expect("it fits");
     }
-    let levels = limits.levels(payer(&who), START);
+    let levels = limits.levels(Payer { model: Some(ModelId(0)), ..payer(&who) }, START);
     let found: Vec<_> = levels.iter().map(|level| (level.name, level.unit, level.quota, level.remaining)).collect();
     assert_eq!(found, [("gold", Unit::Compute, 60_000, 31_250), ("rpm", Unit::Requests, 100, 50)]);
     let fields = headers::fields(&levels, None).expect("levels");
