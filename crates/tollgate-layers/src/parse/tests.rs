@@ -186,6 +186,30 @@ fn heads_decide_what_is_read() {
     run(include_str!("cases/heads.yaml"));
 }
 
+#[test]
+fn the_readme_shows_configuration_that_loads() {
+    #[derive(Deserialize)]
+    struct Shown {
+        parse: ParseConfig,
+    }
+    let blocks = include_str!("README.md").split("```yaml\n").skip(1);
+    let blocks: Vec<_> = blocks.map(|rest| rest.split("```").next().expect("an end")).collect();
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        let shown: Shown = serde_saphyr::from_str(block).expect("it parses");
+        let mut check = Checker::default();
+        shown.parse.compile(&mut check, Vec::new());
+        assert_eq!(check.finish().0, []);
+    }
+}
+
+#[test]
+fn bounds_beyond_reason_are_mistakes() {
+    let mut check = Checker::default();
+    ParseConfig { max_depth: 129, max_keys: 3 }.compile(&mut check, Vec::new());
+    assert_eq!(check.finish().0.len(), 2);
+}
+
 fn oip(body: &[u8]) -> Result<Call, Wrong> {
     oip_call(body, json::Limits::default())
 }
