@@ -134,6 +134,29 @@ fn several_inputs_are_checked_together() {
     run(include_str!("cases/several.yaml"));
 }
 
+#[test]
+fn the_readme_shows_contracts_that_load() {
+    #[derive(Deserialize)]
+    struct Shown {
+        models: BTreeMap<String, Model>,
+    }
+    #[derive(Deserialize)]
+    struct Model {
+        contract: ContractConfig,
+    }
+    let blocks = include_str!("README.md").split("```yaml\n").skip(1);
+    let blocks: Vec<_> = blocks.map(|rest| rest.split("```").next().expect("an end")).collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        let shown: Shown = serde_saphyr::from_str(block).expect("it parses");
+        for (name, model) in shown.models {
+            let embedded = digits();
+            let (_, problems) = compile(&model.contract, (name == "digits").then_some(&embedded));
+            assert_eq!(problems, [], "{name}");
+        }
+    }
+}
+
 fn digits() -> Signature {
     let dims = vec![Dim::Symbolic("N".into()), Dim::Fixed(1), Dim::Fixed(8), Dim::Fixed(8)];
     let out = vec![Dim::Symbolic("N".into()), Dim::Fixed(10)];

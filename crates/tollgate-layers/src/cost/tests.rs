@@ -94,6 +94,31 @@ fn what_nothing_is_known_of_is_guessed() {
 }
 
 #[test]
+fn the_readme_shows_costs_that_load() {
+    #[derive(Deserialize)]
+    struct Shown {
+        cost: CostConfig,
+        models: BTreeMap<String, Model>,
+        routes: Vec<RouteConfig>,
+    }
+    #[derive(Deserialize)]
+    struct Model {
+        cost: ModelCostConfig,
+    }
+    let blocks = include_str!("README.md").split("```yaml\n").skip(1);
+    let blocks: Vec<_> = blocks.map(|rest| rest.split("```").next().expect("an end")).collect();
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        let shown: Shown = serde_saphyr::from_str(block).expect("it parses");
+        let models = shown.models.into_iter().map(|(name, model)| (name, model.cost)).collect();
+        let file = File { what: String::new(), cost: shown.cost, models, routes: shown.routes, cases: Vec::new() };
+        let mut check = Checker::default();
+        file.compile(&mut check);
+        assert_eq!(check.finish().0, []);
+    }
+}
+
+#[test]
 fn huge_weights_saturate() {
     let weights = ModelCostConfig {
         fixed_us: Some(u64::MAX),

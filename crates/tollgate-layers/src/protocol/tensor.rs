@@ -1,6 +1,7 @@
 //! The values of a tensor, read from JSON straight into their type: no tree, no second pass.
 //!
-//! Nothing is allocated for what a shape claims, only for what stands in the body.
+//! Nothing is allocated for what a shape claims, only for what stands in the body: at most 8 bytes for an element, 16
+//! and its text for a string; and nothing at all where the body is too short for the claim.
 
 use arrayvec::ArrayVec;
 use tollgate_core::call::{Dtype, Values};
@@ -56,25 +57,59 @@ fn all<T: Element>(reader: &mut Reader<'_>, dtype: Dtype, form: Form<'_>) -> Res
     let hint = match form {
         Form::Free(elements) | Form::Shaped(_, elements) => usize::try_from(elements).unwrap_or(usize::MAX),
     };
-    // A number with its comma takes four bytes or more, mostly; where not, the list grows as any other.
-    let mut values = Vec::with_capacity(hint.min(reader.left() / T::SPARSE));
     if let Form::Shaped(shape, elements) = form {
-        if !is_nested(reader)? {
+        let nested = is_nested(reader)?;
+        // Each element takes two bytes at least.
+        if elements > reader.left() as u64 / 2 {
+            return Err(too_few(reader, elements, nested));
+        }
+        if !nested {
+            let mut values = reserved(reader, hint);
             flat(reader, dtype, elements, &mut values)?;
             return Ok((values, [elements].into_iter().collect()));
         }
         let dims = shape.iter().copied().map(Some).collect();
-        let mut nest = Nest { values, dtype, dims, rank: Some(shape.len()) };
+        let mut nest = Nest { values: reserved(reader, hint), dtype, dims, rank: Some(shape.len()) };
         nest.read(reader, 0)?;
         return Ok((nest.values, shape.iter().copied().collect()));
     }
-    let mut nest = Nest { values, dtype, dims: [None; MAX_RANK].into(), rank: None };
+    let mut nest = Nest { values: reserved(reader, hint), dtype, dims: [None; MAX_RANK].into(), rank: None };
     nest.read(reader, 0)?;
     if nest.values.is_empty() {
         return Err(Wrong::here("at least one element", "none"));
     }
     let dims = nest.dims.into_iter().flatten().take(nest.rank.unwrap_or(0)).collect();
     Ok((nest.values, dims))
+}
+
+/// A list with room for `hint` elements, as far as the body can hold them. A number with its comma takes four bytes or
+/// more, mostly; where not, the list grows as any other.
+fn reserved<T: Element>(reader: &Reader<'_>, hint: usize) -> Vec<T> {
+    Vec::with_capacity(hint.min(reader.left() / T::SPARSE))
+}
+
+/// Why data that cannot hold `want` elements is refused; where it is flat, they are counted.
+fn too_few(reader: &mut Reader<'_>, want: u64, nested: bool) -> Wrong {
+    let mut count = 0_u64;
+    let counted = if nested {
+        reader.skip()
+    } else {
+        reader.enter_array().and_then(|()| {
+            while reader.next_item()? {
+                reader.skip()?;
+                count += 1;
+            }
+            Ok(())
+        })
+    };
+    match counted {
+        Err(malformed) => malformed.into(),
+        Ok(()) => miscounted(want, if nested { "fewer elements".to_owned() } else { format!("{count} elements") }),
+    }
+}
+
+fn miscounted(want: u64, found: String) -> Wrong {
+    Wrong::here(format!("{want} elements, the product of the shape"), found)
 }
 
 /// Whether the first item of the array that comes next is an array; the reader stays where it is.
@@ -102,7 +137,7 @@ fn flat<T: Element>(reader: &mut Reader<'_>, dtype: Dtype, want: u64, values: &m
     if count == want {
         return Ok(());
     }
-    Err(Wrong::here(format!("{want} elements, the product of the shape"), format!("{count} elements")))
+    Err(miscounted(want, format!("{count} elements")))
 }
 
 /// A nested list while it is read. Dimensions that are not known are set by the first list that ends.

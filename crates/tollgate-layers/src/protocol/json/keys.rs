@@ -57,16 +57,17 @@ impl<'a> Keys<'a> {
     /// Ends the object whose keys begin at `from`. Sorting compares bytes, so no choice of keys makes it quadratic, as
     /// colliding hashes would.
     pub(super) fn leave(&mut self, from: usize, at: usize) -> Result<(), Malformed> {
-        if self.spans.len().saturating_sub(from) > COMPARED_PAIRWISE {
-            let mut mine = self.spans.split_off(from);
+        // Taken out so that sorting may look at the text; put back shorter.
+        let mut spans = std::mem::take(&mut self.spans);
+        let mine = spans.get_mut(from..).unwrap_or_default();
+        let mut unique = true;
+        if mine.len() > COMPARED_PAIRWISE {
             mine.sort_unstable_by(|one, other| self.key(*one).cmp(self.key(*other)));
-            if mine.is_sorted_by(|one, other| self.key(*one) != self.key(*other)) {
-                return Ok(());
-            }
-            return Err(Malformed { what: What::DuplicateKey, at });
+            unique = mine.is_sorted_by(|one, other| self.key(*one) != self.key(*other));
         }
-        self.spans.truncate(from);
-        Ok(())
+        spans.truncate(from);
+        self.spans = spans;
+        if unique { Ok(()) } else { Err(Malformed { what: What::DuplicateKey, at }) }
     }
 
     fn key(&self, span: Span) -> &[u8] {

@@ -4,6 +4,8 @@ pub mod json;
 mod metadata;
 mod parameters;
 mod reply;
+#[cfg(test)]
+mod tests;
 
 pub use json::{Request, request};
 pub use metadata::{model_metadata, model_ready, server_live, server_metadata};

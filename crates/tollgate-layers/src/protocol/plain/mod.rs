@@ -3,6 +3,8 @@
 //! It has no shapes and types of its own, so it needs the model's signature to be understood.
 
 mod reply;
+#[cfg(test)]
+mod tests;
 
 use tollgate_core::backend::{Dim, Port, Signature};
 use tollgate_core::call::{Dtype, Tensor, Values};
