@@ -253,7 +253,8 @@ impl Reader<'_> {
         let (decoded, hold) = if inline {
             job()
         } else {
-            let full = |_| Refusal::new(Code::Overloaded).retry_after(Duration::from_secs(1)).because("compute is full");
+            let full =
+                |_| Refusal::new(Code::Overloaded).retry_after(Duration::from_secs(1)).because("compute is full");
             let waiting = self.compute.run(job).map_err(full)?;
             waiting.await.map_err(|_| Fault::new(Origin::Own, "a decoding job was lost"))?
         };

@@ -77,7 +77,7 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     let call = inspect(p, w, log, Parts { head: &head, found: &found, body: &body, who }).await?; // parse … contract
     seen.model = call.model;
     let now = w.tick(facts, log); // we may have waited
-    let estimate = p.cost.estimate(route, &call);
+    let estimate = p.estimate(&found, &call); // what only we answer is free
     let payer = Payer { who, model: call.model, from };
     let held = p.limits.ask_store(log, |l| l.reserve(payer, estimate, now)).await?; // all or nothing
     seen.reserved = if estimate.exempt { Cost(0) } else { estimate.cost };

@@ -23,8 +23,8 @@ use crate::exchange::Exchange;
 use crate::pipeline::Admitted;
 use crate::reply::Open;
 use crate::snapshot::Policy;
-use crate::upstream::{Ask, Caller, Order, Remote, Sent, Slot, Target, Upload, Upstream};
 use crate::tick::within;
+use crate::upstream::{Ask, Caller, Order, Remote, Sent, Slot, Target, Upload, Upstream};
 use crate::worker::Worker;
 
 /// An answer on its way out.
@@ -57,7 +57,9 @@ pub fn answer_here(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, job: &Admitte
         Verb::ModelMetadata => json(StatusCode::OK, p.models.get(job.call.model?.index())?.metadata.clone()),
         Verb::Infer | Verb::Proxy => return None,
     };
-    ex.log.note(Stage::Upstream, Event::Passed);
+    let mut answer = answer;
+    p.output.secure(answer.headers_mut(), ex.facts.peer.tls);
+    ex.log.note(Stage::Output, Event::Passed);
     Some(Reply::Whole(answer))
 }
 
@@ -102,8 +104,7 @@ pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Adm
         Payload::Held(bytes, _) => bytes.len() as u64,
         Payload::Streamed(..) => 0,
     };
-    let ask =
-        Ask { tenant: job.who.tenant_id, weight: p.weight_of(&job.who), cost: job.estimate.cost, bytes };
+    let ask = Ask { tenant: job.who.tenant_id, weight: p.weight_of(&job.who), cost: job.estimate.cost, bytes };
     let entered = w.ticker.now();
     match upstream.queue.enter(ask, &w.ticker).await {
         Ok(slot) => {

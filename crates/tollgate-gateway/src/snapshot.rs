@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tollgate_core::backend::Signature;
-use tollgate_core::call::ModelId;
+use tollgate_core::call::{Call, ModelId};
+use tollgate_core::cost::Estimate;
 use tollgate_core::guard::{Gate, Guard};
 use tollgate_core::identity::Identity;
 use tollgate_core::stage::Stage;
@@ -21,7 +22,7 @@ use tollgate_layers::limits::Limits;
 use tollgate_layers::network::Network;
 use tollgate_layers::output::Output;
 use tollgate_layers::parse::Parse;
-use tollgate_layers::routes::Routes;
+use tollgate_layers::routes::{Found, Routes, Verb};
 use tollgate_limit::Memory;
 
 use crate::config::HttpConfig;
@@ -87,6 +88,14 @@ pub struct Model {
 }
 
 impl Policy {
+    /// What a call is expected to cost. Verbs that no model is needed for are free.
+    #[must_use]
+    pub fn estimate(&self, found: &Found<'_>, call: &Call) -> Estimate {
+        let estimate = self.cost.estimate(found.route, call);
+        let works = matches!(found.verb, Verb::Infer | Verb::Proxy);
+        Estimate { exempt: estimate.exempt || !works, ..estimate }
+    }
+
     /// Name of a model.
     #[must_use]
     pub fn model_name(&self, model: ModelId) -> Option<&str> {

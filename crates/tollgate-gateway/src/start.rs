@@ -454,8 +454,6 @@ async fn housekeeping(worker: Arc<Worker>) {
     }
 }
 
-
 fn system(what: impl Into<String>, error: io::Error) -> StartError {
     StartError::System { what: what.into(), error }
 }
-

@@ -33,7 +33,7 @@ impl Exit {
     pub(crate) fn of(error: &anyhow::Error) -> ExitCode {
         let exit = match error.downcast_ref::<StartError>() {
             Some(StartError::Config(report)) => {
-                eprint!("{report}");
+                eprintln!("{report}");
                 let count = report.problems.len();
                 eprintln!("{count} problem{} found; nothing was changed", if count == 1 { "" } else { "s" });
                 return Self::Config.into();

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use tollgate_core::time::Clock;
 use tollgate_gateway::config::KeyDesk;
-use tollgate_layers::auth::{BrokenRandom, NewKey, PepperValue, Revoked, Timestamp};
+use tollgate_layers::auth::{NewKey, PepperValue, Revoked, Timestamp};
 use tollgate_layers::authz::Scope;
 
 use crate::environment;
@@ -141,7 +141,12 @@ impl New {
             created_by: user.cloned().unwrap_or_else(|| "tollgate keys".to_owned()),
             note: self.note,
         };
-        let mut random = |bytes: &mut [u8]| aws_lc_rs::rand::fill(bytes).map_err(|_| BrokenRandom);
+        let mut random = |bytes: &mut [u8]| {
+            if aws_lc_rs::rand::fill(bytes).is_err() {
+                // Drawing rejects these bytes, and then says that the source is broken.
+                bytes.fill(u8::MAX);
+            }
+        };
         let issued = desk.keys.issue(request, pepper, &mut random, now)?;
         let path = desk.save()?;
         println!("{}", issued.reveal());

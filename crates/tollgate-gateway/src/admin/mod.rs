@@ -50,12 +50,7 @@ async fn watch_certs(control: Arc<Control>) {
     }
 }
 
-async fn accept(
-    control: Arc<Control>,
-    listener: tokio::net::TcpListener,
-    places: Arc<Semaphore>,
-    tasks: Arc<Tasks>,
-) {
+async fn accept(control: Arc<Control>, listener: tokio::net::TcpListener, places: Arc<Semaphore>, tasks: Arc<Tasks>) {
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else { continue };

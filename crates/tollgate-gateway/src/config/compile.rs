@@ -88,7 +88,11 @@ fn check_names(config: &Config, check: &mut Checker) {
             for name in names {
                 let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
                 let named = (1..=128).contains(&name.len()) && name.bytes().all(fit);
-                check.require(named, name.as_str(), format!("`{name}` is not 1 to 128 of letters, digits, `_`, `-`, `.`"));
+                check.require(
+                    named,
+                    name.as_str(),
+                    format!("`{name}` is not 1 to 128 of letters, digits, `_`, `-`, `.`"),
+                );
             }
         });
     }
@@ -205,7 +209,9 @@ impl Desk<'_> {
             for (name, listener) in &config.listeners {
                 check.within(name.as_str(), |check| {
                     match listener.bind.parse() {
-                        Ok(bind) if listener.serves == Serves::Admin => check_admin_bind(check, bind, listener.exposure),
+                        Ok(bind) if listener.serves == Serves::Admin => {
+                            check_admin_bind(check, bind, listener.exposure)
+                        }
                         Ok(bind) => check_bind(check, bind, listener.exposure),
                         Err(_) => check.problem("bind", format!("`{}` is not an address and a port", listener.bind)),
                     }
@@ -267,7 +273,9 @@ impl Desk<'_> {
         let mut built = Built::default();
         check.within("models", |check| {
             for (name, model) in &config.models {
-                check.within(name.as_str(), |check| self.model((name, model), &upstreams, &classes, (check, &mut built)));
+                check.within(name.as_str(), |check| {
+                    self.model((name, model), &upstreams, &classes, (check, &mut built))
+                });
             }
         });
         let budgets = config.limits.budgets.iter().map(|budget| budget.name.clone()).collect();

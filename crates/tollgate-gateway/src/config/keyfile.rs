@@ -15,7 +15,13 @@ use crate::secrets::Vault;
 use crate::start::StartError;
 
 /// Reads and compiles the key file. Its mistakes are reported with their own file and line, under `auth.keys.file`.
-pub(super) fn read(auth: &AuthConfig, base: &Path, check: &mut Checker, names: &KeyNames<'_>, peppers: Peppers) -> Keys {
+pub(super) fn read(
+    auth: &AuthConfig,
+    base: &Path,
+    check: &mut Checker,
+    names: &KeyNames<'_>,
+    peppers: Peppers,
+) -> Keys {
     let Some(keys) = &auth.keys else { return Keys::default() };
     let path = base.join(&keys.file);
     let sources = Sources::disk(&|_| None);

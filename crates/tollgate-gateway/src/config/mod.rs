@@ -70,12 +70,12 @@ mod tests;
 
 pub use compile::{Compiled, compile};
 pub use disk::{list_directory, read_file};
+pub use document::{Config, EmbeddedConfig, HttpConfig, Serves, TlsVersion};
 pub use format::Unfit;
 pub use keyfile::KeyDesk;
 pub use load::{Loaded, Sources, load};
 pub use place::Places;
 pub use report::{Located, Report};
 pub use schema::schema;
-pub use document::{Config, EmbeddedConfig, HttpConfig, Serves, TlsVersion};
 pub use secret_ref::SecretRef as SecretSource;
 pub use units::{ByteSize, DurationText};

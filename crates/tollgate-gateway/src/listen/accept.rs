@@ -127,7 +127,7 @@ async fn plain(worker: &Arc<Worker>, stream: TcpStream, peer: Arc<Peer>) {
         _ = drain.wait_for(|draining| *draining) => return,
     };
     let Ok(Ok(seen)) = looked else { return };
-    if seen >= PREFACE.len() && first == PREFACE { 
+    if seen >= PREFACE.len() && first == PREFACE {
         serve_h2(worker, stream, peer).await;
     } else {
         serve_h1(worker, stream, peer).await;
@@ -144,9 +144,9 @@ where
     let heads = HeadQueue::new();
     let io = StrictIo::new(stream, Arc::clone(&heads), settings, &worker.ticker).into_hyper();
     let service = service_fn(|request: Request<IncomingBody>| {
-        let gate = heads.pop().map(|(head, turn)| {
-            (head.refused.map(|flaw| RawVerdict { code: flaw.code, why: flaw.why }), turn)
-        });
+        let gate = heads
+            .pop()
+            .map(|(head, turn)| (head.refused.map(|flaw| RawVerdict { code: flaw.code, why: flaw.why }), turn));
         answer(Arc::clone(worker), Arc::clone(&peer), request, Front::H1(gate))
     });
     let mut builder = http1::Builder::new();

@@ -171,7 +171,12 @@ impl Meters {
                 }
             }
         }
-        head(out, "tollgate_request_seconds", "histogram", "From the first byte of a request to the end of its answer.");
+        head(
+            out,
+            "tollgate_request_seconds",
+            "histogram",
+            "From the first byte of a request to the end of its answer.",
+        );
         for (name, route) in all() {
             route.render_latency(out, name);
         }

@@ -15,7 +15,7 @@ use tollgate_core::time::Clock;
 use crate::exchange::{Ending, Exchange, Outcome};
 pub use metrics::Meters;
 pub use redact::Redactor;
-pub use writer::{Recorder, RecordTarget};
+pub use writer::{RecordTarget, Recorder};
 
 /// How many bytes of lines a worker gathers before it hands them over.
 const FULL: usize = 32 * 1024;

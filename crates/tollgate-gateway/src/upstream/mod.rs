@@ -140,7 +140,7 @@ impl Remote {
         };
         // Unsent, a streamed body comes back untouched; held, it can be made again.
         let Some(upload) = again.take().or(held).filter(|_| safe) else { return Err(failure.fault) };
-        match self.attempt((first + 1, by), &head, upload, &mut again).await {
+        match Box::pin(self.attempt((first + 1, by), &head, upload, &mut again)).await {
             Ok(sent) => Ok(Sent { retried: true, ..sent }),
             Err(failure) => Err(failure.fault),
         }
@@ -186,12 +186,7 @@ impl Remote {
     }
 
     /// A connection to `endpoint`, and whether it was a kept one.
-    async fn connection(
-        &self,
-        endpoint: usize,
-        address: &Address,
-        by: Caller<'_>,
-    ) -> Result<(Outgoing, bool), Fault> {
+    async fn connection(&self, endpoint: usize, address: &Address, by: Caller<'_>) -> Result<(Outgoing, bool), Fault> {
         let Caller { worker, ticker } = by;
         let oldest = self.oldest(ticker);
         if let Some(pool) = self.pools.get(worker) {
@@ -201,7 +196,8 @@ impl Remote {
                 }
             }
         }
-        Ok((connect::connect(address, self.settings.connect, ticker).await?, false))
+        // Boxed: connecting is rare, and its TLS handshake would make every exchange's future 8 KB larger.
+        Ok((Box::pin(connect::connect(address, self.settings.connect, ticker)).await?, false))
     }
 
     /// Closes connections that were idle for too long.
@@ -246,7 +242,10 @@ enum Failed {
 }
 
 /// Runs the driver of one connection on this worker.
-#[expect(clippy::disallowed_methods, reason = "a driver ends with its connection; it holds nothing that drain waits for")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a driver ends with its connection; it holds nothing that drain waits for"
+)]
 fn drive(connection: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(connection));
 }
@@ -276,12 +275,11 @@ impl Body for Upload {
     type Data = Bytes;
     type Error = UploadError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         match &mut *self {
-            Self::Held(bytes) => Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|b| Ok(Frame::data(b)))),
+            Self::Held(bytes) => {
+                Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|b| Ok(Frame::data(b))))
+            }
             Self::Streamed(body, left) => match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => match left.checked_sub(data.len() as u64) {
