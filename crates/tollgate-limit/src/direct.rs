@@ -78,11 +78,11 @@ impl Direct {
 
     /// Applies `op` to the key; makes its cell if it has none and needs one.
     #[inline]
-    pub(crate) fn apply(&self, hash: u64, op: &Op) -> Result<Taken, Full> {
+    pub(crate) fn apply(&self, hash: u64, op: &Op<'_>) -> Result<Taken, Full> {
         let hash = name(hash);
         loop {
             let Some(cell) = self.find(hash) else {
-                let Outcome { store, taken } = op.on(0);
+                let Outcome { store, taken, .. } = op.on(0);
                 if store.is_none() {
                     return Ok(taken);
                 }
@@ -206,13 +206,17 @@ const fn name(hash: u64) -> u64 {
 impl Cell {
     /// `None` if the cell is no longer the key's.
     #[inline]
-    fn apply(&self, hash: u64, op: &Op) -> Option<Taken> {
+    fn apply(&self, hash: u64, op: &Op<'_>) -> Option<Taken> {
+        let mut op = *op;
         let mut tat = self.tat.load(Ordering::Acquire);
         loop {
             if self.hash.load(Ordering::Acquire) != hash {
                 return None;
             }
-            let Outcome { store, taken } = op.on(tat.saturating_sub(op.now));
+            let Outcome { store, taken, leapt } = op.on(tat.saturating_sub(op.now));
+            if leapt && op.catch_up() {
+                continue;
+            }
             let Some(backlog) = store else { return Some(taken) };
             let next = op.now.saturating_add(backlog);
             match self.tat.compare_exchange_weak(tat, next, Ordering::AcqRel, Ordering::Acquire) {

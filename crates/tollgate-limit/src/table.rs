@@ -23,7 +23,7 @@ pub(crate) struct Table {
 struct Job<'a> {
     pair: Pair<'a>,
     tag: u32,
-    op: Op,
+    op: Op<'a>,
     /// Decides which way a sub-tick remainder is rounded.
     dice: u64,
 }
@@ -51,14 +51,17 @@ impl Table {
 
     /// Applies `op` to the key. A refusal writes nothing.
     #[inline]
-    pub(crate) fn apply(&self, hash: u64, op: &Op) -> Taken {
+    pub(crate) fn apply(&self, hash: u64, op: &Op<'_>) -> Taken {
         let hash = spread(hash);
         let (pair, tag) = self.place(hash);
-        let now = op.now;
-        let job = Job { pair, tag, op: Op { rate: op.rate.coarse(), ..*op }, dice: dice(hash ^ now) };
+        let mut job = Job { pair, tag, op: op.coarse(), dice: dice(hash ^ op.now) };
         loop {
             let seen = pair.find(tag);
-            let Outcome { store, taken } = job.op.on(seen.map_or(0, |seen| backlog(seen.word, now)));
+            let owed = seen.map_or(0, |seen| backlog(seen.word, job.op.now));
+            let Outcome { store, taken, leapt } = job.op.on(owed);
+            if leapt && job.op.catch_up() {
+                continue;
+            }
             let Some(next) = store else { return taken };
             let word = job.word(next);
             let done = match seen {
@@ -156,7 +159,8 @@ impl Table {
     /// Adds `debt` to the key's slot. If the key has lost that too, the debt is lost: the race has been counted.
     fn transfer(&self, job: &Job<'_>, debt: u64) {
         while let Some(seen) = job.pair.find(job.tag) {
-            let next = backlog(seen.word, job.op.now).saturating_add(debt).min(job.op.rate.span_ns());
+            let owed = backlog(seen.word, job.op.now);
+            let next = owed.saturating_add(debt).min(job.op.rate.span_ns()).max(owed);
             if seen.swap(job.word(next)).is_ok() {
                 return;
             }
