@@ -221,7 +221,7 @@ impl<'a> Op<'a> {
     /// A thread that is suspended between reading the clock and judging a key may find a time that others have moved on
     /// by more than a burst; to cut that would forgive what they spent. Whoever stored the time had brought its own
     /// `now` here first, so who has seen the one sees the other.
-    #[cold]
+    #[inline]
     pub(crate) fn catch_up(&mut self) -> bool {
         let latest = self.latest.0.load(Ordering::Relaxed);
         let behind = latest > self.now;

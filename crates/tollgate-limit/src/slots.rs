@@ -85,13 +85,21 @@ impl Line {
     /// waits for memory costs more than the comparisons.
     #[inline]
     fn find(&self, tag: u32, base: usize) -> Option<Seen<'_>> {
-        let words: [Word; SLOTS_PER_LINE] = std::array::from_fn(|i| Word(self.0[i].load(Ordering::SeqCst)));
-        let hits = words.iter().enumerate().fold(0_u32, |hits, (i, word)| hits | u32::from(word.tag() == tag) << i);
-        if hits == 0 {
-            return None;
+        loop {
+            let mut hits = 0_u32;
+            for (i, slot) in self.0.iter().enumerate() {
+                hits |= u32::from(Word(slot.load(Ordering::SeqCst)).tag() == tag) << i;
+            }
+            if hits == 0 {
+                return None;
+            }
+            let i = hits.trailing_zeros() as usize % SLOTS_PER_LINE;
+            // Loading again is cheaper than keeping eight words; if the slot has changed hands, look again.
+            let word = Word(self.0[i].load(Ordering::SeqCst));
+            if word.tag() == tag {
+                return Some(Seen { slot: &self.0[i], word, place: base + i });
+            }
         }
-        let i = hits.trailing_zeros() as usize % SLOTS_PER_LINE;
-        Some(Seen { slot: &self.0[i], word: words[i], place: base + i })
     }
 
     #[inline]

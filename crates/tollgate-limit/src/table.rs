@@ -54,19 +54,19 @@ impl Table {
     pub(crate) fn apply(&self, hash: u64, op: &Op<'_>) -> Taken {
         let hash = spread(hash);
         let (pair, tag) = self.place(hash);
-        let mut job = Job { pair, tag, op: op.coarse(), dice: dice(hash ^ op.now) };
+        let mut op = op.coarse();
+        let dice = dice(hash ^ op.now);
         loop {
             let seen = pair.find(tag);
-            let owed = seen.map_or(0, |seen| backlog(seen.word, job.op.now));
-            let Outcome { store, taken, leapt } = job.op.on(owed);
-            if leapt && job.op.catch_up() {
+            let Outcome { store, taken, leapt } = op.on(seen.map_or(0, |seen| backlog(seen.word, op.now)));
+            if leapt && op.catch_up() {
                 continue;
             }
             let Some(next) = store else { return taken };
-            let word = job.word(next);
+            let word = word(tag, op.now.saturating_add(next), dice);
             let done = match seen {
                 Some(seen) => seen.word == word || seen.swap(word).is_ok(),
-                None => self.insert(&job, word),
+                None => self.insert(&Job { pair, tag, op, dice }, word),
             };
             if done {
                 return taken;
@@ -171,14 +171,19 @@ impl Table {
 impl Job<'_> {
     /// The slot's content for a backlog.
     fn word(&self, backlog: u64) -> Word {
-        let tat = self.op.now.saturating_add(backlog);
-        Word::new(self.tag, ticks(tat.saturating_add(self.dice & (TICK_NS - 1))))
+        word(self.tag, self.op.now.saturating_add(backlog), self.dice)
     }
 
     /// What this operation put into a fresh slot.
     fn claimed(&self) -> Word {
         self.op.on(0).store.map_or(Word::EMPTY, |backlog| self.word(backlog))
     }
+}
+
+/// A slot's content for a time, which is rounded up or down to a tick as the dice fall.
+#[inline]
+fn word(tag: u32, tat: u64, dice: u64) -> Word {
+    Word::new(tag, ticks(tat.saturating_add(dice & (TICK_NS - 1))))
 }
 
 /// The low 32 bits of a time in ticks.
