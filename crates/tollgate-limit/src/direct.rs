@@ -17,11 +17,12 @@ use crate::key::{pick, spread};
 
 const CELLS_PER_GROUP: usize = 8;
 
-/// Groups in the first segment; each further segment has twice as many.
-const FIRST_GROUPS: usize = 256;
+/// Groups in the first segment: 128 KiB, enough for some thousand keys. Each further segment has four times as many, so
+/// that few are searched.
+const FIRST_GROUPS: usize = 1_024;
 
-/// With all of them: 2^31 cells.
-const SEGMENTS: usize = 20;
+/// With all of them: 2^33 cells.
+const SEGMENTS: usize = 10;
 
 /// Marks a cell that was never used.
 const VACANT: u64 = 0;
@@ -78,11 +79,11 @@ impl Direct {
 
     /// Applies `op` to the key; makes its cell if it has none and needs one.
     #[inline]
-    pub(crate) fn apply(&self, hash: u64, op: &Op) -> Result<Taken, Full> {
+    pub(crate) fn apply(&self, hash: u64, op: &Op<'_>) -> Result<Taken, Full> {
         let hash = name(hash);
         loop {
             let Some(cell) = self.find(hash) else {
-                let Outcome { store, taken } = op.on(0);
+                let Outcome { store, taken, .. } = op.on(0);
                 if store.is_none() {
                     return Ok(taken);
                 }
@@ -182,17 +183,17 @@ impl Direct {
         self.candidates(hash).any(|cell| cell.take_over(hash, now))
     }
 
-    /// Adds a segment unless that would exceed the cap.
+    /// Adds a segment, unless that would exceed the cap. Only under the writer's lock.
     fn grow(&self) -> bool {
         let count = self.count.load(Ordering::Relaxed);
-        let groups = FIRST_GROUPS << count.min(SEGMENTS);
-        // Segments double, so that `groups - FIRST_GROUPS` are there already.
-        let cells = (2 * groups - FIRST_GROUPS) * CELLS_PER_GROUP;
-        if count == SEGMENTS || (count > 0 && cells > self.cap) {
+        let held: usize = self.segments().map(<[Group]>::len).sum();
+        // The first group is always granted: a ledger of no cells at all could not evict.
+        let left = (self.cap / CELLS_PER_GROUP).max(1).saturating_sub(held);
+        if count == SEGMENTS || left == 0 {
             return false;
         }
-        let fits = groups.min(self.cap.div_ceil(CELLS_PER_GROUP).max(1));
-        self.segments[count].get_or_init(|| (0..fits).map(|_| Group::default()).collect());
+        let groups = left.min(FIRST_GROUPS << (2 * count));
+        self.segments[count].get_or_init(|| (0..groups).map(|_| Group::default()).collect());
         self.count.store(count + 1, Ordering::Release);
         true
     }
@@ -206,13 +207,17 @@ const fn name(hash: u64) -> u64 {
 impl Cell {
     /// `None` if the cell is no longer the key's.
     #[inline]
-    fn apply(&self, hash: u64, op: &Op) -> Option<Taken> {
+    fn apply(&self, hash: u64, op: &Op<'_>) -> Option<Taken> {
+        let mut op = *op;
         let mut tat = self.tat.load(Ordering::Acquire);
         loop {
             if self.hash.load(Ordering::Acquire) != hash {
                 return None;
             }
-            let Outcome { store, taken } = op.on(tat.saturating_sub(op.now));
+            let Outcome { store, taken, leapt } = op.on(tat.saturating_sub(op.now));
+            if leapt && op.catch_up() {
+                continue;
+            }
             let Some(backlog) = store else { return Some(taken) };
             let next = op.now.saturating_add(backlog);
             match self.tat.compare_exchange_weak(tat, next, Ordering::AcqRel, Ordering::Acquire) {

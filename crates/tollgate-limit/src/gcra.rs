@@ -3,6 +3,7 @@
 //! GCRA keeps one number for a key, the *theoretical arrival time*: the moment at which its bucket is full again. Here it
 //! appears as the **backlog**, that time minus now: nanoseconds of refill that have been spent and not yet come back.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
@@ -10,8 +11,7 @@ const NANOS_PER_SEC: u64 = 1_000_000_000;
 /// The longest burst plus debt: 36 years, so that no sum below can overflow.
 const MAX_SPAN_NS: u64 = 1 << 60;
 
-/// Threads read the clock before they get here, so their times differ a little. A stored time that is no further than
-/// this beyond what a rate allows is another thread's, not a leap.
+/// How far a stored time may be ahead of what a rate allows before it counts as a leap: more than [`Latest`] lags.
 pub(crate) const SKEW_NS: u64 = 1 << 21;
 
 /// One step of the open table's time: 2^20 ns, about a millisecond.
@@ -31,7 +31,7 @@ pub struct Rate {
     per_unit: u64,
     burst_ns: u64,
     debt_ns: u64,
-    /// What the open table forgives beyond `burst_ns` because its time is coarse; less than one unit.
+    /// What the open table forgives beyond `burst_ns` because its time is coarse; at most half a unit.
     grain_ns: u64,
 }
 
@@ -57,7 +57,9 @@ impl Rate {
         // Each charge rounds up to a whole nanosecond: `burst` charges of one unit must still fit.
         let fractional = per_unit & u64::from(u32::MAX) != 0;
         let slack = if fractional { burst.min(below_a_unit) } else { 0 };
-        let grain_ns = burst.saturating_mul(TICK_NS).min(below_a_unit - slack);
+        // Roundings to a tick scatter by half a tick each: six deviations, and never more than half a unit.
+        let roundings = burst.min(3 * burst.isqrt() + 1);
+        let grain_ns = roundings.saturating_mul(TICK_NS).min(below_a_unit / 2).min(below_a_unit - slack);
         Some(Self { per_unit, burst_ns: exact + slack, debt_ns, grain_ns })
     }
 
@@ -158,12 +160,17 @@ pub(crate) enum Act {
 
 /// One operation: an act, worth `inc` nanoseconds of refill, at `now`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Op {
+pub(crate) struct Op<'a> {
     pub(crate) act: Act,
     pub(crate) rate: Rate,
     pub(crate) inc: u64,
     pub(crate) now: u64,
+    latest: &'a Latest,
 }
+
+/// The latest time that anybody has brought, up to [`TICK_NS`] late so that it is rarely written.
+#[derive(Debug, Default)]
+pub(crate) struct Latest(AtomicU64);
 
 /// What an [`Op`] comes to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -171,12 +178,20 @@ pub(crate) struct Outcome {
     /// The backlog to store, if it changes.
     pub(crate) store: Option<u64>,
     pub(crate) taken: Taken,
+    /// Whether the backlog was longer than the rate allows, and was cut.
+    pub(crate) leapt: bool,
 }
 
-impl Op {
+impl<'a> Op<'a> {
     #[inline]
-    pub(crate) fn new(act: Act, rate: Rate, units: u64, now: Tick) -> Self {
-        Self { act, rate, inc: rate.spend_ns(units), now: now.0 }
+    pub(crate) fn new(act: Act, rate: Rate, units: u64, now: u64, latest: &'a Latest) -> Self {
+        Self { act, rate, inc: rate.spend_ns(units), now, latest }
+    }
+
+    /// The same as the open table judges it.
+    #[inline]
+    pub(crate) fn coarse(&self) -> Self {
+        Self { rate: self.rate.coarse(), ..*self }
     }
 
     /// Judges a key with `backlog`.
@@ -186,25 +201,44 @@ impl Op {
         let span = rate.span_ns();
         let leapt = backlog > span.saturating_add(SKEW_NS);
         let backlog = if leapt { span } else { backlog };
-        // INVARIANT: a leap is stored even when nothing else changes, or the key would stay locked until the old time.
-        let unchanged = leapt.then_some(span);
-        match act {
+        let (next, taken) = match act {
             Act::Charge => {
                 let next = backlog.saturating_add(*inc);
-                if next > rate.burst_ns {
-                    let wait = Duration::from_nanos(next - rate.burst_ns);
-                    return Outcome { store: unchanged, taken: Taken::No { wait } };
+                match next.checked_sub(rate.burst_ns) {
+                    None | Some(0) => (if *inc > 0 { next } else { backlog }, Taken::Yes),
+                    Some(over) => (backlog, Taken::No { wait: Duration::from_nanos(over) }),
                 }
-                Outcome { store: (*inc > 0).then_some(next).or(unchanged), taken: Taken::Yes }
             }
-            Act::Debit => {
-                let next = backlog.saturating_add(*inc).min(span).max(backlog);
-                Outcome { store: (next != backlog).then_some(next).or(unchanged), taken: Taken::Yes }
-            }
-            Act::GiveBack => {
-                let next = backlog.saturating_sub(*inc);
-                Outcome { store: (next != backlog).then_some(next).or(unchanged), taken: Taken::Yes }
-            }
+            Act::Debit => (backlog.saturating_add(*inc).min(span).max(backlog), Taken::Yes),
+            Act::GiveBack => (backlog.saturating_sub(*inc), Taken::Yes),
+        };
+        // INVARIANT: a cut is stored even when nothing else changes, or the key would stay locked until the old time.
+        Outcome { store: (next != backlog || leapt).then_some(next), taken, leapt }
+    }
+
+    /// After a leap: whether it was this thread that fell behind. Then `now` is later, and the key must be judged again.
+    ///
+    /// A thread that is suspended between reading the clock and judging a key may find a time that others have moved on
+    /// by more than a burst; to cut that would forgive what they spent. Whoever stored the time had brought its own
+    /// `now` here first, so who has seen the one sees the other.
+    #[inline]
+    pub(crate) fn catch_up(&mut self) -> bool {
+        let latest = self.latest.0.load(Ordering::Relaxed);
+        let behind = latest > self.now;
+        self.now = self.now.max(latest);
+        behind
+    }
+}
+
+impl Latest {
+    /// The later of `now` and what has been seen: a clock that steps back refills nothing.
+    #[inline]
+    pub(crate) fn bring(&self, now: Tick) -> u64 {
+        let latest = self.0.load(Ordering::Relaxed);
+        const { assert!(TICK_NS < SKEW_NS) };
+        if now.0 > latest.saturating_add(TICK_NS) {
+            self.0.fetch_max(now.0, Ordering::Relaxed);
         }
+        now.0.max(latest)
     }
 }

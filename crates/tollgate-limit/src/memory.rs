@@ -5,7 +5,7 @@ use std::future::{Future, ready};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::direct::{Direct, Full, WhenFull};
-use crate::gcra::{Act, Op, SKEW_NS, TICK_NS};
+use crate::gcra::{Act, Latest, Op};
 use crate::table::Table;
 use crate::{Charge, Granted, Key, KeyClass, Ledger, LedgerFault, Level, Rate, Taken, Tick, hash_key};
 
@@ -26,8 +26,7 @@ pub struct Memory {
     /// Open-ended keys whose burst is too short, or whose span is too long, for the table's time.
     fine: Direct,
     seed: (u64, u64),
-    /// The latest time seen, about a millisecond late so that it is rarely written.
-    latest: AtomicU64,
+    latest: Latest,
     overflows: AtomicU64,
 }
 
@@ -54,7 +53,7 @@ impl Memory {
             open: Table::new(config.open_slots),
             fine: Direct::new(config.open_slots, WhenFull::Evict),
             seed: config.seed,
-            latest: AtomicU64::new(0),
+            latest: Latest::default(),
             overflows: AtomicU64::new(0),
         }
     }
@@ -74,7 +73,7 @@ impl Memory {
     /// Takes `units` if the balance allows it, or nothing.
     #[inline]
     pub fn take(&self, key: Key, rate: Rate, units: u64, now: Tick) -> Taken {
-        self.apply(key, &Op::new(Act::Charge, rate, units, now))
+        self.apply(key, &self.op(Act::Charge, rate, units, now))
     }
 
     /// Takes all of `charges` in their order, or nothing.
@@ -92,18 +91,18 @@ impl Memory {
 
     /// Returns what an earlier charge of `units` took. The balance never rises above its burst.
     pub fn give_back(&self, key: Key, rate: Rate, units: u64, now: Tick) {
-        let _ = self.apply(key, &Op::new(Act::GiveBack, rate, units, now));
+        let _ = self.apply(key, &self.op(Act::GiveBack, rate, units, now));
     }
 
     /// Takes `units` unconditionally; the balance may fall to minus the rate's debt, and the rest is written off.
     pub fn debit(&self, key: Key, rate: Rate, units: u64, now: Tick) {
-        let _ = self.apply(key, &Op::new(Act::Debit, rate, units, now));
+        let _ = self.apply(key, &self.op(Act::Debit, rate, units, now));
     }
 
     /// Where the balance stands.
     #[must_use]
     pub fn peek(&self, key: Key, rate: Rate, now: Tick) -> Level {
-        let now = self.monotonic(now);
+        let now = self.latest.bring(now);
         let cell = match key.class {
             KeyClass::Configured => self.configured.backlog(key.hash, now),
             KeyClass::Open => None,
@@ -124,7 +123,7 @@ impl Memory {
     ///
     /// Call it often enough that all lines are passed every 7 days: a slot's time has 32 bits and wraps.
     pub fn sweep(&self, now: Tick, lines: usize) -> usize {
-        self.open.sweep(self.monotonic(now), lines)
+        self.open.sweep(self.latest.bring(now), lines)
     }
 
     /// What the ledger has had to do since it was made.
@@ -158,7 +157,7 @@ impl Memory {
     /// Keys in the open table that are not full again yet. Reads the whole table.
     #[must_use]
     pub fn open_live(&self, now: Tick) -> usize {
-        self.open.live(self.monotonic(now))
+        self.open.live(self.latest.bring(now))
     }
 
     /// Configured keys that have a cell. Reads all cells.
@@ -174,31 +173,23 @@ impl Memory {
     }
 
     #[inline]
+    fn op(&self, act: Act, rate: Rate, units: u64, now: Tick) -> Op<'_> {
+        Op::new(act, rate, units, self.latest.bring(now), &self.latest)
+    }
+
+    #[inline]
     fn apply(&self, key: Key, op: &Op) -> Taken {
-        let op = Op { now: self.monotonic(Tick(op.now)), ..*op };
         if key.class == KeyClass::Configured {
-            match self.configured.apply(key.hash, &op) {
+            match self.configured.apply(key.hash, op) {
                 Ok(taken) => return taken,
                 Err(Full) => self.overflows.fetch_add(1, Ordering::Relaxed),
             };
         }
         if op.rate.suits_table() {
-            return self.open.apply(key.hash, &op);
+            return self.open.apply(key.hash, op);
         }
         // `Evict` always finds a cell; if it ever did not, the key is judged as new.
-        self.fine.apply(key.hash, &op).unwrap_or_else(|Full| op.on(0).taken)
-    }
-
-    /// The later of `now` and what has been seen: a clock that steps back refills nothing.
-    #[inline]
-    fn monotonic(&self, now: Tick) -> u64 {
-        let latest = self.latest.load(Ordering::Relaxed);
-        // INVARIANT: the step is shorter than `SKEW_NS`, so a thread's late time is never taken for a leap.
-        const { assert!(TICK_NS < SKEW_NS) };
-        if now.0 > latest.saturating_add(TICK_NS) {
-            self.latest.fetch_max(now.0, Ordering::Relaxed);
-        }
-        now.0.max(latest)
+        self.fine.apply(key.hash, op).unwrap_or_else(|Full| op.on(0).taken)
     }
 }
 

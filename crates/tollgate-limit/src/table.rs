@@ -23,7 +23,7 @@ pub(crate) struct Table {
 struct Job<'a> {
     pair: Pair<'a>,
     tag: u32,
-    op: Op,
+    op: Op<'a>,
     /// Decides which way a sub-tick remainder is rounded.
     dice: u64,
 }
@@ -51,19 +51,22 @@ impl Table {
 
     /// Applies `op` to the key. A refusal writes nothing.
     #[inline]
-    pub(crate) fn apply(&self, hash: u64, op: &Op) -> Taken {
+    pub(crate) fn apply(&self, hash: u64, op: &Op<'_>) -> Taken {
         let hash = spread(hash);
         let (pair, tag) = self.place(hash);
-        let now = op.now;
-        let job = Job { pair, tag, op: Op { rate: op.rate.coarse(), ..*op }, dice: dice(hash ^ now) };
+        let mut op = op.coarse();
+        let dice = dice(hash ^ op.now);
         loop {
             let seen = pair.find(tag);
-            let Outcome { store, taken } = job.op.on(seen.map_or(0, |seen| backlog(seen.word, now)));
+            let Outcome { store, taken, leapt } = op.on(seen.map_or(0, |seen| backlog(seen.word, op.now)));
+            if leapt && op.catch_up() {
+                continue;
+            }
             let Some(next) = store else { return taken };
-            let word = job.word(next);
+            let word = word(tag, op.now.saturating_add(next), dice);
             let done = match seen {
                 Some(seen) => seen.word == word || seen.swap(word).is_ok(),
-                None => self.insert(&job, word),
+                None => self.insert(&Job { pair, tag, op, dice }, word),
             };
             if done {
                 return taken;
@@ -156,7 +159,8 @@ impl Table {
     /// Adds `debt` to the key's slot. If the key has lost that too, the debt is lost: the race has been counted.
     fn transfer(&self, job: &Job<'_>, debt: u64) {
         while let Some(seen) = job.pair.find(job.tag) {
-            let next = backlog(seen.word, job.op.now).saturating_add(debt).min(job.op.rate.span_ns());
+            let owed = backlog(seen.word, job.op.now);
+            let next = owed.saturating_add(debt).min(job.op.rate.span_ns()).max(owed);
             if seen.swap(job.word(next)).is_ok() {
                 return;
             }
@@ -167,14 +171,19 @@ impl Table {
 impl Job<'_> {
     /// The slot's content for a backlog.
     fn word(&self, backlog: u64) -> Word {
-        let tat = self.op.now.saturating_add(backlog);
-        Word::new(self.tag, ticks(tat.saturating_add(self.dice & (TICK_NS - 1))))
+        word(self.tag, self.op.now.saturating_add(backlog), self.dice)
     }
 
     /// What this operation put into a fresh slot.
     fn claimed(&self) -> Word {
         self.op.on(0).store.map_or(Word::EMPTY, |backlog| self.word(backlog))
     }
+}
+
+/// A slot's content for a time, which is rounded up or down to a tick as the dice fall.
+#[inline]
+fn word(tag: u32, tat: u64, dice: u64) -> Word {
+    Word::new(tag, ticks(tat.saturating_add(dice & (TICK_NS - 1))))
 }
 
 /// The low 32 bits of a time in ticks.

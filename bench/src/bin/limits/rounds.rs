@@ -57,7 +57,8 @@ impl Lane {
     }
 }
 
-/// Runs all contestants [`ROUNDS`] times, after one round that does not count. Odd rounds go backwards.
+/// Runs all contestants [`ROUNDS`] times in the same order, after one round that does not count. None runs twice in a
+/// row, so none finds the cache warm from itself.
 #[expect(clippy::disallowed_methods, reason = "a stopwatch")]
 pub(crate) fn interleave(contestants: &mut [Contestant<'_>]) -> Vec<Lane> {
     let mut lanes: Vec<Lane> = contestants
@@ -66,7 +67,6 @@ pub(crate) fn interleave(contestants: &mut [Contestant<'_>]) -> Vec<Lane> {
         .collect();
     for round in 0..=ROUNDS {
         for i in 0..contestants.len() {
-            let i = if round % 2 == 0 { i } else { contestants.len() - 1 - i };
             let region = Region::new(ALLOCATOR);
             let start = Instant::now();
             let decisions = (contestants[i].run)(round);
