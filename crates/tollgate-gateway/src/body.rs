@@ -26,6 +26,8 @@ use crate::tick::{Alarm, Ticker, within};
 
 /// The unit in which the budget counts.
 const GRAIN: usize = 4096;
+/// The most room that is made on the word of a Content-Length.
+const MOST_AT_ONCE: usize = 16 << 20;
 /// Coded bodies above this many bytes are decoded on the compute pool.
 const DECODE_INLINE: usize = 4096;
 
@@ -220,8 +222,9 @@ impl Reader<'_> {
                 continue;
             }
             if whole.is_empty() {
-                // Declared or not, one allocation of the size that will surely be needed; untouched pages cost nothing.
-                let room = plan.declared.and_then(|declared| usize::try_from(declared).ok()).unwrap_or(total * 2);
+                // One allocation of the declared size: pages that are never written cost nothing.
+                let declared = plan.declared.and_then(|declared| usize::try_from(declared).ok());
+                let room = declared.unwrap_or(total * 2).min(MOST_AT_ONCE);
                 whole.reserve(room.max(total));
                 whole.extend_from_slice(&first);
                 first = Bytes::new();

@@ -47,6 +47,8 @@ pub struct Seen {
     pub spent: Cost,
     /// Status of the answer.
     pub status: u16,
+    /// Bytes of body that the head announced.
+    pub declared: u64,
     /// Bytes of the request body, as sent.
     pub bytes_in: u64,
     /// Bytes of the answer's body.
@@ -96,6 +98,7 @@ impl Exchange {
     /// Opens an exchange.
     #[must_use]
     pub fn open(facts: Facts, policy: Arc<Policy>, sinks: Arc<Sinks>) -> Self {
+        sinks.opened();
         Self { facts, log: Journal::default(), seen: Seen::default(), policy, sinks, finished: false }
     }
 

@@ -34,6 +34,8 @@ use crate::worker::Worker;
 
 /// Slots of the address table: 1 M addresses at load 0.7 take 12 MB.
 const OPEN_SLOTS: usize = 1 << 20;
+/// TLS handshakes at once.
+const HANDSHAKES: usize = 2048;
 /// How often certificate files are looked at.
 pub(crate) const CERT_WATCH: Duration = Duration::from_secs(10);
 
@@ -373,6 +375,7 @@ struct Sockets {
 
 fn bind(config: &Config, state: &Arc<State>) -> Result<Sockets, StartError> {
     let connections = Arc::new(Semaphore::new(config.http.max_connections));
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     let mut sockets = Sockets {
         data: (0..state.workers).map(|_| Vec::new()).collect(),
         admin: Vec::new(),
@@ -392,7 +395,8 @@ fn bind(config: &Config, state: &Arc<State>) -> Result<Sockets, StartError> {
             Some(tls) => Some(server_config(&state.certs, name, tls.min_version).map_err(failed)?),
             None => None,
         };
-        let door = Arc::new(Door { name: name.as_str().into(), tls, connections: Arc::clone(&connections) });
+        let (connections, handshakes) = (Arc::clone(&connections), Arc::clone(&handshakes));
+        let door = Arc::new(Door { name: name.as_str().into(), tls, connections, handshakes });
         for worker in &mut sockets.data {
             let socket = listen(at, true).map_err(failed)?;
             // Port 0 takes a free port once; the other workers join it.

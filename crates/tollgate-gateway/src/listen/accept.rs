@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use http::header::{CONNECTION, HeaderValue};
 use http::{HeaderMap, Request, Response};
+use http_body::Body as _;
 use hyper::body::Incoming as IncomingBody;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -38,6 +39,11 @@ use crate::worker::Worker;
 /// What an HTTP/2 connection begins with (RFC 9113 §3.4).
 const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How long a listener pauses after a failed accept.
+const BREATH: Duration = Duration::from_millis(20);
+/// A denied request that announced more than this is not read to its end: its connection closes.
+const SMALL_BODY: u64 = 16_384;
+
 /// One exchange in so many is timed stage by stage.
 const TIMED: u128 = 64;
 
@@ -49,6 +55,8 @@ pub struct Door {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Open connections of the whole process.
     pub connections: Arc<Semaphore>,
+    /// TLS handshakes in progress in the whole process.
+    pub handshakes: Arc<Semaphore>,
 }
 
 /// Accepts until the gateway drains.
@@ -66,8 +74,9 @@ pub async fn accept(worker: Arc<Worker>, listener: TcpListener, door: Arc<Door>)
                 let task = connection(Arc::clone(&worker), Arc::clone(&door), stream, from, permit);
                 worker.tasks.spawn(task);
             }
-            // Out of descriptors, or a connection that was reset before it was accepted: neither ends the listener.
-            Err(_) => tokio::task::yield_now().await,
+            // Out of descriptors, or a connection that was reset before it was accepted: neither ends the listener, and
+            // the first will not be better in a microsecond.
+            Err(_) => tokio::time::sleep(BREATH).await,
         }
     }
 }
@@ -93,8 +102,13 @@ async fn connection(
             let limit = Duration::from_millis(policy.http.deadlines.handshake_ms);
             drop(policy);
             let alarm = worker.ticker.alarm(worker.ticker.after(limit));
-            match within(alarm, TlsAcceptor::from(Arc::clone(tls)).accept(stream)).await {
-                Ok(Ok(stream)) => {
+            let handshake = async {
+                // Handshakes are dear and come before any verdict: only so many at once.
+                let _place = door.handshakes.acquire().await.ok()?;
+                TlsAcceptor::from(Arc::clone(tls)).accept(stream).await.ok()
+            };
+            match within(alarm, handshake).await {
+                Ok(Some(stream)) => {
                     let session = stream.get_ref().1;
                     let h2 = session.alpn_protocol() == Some(b"h2");
                     let sni = session.server_name().map(Arc::from);
@@ -153,12 +167,16 @@ where
     builder.half_close(false).header_read_timeout(None).max_buf_size(65_536);
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
     let mut drain = worker.drain.clone();
-    let ended = tokio::select! {
+    let mut over = tokio::select! {
         biased;
-        ended = connection.as_mut() => Some(ended),
-        _ = drain.wait_for(|draining| *draining) => None,
+        _ = connection.as_mut() => true,
+        _ = drain.wait_for(|draining| *draining) => false,
     };
-    if ended.is_none() {
+    // A head whose first byte was read is answered: the codec does not see it until it is complete.
+    while !over && heads.held() > 0 {
+        over = within(worker.ticker.alarm(worker.ticker.now()), connection.as_mut()).await.is_ok();
+    }
+    if !over {
         connection.as_mut().graceful_shutdown();
         drop(connection.await);
     }
@@ -273,6 +291,7 @@ async fn answer(
     let (id, h1) = (exchange.facts.id, matches!(front, Front::H1(_)));
     let (parts, body) = request.into_parts();
     exchange.seen.method = Some(parts.method.clone());
+    exchange.seen.declared = body.size_hint().lower();
     let (raw, paired, keep): (_, _, Kept) = match front {
         Front::H1(Some((raw, turn))) => (raw, true, Box::new(turn)),
         Front::H1(None) => (None, false, Box::new(())),
@@ -338,7 +357,8 @@ fn denied(policy: &Policy, mut exchange: Exchange, denial: &Denial, h1: bool, ke
     let mut response = problem(denial, exchange.facts.id, Face::Problem, Figures { cost });
     policy.output.secure(response.headers_mut(), exchange.facts.peer.tls);
     let stage = exchange.log.verdict().map(|entry| entry.stage);
-    if h1 && matches!(stage, Some(Stage::Hygiene | Stage::Intake)) {
+    let unread = exchange.seen.bytes_in == 0 && exchange.seen.declared > SMALL_BODY;
+    if h1 && (unread || matches!(stage, Some(Stage::Hygiene | Stage::Intake))) {
         // What follows on this connection may not mean what its sender thinks, or is a body that nobody will read.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

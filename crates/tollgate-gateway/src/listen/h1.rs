@@ -26,7 +26,7 @@ const REPLACEMENT: &[u8] = b"GET / HTTP/1.1\r\nHost: refused.invalid\r\nConnecti
 /// How long, and how many bytes, a closing connection still reads: an unread byte would make the kernel reset the
 /// connection and with it the answer that the client has not read (RFC 9112, 9.6).
 const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 65_536;
+const LINGER_BYTES: usize = 16 << 20;
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -7,6 +7,7 @@ pub mod redact;
 pub mod writer;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use tollgate_core::ruling::Denial;
@@ -43,8 +44,14 @@ impl Sinks {
         Self { worker, clock, meters, recorder, redactor, lines: Mutex::default() }
     }
 
+    /// Counts an exchange in.
+    pub fn opened(&self) {
+        self.meters.running.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Writes the one record of an exchange.
     pub fn finish(&self, exchange: &mut Exchange, outcome: Outcome, denial: Option<&Denial>) {
+        self.meters.running.fetch_sub(1, Ordering::Relaxed);
         let took = self.clock.now().since(exchange.facts.started);
         let ending = Ending { outcome, denial, took };
         self.meters.fold(self.worker, exchange, ending);
