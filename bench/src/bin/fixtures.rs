@@ -116,7 +116,11 @@ mod tests {
             assert_eq!(numbers.len() as u64, shape.iter().product::<u64>(), "{name}");
             assert!(numbers.iter().all(serde_json::Value::is_f64), "{name}");
             // Numbers, not padding, are what is validated.
-            assert!(!numbers.is_empty() && (bytes < 1000 || numbers.len() * 10 > bytes), "{name}: {} numbers", numbers.len());
+            assert!(
+                !numbers.is_empty() && (bytes < 1000 || numbers.len() * 10 > bytes),
+                "{name}: {} numbers",
+                numbers.len()
+            );
         }
         assert!(body(20).is_none());
     }

@@ -20,7 +20,7 @@ struct Args {
     /// Milliseconds that a reply takes.
     #[arg(long, default_value_t = 0)]
     delay_ms: u64,
-    /// Bytes of the reply's body, at least 81.
+    /// Bytes of the reply's body, at least 100.
     #[arg(long, default_value_t = 400)]
     reply_bytes: usize,
 }
@@ -70,11 +70,13 @@ async fn answer(stream: TcpStream, reply: &[u8], delay: Duration) -> std::io::Re
 fn reply(bytes: usize) -> anyhow::Result<Vec<u8>> {
     let body = |numbers: usize| {
         let data = vec!["0.5"; numbers].join(",");
-        format!(r#"{{"model_name":"m","outputs":[{{"name":"y","shape":[1,{numbers}],"datatype":"FP32","data":[{data}]}}]"#)
+        format!(
+            r#"{{"model_name":"m","outputs":[{{"name":"y","shape":[1,{numbers}],"datatype":"FP32","data":[{data}]}}]"#
+        )
     };
     let fits = |numbers: &usize| body(*numbers).len() < bytes;
     let numbers = (1..bytes).take_while(fits).last();
-    let numbers = numbers.ok_or_else(|| anyhow::anyhow!("a reply has at least 81 bytes"))?;
+    let numbers = numbers.ok_or_else(|| anyhow::anyhow!("a reply has at least 100 bytes"))?;
     let body = body(numbers);
     let body = format!("{body}{:>width$}", "}", width = bytes - body.len());
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ";
@@ -87,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_reply_is_json_of_exactly_the_wanted_length() {
-        for bytes in [81, 82, 399, 400, 401, 5000] {
+        for bytes in [100, 101, 102, 103, 104, 399, 400, 401, 5000] {
             let reply = reply(bytes).expect("long enough");
             let text = String::from_utf8(reply).expect("text");
             let (head, body) = text.split_once("\r\n\r\n").expect("a head");
