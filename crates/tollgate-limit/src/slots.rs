@@ -126,6 +126,8 @@ impl<'a> Pair<'a> {
     /// The key's slot: looks in the second line only if the first does not have it.
     #[inline]
     pub(crate) fn find(&self, tag: u32) -> Option<Seen<'a>> {
+        // Asks for the second line early: if it is needed, it comes while the first is still on its way.
+        let _ = self.second.0[0].load(Ordering::Relaxed);
         self.first.find(tag, 0).or_else(|| self.second.find(tag, SLOTS_PER_LINE))
     }
 
