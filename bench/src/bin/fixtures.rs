@@ -1,6 +1,9 @@
 //! Writes what a proxy benchmark needs into a folder: a certificate, an API key with its key file and pepper, and bodies.
 
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -32,7 +35,10 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let write = |name: &str, text: &str| {
-        std::fs::write(args.dir.join(name), text).with_context(|| format!("`{name}` cannot be written"))
+        // Half of them are secrets, and the gateway refuses secrets that others can read.
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(args.dir.join(name));
+        let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+        written.with_context(|| format!("`{name}` cannot be written"))
     };
     // ECDSA P-256, what rcgen makes without a wish.
     let certified = rcgen::generate_simple_self_signed([args.host.clone()])?;
