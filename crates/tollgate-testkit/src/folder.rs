@@ -1,5 +1,8 @@
 //! A directory of one test, gone when the test is over.
 
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -35,7 +38,10 @@ impl Folder {
     /// If it cannot be written.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         let fresh = self.0.join(format!("{name}.half"));
-        std::fs::write(&fresh, text).expect("a file of the test");
+        drop(std::fs::remove_file(&fresh));
+        // Keys of others are refused, so every file is its owner's alone.
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&fresh);
+        file.and_then(|mut file| file.write_all(text.as_ref())).expect("a file of the test");
         std::fs::rename(&fresh, self.0.join(name)).expect("a file of the test");
     }
 
