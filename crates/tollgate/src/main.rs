@@ -4,6 +4,7 @@ mod check;
 mod embed;
 mod exit;
 mod keys;
+mod reference;
 mod schema;
 mod serve;
 
@@ -32,6 +33,9 @@ enum Verb {
     Check(check::Check),
     /// Issue, list and revoke API keys.
     Keys(keys::Keys),
+    /// Print what the pages of the reference are made from.
+    #[command(hide = true)]
+    Reference,
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Serve.
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
     let done = match line.verb {
         Verb::Check(verb) => verb.run(),
         Verb::Keys(verb) => verb.run(),
+        Verb::Reference => reference::run(),
         Verb::Schema => schema::run(),
         Verb::Serve(verb) => verb.run(),
     };
