@@ -6,7 +6,7 @@
 use std::fmt;
 
 use rten::Value;
-use rten_tensor::prelude::*;
+use rten_tensor::{AsView as _, Layout as _};
 use tollgate_core::backend::{Dim, Port, Signature};
 use tollgate_core::call::{Call, Dtype, Tensor, Values};
 use tollgate_core::ruling::{Fault, Origin};

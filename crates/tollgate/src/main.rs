@@ -5,6 +5,7 @@ mod demo;
 mod embed;
 mod exit;
 mod keys;
+mod reference;
 mod schema;
 mod serve;
 
@@ -35,6 +36,9 @@ enum Verb {
     Demo(demo::Demo),
     /// Issue, list and revoke API keys.
     Keys(keys::Keys),
+    /// Print what the pages of the reference are made from.
+    #[command(hide = true)]
+    Reference,
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Serve.
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Check(verb) => verb.run(),
         Verb::Demo(verb) => verb.run(),
         Verb::Keys(verb) => verb.run(),
+        Verb::Reference => reference::run(),
         Verb::Schema => schema::run(),
         Verb::Serve(verb) => verb.run(),
     };

@@ -1,0 +1,174 @@
+//! `cargo xtask test`: every check of the project in order, each with a heading and its time.
+//!
+//! A check that cannot run is never passed in silence: it is named, counted as skipped, and a peer test that cannot run
+//! fails in CI.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::project::{Project, answers, output};
+use crate::tally::{Tally, say};
+use crate::{docs, load, needs, schema, shape};
+
+/// How a step ended.
+pub(crate) enum Done {
+    /// Well, with a remark.
+    Passed(String),
+    /// Well or not, with counts of its own.
+    Counted(Tally),
+    /// Not at all, and why.
+    NotRun(String),
+    /// The same for a step that must run in CI.
+    NotRunHere(String),
+}
+
+type Step = (&'static str, fn(&Project) -> Result<Done>);
+
+const STEPS: [Step; 15] = [
+    ("system packages", needs::run),
+    ("format", |project| quiet(&mut project.cargo(&["fmt", "--all", "--check"]))),
+    ("build", |project| quiet(&mut project.cargo(&["build", "--workspace", "--bins", "--tests"]))),
+    ("clippy", |project| {
+        quiet(&mut project.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    }),
+    ("unit tests, integration tests, doctests", tests),
+    ("shape", |project| shape::run(project).map(Done::Passed)),
+    ("schema drift", |project| schema::run(project, true).map(|()| Done::Passed(String::new()))),
+    ("docs drift", |project| docs::run(project, true).map(|()| Done::Passed(String::new()))),
+    ("configurations of README, docs and examples", load::run),
+    ("fuzz targets keep their corpus", |project| crate::fuzz::corpora(project).map(Done::Passed)),
+    ("one crypto provider", one_provider),
+    ("demo", demo),
+    ("real peers", peers),
+    ("cargo deny", |project| extra(project, "deny", &["check"])),
+    ("typos", typos),
+];
+
+/// Steps without which no other means anything.
+const FIRST: &str = "build";
+
+/// Runs every step.
+pub(crate) fn run(project: &Project) -> Result<ExitCode> {
+    let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0");
+    let (began, mut total, mut remarks) = (now(), Tally::default(), Vec::new());
+    for (name, step) in STEPS {
+        say(&format!("\n== {name}"));
+        let started = now();
+        let (tally, verdict) = match step(project) {
+            Ok(Done::Passed(remark)) if remark.is_empty() => (Tally::PASSED, "passed".to_owned()),
+            Ok(Done::Passed(remark)) => (Tally::PASSED, format!("passed: {remark}")),
+            Ok(Done::Counted(tally)) if tally.failed > 0 => (tally, format!("FAILED: {tally}")),
+            Ok(Done::Counted(tally)) => (tally, format!("passed: {tally}")),
+            Ok(Done::NotRunHere(why)) if ci => (Tally::FAILED, format!("FAILED, because it must run in CI: {why}")),
+            Ok(Done::NotRun(why) | Done::NotRunHere(why)) => (Tally::SKIPPED, format!("NOT RUN: {why}")),
+            Err(error) => (Tally::FAILED, format!("FAILED: {error:#}")),
+        };
+        say(&format!("   {verdict} ({})", seconds(started.elapsed())));
+        total += tally;
+        if tally.failed > 0 || tally == Tally::SKIPPED {
+            remarks.push(format!("   {name}: {verdict}"));
+        }
+        if tally.failed > 0 && name == FIRST {
+            break;
+        }
+    }
+    say(&format!("\n== result after {}", seconds(began.elapsed())));
+    for remark in remarks {
+        say(&remark);
+    }
+    say(&format!("xtask: {total}"));
+    Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A command that speaks for itself.
+fn quiet(command: &mut Command) -> Result<Done> {
+    let what = format!("{command:?}");
+    let status = command.status().with_context(|| format!("{what} cannot be started"))?;
+    if status.success() { Ok(Done::Passed(String::new())) } else { bail!("{}", what.replace('"', "")) }
+}
+
+/// Runs every test and adds up what each test program says.
+fn tests(project: &Project) -> Result<Done> {
+    let mut command = project.cargo(&["test", "--workspace", "--no-fail-fast"]);
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let lines = BufReader::new(child.stdout.take().context("the output is piped")?).lines();
+    let mut total = Tally::default();
+    for line in lines {
+        let line = line?;
+        if let Some(tally) = Tally::of_line(&line) {
+            total += tally;
+        } else if line.is_empty() || line.starts_with("running ") || line.ends_with("... ok") {
+            continue;
+        }
+        say(&line);
+    }
+    // A test program that did not build or was killed has no line of its own.
+    if !child.wait()?.success() && total.failed == 0 {
+        total.failed = 1;
+    }
+    Ok(Done::Counted(total))
+}
+
+/// `ring` would be a second crypto provider, and rustls would then ask which of them is meant.
+fn one_provider(project: &Project) -> Result<Done> {
+    let args = ["tree", "--workspace", "--edges", "normal,build,dev", "--invert", "ring"];
+    let done = project.cargo(&args).output()?;
+    let text = String::from_utf8_lossy(&done.stdout);
+    let unknown = String::from_utf8_lossy(&done.stderr).contains("did not match any packages");
+    if !done.status.success() && !unknown {
+        bail!("`cargo tree` failed: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    if text.trim().is_empty() { Ok(Done::Passed("no `ring`".into())) } else { bail!("`ring` is used:\n{text}") }
+}
+
+/// The tour that the README promises, from the tests' own build.
+fn demo(project: &Project) -> Result<Done> {
+    const PATIENCE: Duration = Duration::from_mins(3);
+    let program = project.tollgate()?;
+    let folder = project.scratch("demo")?;
+    let mut child = project.command(program, &["demo", "--once"]).current_dir(folder).spawn()?;
+    let began = now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return if status.success() { Ok(Done::Passed(String::new())) } else { bail!("it ended with {status}") };
+        }
+        if began.elapsed() > PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            bail!("it was still running after {}", seconds(PATIENCE));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Tests against other servers and clients.
+fn peers(_: &Project) -> Result<Done> {
+    Ok(Done::NotRunHere("no peer test is there yet".into()))
+}
+
+/// A checker of cargo that not everybody has.
+fn extra(project: &Project, name: &str, args: &[&str]) -> Result<Done> {
+    if output(&mut project.cargo(&[name, "--version"])).is_err() {
+        return Ok(Done::NotRun(format!("`cargo install --locked cargo-{name}` would give it")));
+    }
+    quiet(project.cargo(&[name]).args(args))
+}
+
+fn typos(project: &Project) -> Result<Done> {
+    if !answers("typos", &["--version"]) {
+        return Ok(Done::NotRun("`cargo install --locked typos-cli` would give it".into()));
+    }
+    quiet(&mut project.command("typos", &[]))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a driver measures how long its steps take")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
