@@ -11,10 +11,30 @@ use crate::time::Tick;
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct ExchangeId(pub u128);
 
+impl ExchangeId {
+    /// Its 32 digits, without going through a formatter: every exchange needs them.
+    #[must_use]
+    pub fn digits(self) -> [u8; 32] {
+        hexadecimal(self.0)
+    }
+}
+
 impl fmt::Display for ExchangeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(str::from_utf8(&self.digits()).expect("hexadecimal digits are ASCII"))
     }
+}
+
+/// The lowest `N` hexadecimal digits of a number.
+#[must_use]
+pub fn hexadecimal<const N: usize>(mut number: u128) -> [u8; N] {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        *digit = DIGITS[(number & 15) as usize];
+        number >>= 4;
+    }
+    digits
 }
 
 /// The other end of a connection. Made once at accept and shared by its exchanges.

@@ -76,6 +76,8 @@ pub struct Reader<'a> {
     pub compute: &'a Compute,
     /// How slowly a body may come.
     pub pace: Pace,
+    /// When the request began.
+    pub started: Tick,
 }
 
 impl Budget {
@@ -203,7 +205,7 @@ impl Reader<'_> {
 
     async fn whole(&self, mut body: Incoming, plan: &Plan, who: &Identity) -> Ruling<(Bytes, Hold, u64)> {
         let mut hold = Hold::new(self.budget, who);
-        let mut clock = Pacing::new(self.pace, self.ticker);
+        let mut clock = Pacing::new(self.pace, self.started);
         let mut whole = BytesMut::new();
         let mut first = Bytes::new();
         while !body.is_end_stream() {
@@ -283,9 +285,8 @@ struct Pacing {
 const WINDOW: Duration = Duration::from_secs(5);
 
 impl Pacing {
-    fn new(pace: Pace, ticker: &Ticker) -> Self {
-        let now = ticker.now();
-        Self { pace, started: now, window: (now, 0), received: 0, paused: Duration::ZERO, alarm: None }
+    const fn new(pace: Pace, started: Tick) -> Self {
+        Self { pace, started, window: (started, 0), received: 0, paused: Duration::ZERO, alarm: None }
     }
 
     /// Time in which we did not read does not count against the client.

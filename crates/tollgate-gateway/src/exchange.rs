@@ -96,10 +96,13 @@ impl Outcome {
 
 impl Exchange {
     /// Opens an exchange.
+    ///
+    /// Boxed: with its journal it is more than a kilobyte, and it moves with the reply.
     #[must_use]
-    pub fn open(facts: Facts, policy: Arc<Policy>, sinks: Arc<Sinks>) -> Self {
+    pub fn open(facts: Facts, policy: Arc<Policy>, sinks: Arc<Sinks>) -> Box<Self> {
         sinks.opened();
-        Self { facts, log: Journal::default(), seen: Seen::default(), policy, sinks, finished: false }
+        let (log, seen) = (Journal::default(), Seen::default());
+        Box::new(Self { facts, log, seen, policy, sinks, finished: false })
     }
 
     /// The policy that judges it, from its first byte to its last.
@@ -109,7 +112,7 @@ impl Exchange {
     }
 
     /// Writes the one record.
-    pub fn finish(mut self, outcome: Outcome, denial: Option<&Denial>) {
+    pub fn finish(mut self: Box<Self>, outcome: Outcome, denial: Option<&Denial>) {
         self.close(outcome, denial);
     }
 

@@ -57,7 +57,7 @@ pub struct Admitted {
 ///
 /// # Errors
 /// What the client may know of the first refusal or fault.
-pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming) -> Result<Admitted, Denial> {
+pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming) -> Result<Box<Admitted>, Denial> {
     let Exchange { facts, log, seen, .. } = ex; // disjoint borrows, once
     let Incoming { parts, raw, body } = req;
     let now = facts.started;
@@ -72,7 +72,7 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     let who = seen.who.insert(who);
     p.authz.ask(log, |z, _| z.permit(who, route, found.verb))?; // route and verb; the model comes below
     let plan = p.intake.demand(log, |i, _| i.plan(&head, route))?; // class, caps, decoder
-    let (body, sent) = w.reader(p).read(body, &plan, who, log).await?; // bytes, rate, time, ratio, budget
+    let (body, sent) = w.reader(p, now).read(body, &plan, who, log).await?; // bytes, rate, time, ratio, budget
     seen.bytes_in = sent;
     let call = inspect(p, w, log, Parts { head: &head, found: &found, body: &body, who }).await?; // parse … contract
     seen.model = call.model;
@@ -83,7 +83,7 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     seen.reserved = if estimate.exempt { Cost(0) } else { estimate.cost };
     let tab = Tab::open(p, &w.state.clock, held);
     let (route, verb, who) = (Arc::clone(route), found.verb, who.clone());
-    Ok(Admitted { head, route, verb, who, call, estimate, body, tab })
+    Ok(Box::new(Admitted { head, route, verb, who, call, estimate, body, tab }))
 }
 
 /// Judges, waits for a place, sends, and shapes the reply.
@@ -150,8 +150,8 @@ impl Tab {
     }
 
     /// The model begins to work: from here on, time is money.
-    pub fn begin(&mut self) {
-        self.began = Some(self.clock.now());
+    pub const fn begin(&mut self, now: Tick) {
+        self.began = Some(now);
     }
 
     /// Nothing of use was done: everything is given back.
@@ -166,8 +166,7 @@ impl Tab {
     }
 
     /// Settles the bill and says what was spent.
-    pub fn settle(&mut self) -> Cost {
-        let now = self.clock.now();
+    pub fn settle(&mut self, now: Tick) -> Cost {
         let spent = self.known.or_else(|| self.began.map(|began| Cost::of(now.since(began)))).unwrap_or_default();
         if let (Some(held), Some(limits)) = (self.held.take(), self.policy.limits.layer.as_ref()) {
             limits.settle(held, spent, now);
@@ -178,6 +177,8 @@ impl Tab {
 
 impl Drop for Tab {
     fn drop(&mut self) {
-        self.settle();
+        if self.held.is_some() {
+            self.settle(self.clock.now());
+        }
     }
 }

@@ -42,7 +42,7 @@ pub struct Stream {
 /// What must be closed when a stream ends.
 pub struct Open {
     /// The exchange.
-    pub exchange: Exchange,
+    pub exchange: Box<Exchange>,
     /// The bill.
     pub tab: Tab,
     /// The place in the upstream's line.
@@ -86,15 +86,16 @@ impl Stream {
     fn complete(&mut self) {
         let Some(mut open) = self.open.take() else { return };
         let endpoint = open.exchange.seen.endpoint.unwrap_or(0);
-        open.remote.keep(endpoint, open.worker, open.connection, &open.ticker);
-        open.exchange.seen.spent = open.tab.settle();
+        let now = open.ticker.now();
+        open.remote.keep(endpoint, open.worker, open.connection, now);
+        open.exchange.seen.spent = open.tab.settle(now);
         open.slot.spent = Some(open.exchange.seen.spent);
         open.exchange.finish(Outcome::Answered, None);
     }
 
     fn cut(&mut self, fault: Fault) -> CutError {
         if let Some(mut open) = self.open.take() {
-            open.exchange.seen.spent = open.tab.settle();
+            open.exchange.seen.spent = open.tab.settle(open.ticker.now());
             open.slot.spent = Some(open.exchange.seen.spent);
             let denial = open.exchange.log.stop(Stage::Upstream, Stop::from(fault));
             open.exchange.finish(Outcome::Cut, Some(&denial));
@@ -109,7 +110,7 @@ impl Drop for Stream {
             // hyper does not poll again once the end is known.
             self.complete();
         } else if let Some(mut open) = self.open.take() {
-            open.exchange.seen.spent = open.tab.settle();
+            open.exchange.seen.spent = open.tab.settle(open.ticker.now());
             open.slot.spent = Some(open.exchange.seen.spent);
             open.exchange.finish(Outcome::ClientLeft, None);
         }

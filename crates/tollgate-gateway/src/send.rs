@@ -40,7 +40,7 @@ pub struct Streamed {
     /// Head and body.
     pub response: Response<hyper::body::Incoming>,
     /// The rest of [`Open`], without the exchange.
-    pub open: Box<dyn FnOnce(Exchange) -> Open + Send>,
+    pub open: Box<dyn FnOnce(Box<Exchange>) -> Open + Send>,
 }
 
 /// Answers what needs no model: health and metadata.
@@ -82,7 +82,7 @@ pub fn json(status: StatusCode, body: Bytes) -> Response<Bytes> {
 
 /// A request with a place before its upstream.
 pub struct Placed {
-    job: Admitted,
+    job: Box<Admitted>,
     slot: Slot,
 }
 
@@ -96,7 +96,7 @@ fn deadline(ex: &Exchange) -> Tick {
 ///
 /// # Errors
 /// `overloaded`, or a fault if the policy names no upstream.
-pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Admitted) -> Result<Placed, Denial> {
+pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box<Admitted>) -> Result<Placed, Denial> {
     let Some(upstream) = upstream(p, &job) else {
         return Err(ex.log.stop(Stage::Queue, Fault::new(Origin::Own, "the route has no upstream").into()));
     };
@@ -149,11 +149,11 @@ async fn local(
     backend: &dyn Backend,
 ) -> Result<Reply, Denial> {
     let Placed { mut job, mut slot } = placed;
-    job.tab.begin();
+    job.tab.begin(w.state.clock.now());
     let deadline = w.ticker.alarm(deadline(ex));
     let inferred = within(deadline, backend.infer(&job.call)).await;
     let inferred = inferred.unwrap_or_else(|_late| Err(Fault::new(Origin::UpstreamLate, "the model took too long")));
-    w.tick(&ex.facts, &mut ex.log);
+    let now = w.tick(&ex.facts, &mut ex.log);
     let output = match inferred {
         Ok(output) => output,
         Err(fault) => {
@@ -162,7 +162,7 @@ async fn local(
         }
     };
     job.tab.measured(Cost(output.compute_us));
-    ex.seen.spent = job.tab.settle();
+    ex.seen.spent = job.tab.settle(now);
     slot.spent = Some(ex.seen.spent);
     drop(slot);
     ex.log.note(Stage::Upstream, Event::Passed);
@@ -191,24 +191,25 @@ async fn forward(
     remote: Arc<Remote>,
 ) -> Result<Reply, Denial> {
     let Placed { job, mut slot } = placed;
-    let Admitted { head, verb, body, mut tab, .. } = job;
+    let Admitted { head, verb, body, mut tab, .. } = *job;
     let (upload, hold) = match body {
         Payload::Held(bytes, hold) => (Upload::Held(Some(bytes)), Some(hold)),
         Payload::Streamed(body, most) => (Upload::Streamed(body, most), None),
     };
     let repeatable = verb == Verb::Infer || head.method.is_idempotent();
     let order = Order { head: upward(ex, head, &upload), upload, repeatable };
-    tab.begin();
-    let sent = remote.send(order, Caller { worker: w.index, ticker: &w.ticker, until: deadline(ex) }).await;
+    let now = w.state.clock.now();
+    tab.begin(now);
+    let sent = remote.send(order, Caller { worker: w.index, ticker: &w.ticker, now, until: deadline(ex) }).await;
     drop(hold);
-    w.tick(&ex.facts, &mut ex.log);
+    let now = w.tick(&ex.facts, &mut ex.log);
     let sent = match sent {
         Ok(sent) => sent,
         Err(fault) => {
             if fault.origin == Origin::Upstream {
                 tab.refund();
             }
-            ex.seen.spent = tab.settle();
+            ex.seen.spent = tab.settle(now);
             return Err(ex.log.stop(Stage::Upstream, fault.into()));
         }
     };
@@ -271,7 +272,7 @@ fn origin_form(uri: &http::Uri) -> http::Uri {
 
 /// The field that every answer carries.
 pub fn stamp(headers: &mut HeaderMap, id: ExchangeId) {
-    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+    if let Ok(id) = HeaderValue::from_bytes(&id.digits()) {
         headers.insert("x-request-id", id);
     }
 }

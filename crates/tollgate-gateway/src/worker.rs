@@ -69,15 +69,15 @@ impl Worker {
         now
     }
 
-    /// What reads bodies under `policy`.
+    /// What reads the body of a request that began at `started`, under `policy`.
     #[must_use]
-    pub fn reader(&self, policy: &Policy) -> Reader<'_> {
+    pub fn reader(&self, policy: &Policy, started: Tick) -> Reader<'_> {
         let deadlines = &policy.http.deadlines;
         let pace = Pace {
             total: Duration::from_millis(deadlines.body_ms),
             min_bytes_per_sec: deadlines.body_min_bytes_per_sec,
         };
-        Reader { budget: &self.state.bodies, ticker: &self.ticker, compute: &self.state.compute, pace }
+        Reader { budget: &self.state.bodies, ticker: &self.ticker, compute: &self.state.compute, pace, started }
     }
 }
 

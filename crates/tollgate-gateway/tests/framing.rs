@@ -98,7 +98,11 @@ async fn all(trials: impl Iterator<Item = impl Future<Output = ()> + Send + 'sta
     let mut running = JoinSet::new();
     for trial in trials {
         if running.len() >= AT_ONCE {
-            running.join_next().await.expect("one runs").unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            running
+                .join_next()
+                .await
+                .expect("one runs")
+                .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         }
         running.spawn(trial);
     }

@@ -203,7 +203,9 @@ impl House {
     /// Sends a request to the admin listener, with its key.
     pub async fn admin(&self, method: &str, path: &str) -> crate::Reply {
         let mut client = Client::plain(self.at("admin")).await;
-        client.ask(format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer {ADMIN_KEY}\r\n\r\n")).await
+        client
+            .ask(format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer {ADMIN_KEY}\r\n\r\n"))
+            .await
     }
 
     /// The value of a row of `/metrics`, such as `tollgate_connections` or `name{label="value"}`.

@@ -210,7 +210,7 @@ impl Desk<'_> {
                 check.within(name.as_str(), |check| {
                     match listener.bind.parse() {
                         Ok(bind) if listener.serves == Serves::Admin => {
-                            check_admin_bind(check, bind, listener.exposure)
+                            check_admin_bind(check, bind, listener.exposure);
                         }
                         Ok(bind) => check_bind(check, bind, listener.exposure),
                         Err(_) => check.problem("bind", format!("`{}` is not an address and a port", listener.bind)),
@@ -274,7 +274,7 @@ impl Desk<'_> {
         check.within("models", |check| {
             for (name, model) in &config.models {
                 check.within(name.as_str(), |check| {
-                    self.model((name, model), &upstreams, &classes, (check, &mut built))
+                    self.model((name, model), &upstreams, &classes, (check, &mut built));
                 });
             }
         });

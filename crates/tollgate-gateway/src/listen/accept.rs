@@ -322,7 +322,7 @@ async fn answer(
     Ok(stamped(response, id))
 }
 
-fn open(worker: &Worker, peer: Arc<Peer>, policy: &Arc<Policy>) -> Exchange {
+fn open(worker: &Worker, peer: Arc<Peer>, policy: &Arc<Policy>) -> Box<Exchange> {
     let clock = &worker.state.clock;
     let facts = Facts { id: worker.exchange_id(), peer, started: clock.now(), unix_ms: clock.unix_ms() };
     let mut exchange = Exchange::open(facts, Arc::clone(policy), Arc::clone(&worker.sinks));
@@ -332,7 +332,7 @@ fn open(worker: &Worker, peer: Arc<Peer>, policy: &Arc<Policy>) -> Exchange {
     exchange
 }
 
-fn admitted(worker: &Worker, mut exchange: Exchange, reply: Reply, keep: Kept) -> Response<ReplyBody> {
+fn admitted(worker: &Worker, mut exchange: Box<Exchange>, reply: Reply, keep: Kept) -> Response<ReplyBody> {
     match reply {
         Reply::Whole(response) => {
             exchange.seen.status = response.status().as_u16();
@@ -351,7 +351,7 @@ fn admitted(worker: &Worker, mut exchange: Exchange, reply: Reply, keep: Kept) -
     }
 }
 
-fn denied(policy: &Policy, mut exchange: Exchange, denial: &Denial, h1: bool, keep: Kept) -> Response<ReplyBody> {
+fn denied(policy: &Policy, mut exchange: Box<Exchange>, denial: &Denial, h1: bool, keep: Kept) -> Response<ReplyBody> {
     let known = exchange.seen.who.as_ref().is_some_and(|who| !who.is_anonymous());
     let cost = Some(exchange.seen.reserved.0).filter(|cost| known && *cost > 0);
     let mut response = problem(denial, exchange.facts.id, Face::Problem, Figures { cost });

@@ -99,6 +99,8 @@ pub struct Caller<'a> {
     pub worker: usize,
     /// Its timer.
     pub ticker: &'a Arc<Ticker>,
+    /// Now.
+    pub now: Tick,
     /// When the request must have been answered.
     pub until: Tick,
 }
@@ -147,12 +149,7 @@ impl Remote {
         }
     }
 
-    async fn attempt(
-        &self,
-        turn: usize,
-        mut request: Request<Upload>,
-        by: Caller<'_>,
-    ) -> Result<Sent, Failure> {
+    async fn attempt(&self, turn: usize, mut request: Request<Upload>, by: Caller<'_>) -> Result<Sent, Failure> {
         let endpoint = turn % self.endpoints.len().max(1);
         let address = self.endpoints.get(endpoint).ok_or_else(no_endpoint)?;
         let (mut connection, kept) = match self.connection(endpoint, address, by).await {
@@ -160,7 +157,7 @@ impl Remote {
             Err(fault) => return Err(Failure { fault, stage: Failed::Unsent(Box::new(request)) }),
         };
         request.headers_mut().insert(HOST, address.host_field.clone());
-        let alarm = by.ticker.alarm(by.ticker.after(self.settings.first_byte).min(by.until));
+        let alarm = by.ticker.alarm(by.now.after(self.settings.first_byte).min(by.until));
         match within(alarm, connection.try_send_request(request)).await {
             Ok(Ok(response)) => Ok(Sent { response, connection, endpoint, retried: false }),
             Ok(Err(mut error)) => {
@@ -181,8 +178,8 @@ impl Remote {
 
     /// A connection to `endpoint`, and whether it was a kept one.
     async fn connection(&self, endpoint: usize, address: &Address, by: Caller<'_>) -> Result<(Outgoing, bool), Fault> {
-        let Caller { worker, ticker, .. } = by;
-        let oldest = self.oldest(ticker);
+        let Caller { worker, ticker, now, .. } = by;
+        let oldest = self.oldest(now);
         if let Some(pool) = self.pools.get(worker) {
             while let Some(mut kept) = pool.take(endpoint, oldest) {
                 if kept.ready().await.is_ok() {
@@ -197,20 +194,20 @@ impl Remote {
     /// Closes connections that were idle for too long.
     pub fn sweep(&self, worker: usize, ticker: &Ticker) {
         if let Some(pool) = self.pools.get(worker) {
-            pool.sweep(self.oldest(ticker));
+            pool.sweep(self.oldest(ticker.now()));
         }
     }
 
     /// When a connection that is kept now must have been used last.
-    fn oldest(&self, ticker: &Ticker) -> Tick {
+    fn oldest(&self, now: Tick) -> Tick {
         let idle = u64::try_from(self.settings.idle.as_nanos()).unwrap_or(u64::MAX);
-        Tick(ticker.now().0.saturating_sub(idle))
+        Tick(now.0.saturating_sub(idle))
     }
 
     /// Keeps a connection whose answer has been read to its end.
-    pub fn keep(&self, endpoint: usize, worker: usize, connection: Outgoing, ticker: &Ticker) {
+    pub fn keep(&self, endpoint: usize, worker: usize, connection: Outgoing, now: Tick) {
         if let Some(pool) = self.pools.get(worker) {
-            pool.put(endpoint, connection, ticker.now(), self.settings.max_idle);
+            pool.put(endpoint, connection, now, self.settings.max_idle);
         }
     }
 }

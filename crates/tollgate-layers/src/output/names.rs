@@ -1,49 +1,49 @@
 //! Names of header fields that do not leave, and lists of names from the configuration.
 
-use http::header::{self, HeaderName};
+use http::header::HeaderName;
 
 /// Fields of one connection, which no proxy passes on (RFC 9110, 7.6.1), and the framing, which is our own.
-const HOP_BY_HOP: [HeaderName; 10] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-authentication-info"),
-    HeaderName::from_static("proxy-connection"),
+const HOP_BY_HOP: [&str; 10] = [
+    "connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "keep-alive",
+    "proxy-authentication-info",
+    "proxy-connection",
 ];
 
 /// Fields that tell what stands behind the gateway, lead around it, or act on the browser in its name.
-const INTERNAL: [HeaderName; 26] = [
-    header::ALT_SVC,
-    header::AUTHORIZATION,
-    header::CONTENT_LOCATION,
-    header::LOCATION,
-    header::REFRESH,
-    header::SERVER,
-    header::SET_COOKIE,
-    header::VIA,
-    header::WWW_AUTHENTICATE,
-    HeaderName::from_static("clear-site-data"),
-    HeaderName::from_static("nel"),
-    HeaderName::from_static("ratelimit"),
-    HeaderName::from_static("ratelimit-policy"),
-    HeaderName::from_static("report-to"),
-    HeaderName::from_static("reporting-endpoints"),
-    HeaderName::from_static("server-timing"),
-    HeaderName::from_static("service-worker-allowed"),
-    HeaderName::from_static("sourcemap"),
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("x-backend-server"),
-    HeaderName::from_static("x-generator"),
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-runtime"),
-    HeaderName::from_static("x-served-by"),
-    HeaderName::from_static("x-server"),
-    HeaderName::from_static("x-sourcemap"),
+const INTERNAL: [&str; 26] = [
+    "alt-svc",
+    "authorization",
+    "content-location",
+    "location",
+    "refresh",
+    "server",
+    "set-cookie",
+    "via",
+    "www-authenticate",
+    "clear-site-data",
+    "nel",
+    "ratelimit",
+    "ratelimit-policy",
+    "report-to",
+    "reporting-endpoints",
+    "server-timing",
+    "service-worker-allowed",
+    "sourcemap",
+    "x-api-key",
+    "x-backend-server",
+    "x-generator",
+    "x-real-ip",
+    "x-runtime",
+    "x-served-by",
+    "x-server",
+    "x-sourcemap",
 ];
 
 /// Beginnings of such names: those of proxies, clouds, tracers and frameworks. `ce-` is CloudEvents, which MLServer
@@ -106,10 +106,10 @@ impl Names {
 
 /// Whether `name` belongs to one connection.
 pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(name)
+    HOP_BY_HOP.contains(&name.as_str())
 }
 
 /// Whether `name` stays inside.
 pub(super) fn is_internal(name: &HeaderName) -> bool {
-    INTERNAL.contains(name) || INTERNAL_STARTS.iter().any(|start| name.as_str().starts_with(start))
+    INTERNAL.contains(&name.as_str()) || INTERNAL_STARTS.iter().any(|start| name.as_str().starts_with(start))
 }
