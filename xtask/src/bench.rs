@@ -2,7 +2,6 @@
 //!
 //! `proxy` is driven from here: it needs nginx, pinned cores and interleaved rounds. The others are programs of
 //! `bench/` that need nobody; they are built, run and written down.
-#![expect(clippy::print_stdout, reason = "a driver for people")]
 
 mod build;
 mod cells;
@@ -19,6 +18,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
+
+use crate::tally::say;
 
 /// Benchmarks that are programs of their own.
 const PROGRAMS: [&str; 3] = ["embedded", "limits", "parse"];
@@ -51,7 +52,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
     let Some((which, rest)) = args.split_first() else { bail!("{USAGE}") };
     match which.as_str() {
         "-h" | "--help" => {
-            println!("{USAGE}");
+            say(USAGE);
             Ok(())
         }
         "proxy" => proxy::run(&proxy::Options::parse(rest).with_context(|| USAGE)?),
@@ -65,7 +66,7 @@ fn run_program(program: &str, args: &[String]) -> anyhow::Result<()> {
     let passed: Vec<&String> = args.iter().filter(|arg| *arg != "--write").collect();
     let output = Command::new(&built[0]).args(&passed).current_dir(root()).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    println!("{}", text.trim_end());
+    say(text.trim_end());
     if passed.len() < args.len() {
         ensure!(!passed.iter().any(|arg| *arg == "--json"), "`--write` writes the table: leave out `--json`");
         page::write(&root(), program, &format!("```text\n{}\n```\n\n{}", text.trim_end(), machine::Machine::read()))?;

@@ -7,6 +7,7 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use super::root;
+use crate::tally::say;
 
 /// Builds programs, given as package and name, with the profile `dist`; their files in the same order.
 pub(super) fn build(programs: &[(&str, &str)]) -> anyhow::Result<Vec<PathBuf>> {
@@ -44,11 +45,13 @@ impl Nginx {
         }
         let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.trim_ascii() == b"0");
         if root {
-            println!("installing nginx");
-            let mut apt = Command::new("apt-get");
-            apt.args(["install", "-y", "--no-install-recommends", "nginx"]).stdout(Stdio::null());
+            say("installing nginx");
+            // A package must not start its service: it would answer in our place.
+            let script = "apt-get update && apt-get install -y --no-install-recommends nginx";
+            let mut apt = Command::new("sh");
+            apt.args(["-c", script]).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
             // Whether it worked shows below.
-            let _ = apt.env("DEBIAN_FRONTEND", "noninteractive").status();
+            let _ = apt.stdout(Stdio::null()).status();
         }
         match Self::installed() {
             Some(nginx) => Ok(nginx),

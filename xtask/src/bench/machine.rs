@@ -13,6 +13,8 @@ pub(super) struct Machine {
     cores: usize,
     memory_gb: u64,
     kernel: String,
+    /// Of TCP: `bbr` paces large bodies even on loopback, `cubic` does not.
+    congestion: String,
     rustc: String,
     commit: String,
     date: String,
@@ -33,6 +35,7 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             memory_gb: kb.unwrap_or(0_u64).div_ceil(1 << 20),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            congestion: read("/proc/sys/net/ipv4/tcp_congestion_control").trim().to_owned(),
             rustc: said("rustc", &["--version"]).split(" (").next().unwrap_or_default().to_owned(),
             commit: format!("{}{dirty}", said("git", &["rev-parse", "--short", "HEAD"])),
             date: said("date", &["-u", "+%Y-%m-%d"]),
@@ -48,6 +51,7 @@ impl Machine {
     pub(super) fn json(&self) -> Value {
         json!({
             "cpu": self.cpu, "cores": self.cores, "memory_gb": self.memory_gb, "kernel": self.kernel,
+            "tcp_congestion_control": self.congestion,
             "rustc": self.rustc, "commit": self.commit, "date": self.date, "load_average": self.load,
         })
     }
@@ -55,8 +59,11 @@ impl Machine {
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cpu, cores, memory_gb, kernel, rustc, commit, date, load } = self;
-        write!(f, "{cpu}, {cores} cores, {memory_gb} GiB, Linux {kernel}; {rustc}; commit {commit}; {date}; ")?;
+        let Self { cpu, cores, memory_gb, kernel, congestion, rustc, commit, date, load } = self;
+        write!(
+            f,
+            "{cpu}, {cores} cores, {memory_gb} GiB, Linux {kernel}, TCP {congestion}; {rustc}; commit {commit}; {date}; "
+        )?;
         write!(f, "load average {load:.1} at the start")
     }
 }

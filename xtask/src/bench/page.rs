@@ -4,18 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
-const TITLE: &str = "\
-# Benchmarks
-
-Written by `cargo xtask bench NAME --write`; text between the markers is replaced by the next run. A ratio passes when
-its median less half its interquartile range (the figure after ±) is not above its bar.
-";
-
 /// Replaces the section of that benchmark, or adds it at the end.
 pub(super) fn write(root: &Path, name: &str, text: &str) -> anyhow::Result<()> {
     let path = root.join("docs/benchmarks.md");
-    let old = if path.exists() { std::fs::read_to_string(&path)? } else { TITLE.to_owned() };
-    std::fs::create_dir_all(root.join("docs"))?;
+    let old = std::fs::read_to_string(&path).context("`docs/benchmarks.md` cannot be read")?;
     std::fs::write(&path, replaced(&old, name, text)?).context("`docs/benchmarks.md` cannot be written")
 }
 
