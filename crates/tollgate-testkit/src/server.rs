@@ -109,7 +109,10 @@ impl ModelServer {
     }
 
     /// A server over TLS.
-    pub async fn over_tls(config: Arc<ServerConfig>, script: impl Fn(&Taken) -> Vec<Act> + Send + Sync + 'static) -> Self {
+    pub async fn over_tls(
+        config: Arc<ServerConfig>,
+        script: impl Fn(&Taken) -> Vec<Act> + Send + Sync + 'static,
+    ) -> Self {
         Self::serve(Arc::new(script), Some(config.into())).await
     }
 
@@ -232,7 +235,6 @@ struct Visit<T: Io> {
     seen: Arc<Mutex<Seen>>,
     held: Vec<u8>,
 }
-
 
 impl<T: Io> Visit<T> {
     async fn run(mut self, script: &Script) -> io::Result<()> {
