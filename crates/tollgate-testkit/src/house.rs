@@ -60,7 +60,22 @@ impl House {
     /// If the configuration has mistakes.
     #[must_use]
     pub fn start_with(rest: &str, embed: Box<dyn Embed>) -> Self {
-        let mut house = Self::furnish(rest);
+        Self::furnish(rest).open(embed)
+    }
+
+    /// Starts a gateway whose configuration names files that `prepare` writes.
+    ///
+    /// # Panics
+    /// If the configuration has mistakes.
+    #[must_use]
+    pub fn start_in(rest: &str, prepare: impl FnOnce(&Folder)) -> Self {
+        let house = Self::furnish(rest);
+        prepare(&house.folder);
+        house.open(Box::new(NoModels))
+    }
+
+    fn open(mut self, embed: Box<dyn Embed>) -> Self {
+        let house = &mut self;
         let setup = Setup {
             config: house.folder.join("tollgate.yaml"),
             env: environment(),
@@ -70,7 +85,7 @@ impl House {
         let gateway = Gateway::start(setup).unwrap_or_else(|error| panic!("{error}"));
         house.addresses = gateway.addresses().clone();
         house.gateway = Some(gateway);
-        house
+        self
     }
 
     /// Everything but a gateway: for tests that run one as a process of its own. [`environment`] belongs to it.
