@@ -1,1 +1,3 @@
 //! Pieces that the benchmark programs share.
+
+pub mod wire;

@@ -9,20 +9,20 @@ use tollgate_core::check::Checker;
 use tollgate_layers::contract::{Contract, ContractConfig, DimConfig, InputConfig};
 use tollgate_layers::protocol::{json, oip, plain};
 
-/// Rounds of a case; the median counts.
+/// Rounds of a case.
 const ROUNDS: usize = 41;
 /// How long a round lasts, at least.
 const ROUND: Duration = Duration::from_millis(5);
 
 #[expect(clippy::print_stdout, reason = "a program for a person")]
 fn main() {
-    println!("{:<44} {:>9} {:>9} {:>9}", "body", "bytes", "µs", "MB/s");
+    println!("{:<44} {:>9} {:>9} {:>9} {:>9}", "body", "bytes", "median µs", "best µs", "best MB/s");
     for case in cases() {
-        let micros = case.median_us();
+        let (median, best) = case.measure_us();
         let bytes = case.body.len();
         #[expect(clippy::cast_precision_loss, reason = "for the eye")]
-        let rate = bytes as f64 / micros;
-        println!("{:<44} {bytes:>9} {micros:>9.1} {rate:>9.0}", case.what);
+        let rate = bytes as f64 / best;
+        println!("{:<44} {bytes:>9} {median:>9.1} {best:>9.1} {rate:>9.0}", case.what);
     }
 }
 
@@ -34,10 +34,12 @@ struct Case {
 }
 
 impl Case {
-    fn median_us(&self) -> f64 {
+    /// The median round, and the best: on a machine with other work the best says more.
+    fn measure_us(&self) -> (f64, f64) {
         let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| self.round_us()).collect();
         rounds.sort_by(f64::total_cmp);
-        rounds.get(ROUNDS / 2).copied().unwrap_or_default()
+        let at = |place: usize| rounds.get(place).copied().unwrap_or_default();
+        (at(ROUNDS / 2), at(0))
     }
 
     #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
@@ -76,6 +78,7 @@ fn cases() -> Vec<Case> {
         case("OIP, FP32, 10,000 numbers of 19 bytes", Some("FP32"), 1, &numbers(10_000, long)),
         case("OIP, FP32, 10,000 numbers, nested in rows", Some("FP32"), 1_000, &numbers(10_000, short)),
         case("OIP, INT64, 10,000 small integers", Some("INT64"), 1, &numbers(10_000, digit)),
+        case("OIP, FP32, 10,000 small integers", Some("FP32"), 1, &numbers(10_000, digit)),
         case("OIP, FP32, 64 small numbers", Some("FP32"), 1, &numbers(64, digit)),
         case("plain, FP32, 64 small numbers", None, 1, &numbers(64, digit)),
         case("plain, FP32, 1,200 numbers of 9 bytes", None, 1, &numbers(1_200, short)),

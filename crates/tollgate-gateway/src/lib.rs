@@ -13,6 +13,7 @@ pub mod listen;
 pub mod pipeline;
 pub mod problem;
 pub mod record;
+pub mod rehearsal;
 pub mod reply;
 pub mod secrets;
 pub mod send;

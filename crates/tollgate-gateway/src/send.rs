@@ -199,9 +199,7 @@ async fn forward(
     let repeatable = verb == Verb::Infer || head.method.is_idempotent();
     let order = Order { head: upward(ex, head, &upload), upload, repeatable };
     tab.begin();
-    let deadline = w.ticker.alarm(deadline(ex));
-    let sent = within(deadline, remote.send(order, Caller { worker: w.index, ticker: &w.ticker })).await;
-    let sent = sent.unwrap_or_else(|_late| Err(Fault::new(Origin::UpstreamLate, "the route's deadline passed")));
+    let sent = remote.send(order, Caller { worker: w.index, ticker: &w.ticker, until: deadline(ex) }).await;
     drop(hold);
     w.tick(&ex.facts, &mut ex.log);
     let sent = match sent {

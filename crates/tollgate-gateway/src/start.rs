@@ -26,6 +26,7 @@ use crate::compute::Compute;
 use crate::config::{Compiled, Config, Located, Places, Report, Serves, Sources, compile, load};
 use crate::listen::accept::{Door, accept};
 use crate::record::{RecordTarget, Recorder, Redactor, Sinks};
+use crate::rehearsal::Rehearsal;
 use crate::secrets::Vault;
 use crate::state::{Embed, Parts, State};
 use crate::tick::Ticker;
@@ -129,20 +130,40 @@ impl Gateway {
     /// # Errors
     /// Every mistake of the configuration, or what of the system is missing.
     pub fn start(setup: Setup) -> Result<Self, StartError> {
+        Self::begin(setup, None)
+    }
+
+    /// Serves the policy of a configuration without the world around it. It cannot be reloaded.
+    ///
+    /// # Errors
+    /// Every mistake of the configuration, or what of the system is missing.
+    pub fn rehearse(setup: Setup, rehearsal: &Rehearsal) -> Result<Self, StartError> {
+        Self::begin(setup, Some(rehearsal))
+    }
+
+    fn begin(setup: Setup, rehearsal: Option<&Rehearsal>) -> Result<Self, StartError> {
         let Setup { config: path, env, embed, access } = setup;
-        let loaded = read(&path, &env)?;
+        let mut loaded = read(&path, &env)?;
+        if let Some(rehearsal) = rehearsal {
+            rehearsal.dress(&mut loaded.value);
+        }
         let config = &loaded.value;
         let base = base_of(&path);
         let target = access.unwrap_or_else(|| target(config, &base));
         let state = Arc::new(state(config, embed, &target)?);
         let (compiled, _) = compiled(config, &loaded.places, &path, &env, &state)?;
+        if rehearsal.is_some() {
+            Rehearsal::move_listeners(&mut loaded.value);
+        }
+        let config = &loaded.value;
         let Sockets { data, admin, addresses } = bind(config, &state)?;
         let control = Arc::new(Control {
             state: Arc::clone(&state),
             admin_key: ArcSwapOption::empty(),
             path,
             env,
-            fixed: fixed(config),
+            // What is rehearsed is not what the file says: no reload leads from the one to the other.
+            fixed: if rehearsal.is_some() { String::new() } else { fixed(config) },
             turn: Mutex::new(Vec::new()),
         });
         control.apply(compiled);

@@ -126,6 +126,8 @@ impl<'a> Pair<'a> {
     /// The key's slot: looks in the second line only if the first does not have it.
     #[inline]
     pub(crate) fn find(&self, tag: u32) -> Option<Seen<'a>> {
+        // Asks for the second line early: if it is needed, it comes while the first is still on its way.
+        let _ = self.second.0[0].load(Ordering::Relaxed);
         self.first.find(tag, 0).or_else(|| self.second.find(tag, SLOTS_PER_LINE))
     }
 
@@ -159,4 +161,73 @@ impl<'a> Pair<'a> {
 /// How many slots are free, and the first of them.
 fn survey<'a>(line: impl Iterator<Item = Seen<'a>>, now: u32) -> (usize, Option<Seen<'a>>) {
     line.filter(|seen| seen.word.is_free(now)).fold((0, None), |(n, first), seen| (n + 1, first.or(Some(seen))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u32 = 1_000;
+
+    fn put(line: &Line, i: usize, word: Word) {
+        line.0[i].store(word.0, Ordering::Relaxed);
+    }
+
+    fn claim(first: &Line, second: &Line) -> Option<(usize, bool)> {
+        let claimed = Pair { first, second }.claim(Word::new(77, NOW + 50), NOW)?;
+        Some((claimed.seen.place, claimed.evicted))
+    }
+
+    #[test]
+    fn times_compare_across_the_wrap() {
+        assert_eq!(Word::new(1, 5).ahead(u32::MAX - 4), 10);
+        assert_eq!(Word::new(1, u32::MAX - 4).ahead(5), -10);
+        assert!(Word::new(1, u32::MAX).is_free(3));
+        assert!(!Word::new(1, 3).is_free(u32::MAX));
+        assert!(Word::EMPTY.is_free(u32::MAX - 9));
+    }
+
+    #[test]
+    fn a_key_goes_to_the_first_line_while_that_is_half_empty_then_to_the_emptier() {
+        let (first, second) = (Line::default(), Line::default());
+        for taken in 0..4 {
+            assert_eq!(claim(&first, &second), Some((taken, false)));
+        }
+        assert_eq!(claim(&first, &second), Some((SLOTS_PER_LINE, false)));
+        for i in 1..6 {
+            put(&second, i, Word::new(5, NOW + 9));
+        }
+        assert_eq!(claim(&first, &second), Some((4, false)));
+    }
+
+    #[test]
+    fn an_expired_slot_is_as_good_as_an_empty_one() {
+        let (first, second) = (Line::default(), Line::default());
+        for i in 0..SLOTS_PER_LINE {
+            put(&first, i, Word::new(5, NOW + 9));
+            put(&second, i, Word::new(5, NOW + 9));
+        }
+        put(&second, 6, Word::new(9, NOW));
+        assert_eq!(claim(&first, &second), Some((SLOTS_PER_LINE + 6, false)));
+    }
+
+    #[test]
+    fn with_no_slot_free_the_least_debt_goes() {
+        let (first, second) = (Line::default(), Line::default());
+        for i in 0..SLOTS_PER_LINE {
+            put(&first, i, Word::new(5, NOW + 900));
+            put(&second, i, Word::new(5, NOW + 500));
+        }
+        put(&first, 3, Word::new(5, NOW + 40));
+        assert_eq!(claim(&first, &second), Some((3, true)));
+    }
+
+    #[test]
+    fn a_slot_that_changed_hands_fails_the_swap() {
+        let (first, second) = (Line::default(), Line::default());
+        put(&first, 2, Word::new(5, NOW + 9));
+        let seen = Pair { first: &first, second: &second }.find(5).expect("it is there");
+        put(&first, 2, Word::new(6, NOW + 9));
+        assert_eq!(seen.swap(Word::new(5, NOW + 10)), Err(Word::new(6, NOW + 9)));
+    }
 }

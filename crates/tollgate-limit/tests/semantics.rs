@@ -274,6 +274,20 @@ fn rates_out_of_range_are_refused() {
 }
 
 #[test]
+fn a_unit_that_takes_a_fraction_of_a_nanosecond_more_is_never_cheaper() {
+    let key = Key::configured(1);
+    for refill in [3, 700_000, 3_000_000, 299_999_999, 700_000_000] {
+        let (ledger, rate) = (ledger(), rate(100, refill, 0));
+        let mut taken = 0_u64;
+        let step = 50 * SECOND / refill;
+        for i in 0..1_000 {
+            taken += (0..200).filter(|_| ledger.take(key, rate, 1, Tick(i * step)) == Taken::Yes).count() as u64;
+            assert!(taken <= 101 + i * step * refill / SECOND, "{refill}: {taken} at {i}");
+        }
+    }
+}
+
+#[test]
 fn removed_keys_lose_their_cells_and_kept_keys_keep_their_balance() {
     let (ledger, rate) = (ledger(), rate(10, 1, 0));
     for hash in 100..200 {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use tollgate_core::time::Clock;
 use tollgate_gateway::config::KeyDesk;
-use tollgate_layers::auth::{NewKey, PepperValue, Revoked, Timestamp};
+use tollgate_layers::auth::{IssuedKey, NewKey, PepperValue, Revoked, Timestamp};
 use tollgate_layers::authz::Scope;
 
 use crate::environment;
@@ -121,15 +121,7 @@ fn revoke(mut desk: KeyDesk, id: &str, now: Timestamp) -> anyhow::Result<Exit> {
 
 impl New {
     #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the bin speaks to people")]
-    fn issue(self, mut desk: KeyDesk, now: Timestamp, user: Option<&String>) -> anyhow::Result<Exit> {
-        if !desk.tenants.contains(&self.tenant) {
-            bail!("`{}` is not one of the tenants: {}", self.tenant, desk.tenants.join(", "));
-        }
-        let pepper = match &self.pepper {
-            Some(name) => desk.peppers.get_key_value(name).with_context(|| format!("no pepper is called `{name}`"))?,
-            None => desk.peppers.last_key_value().context("no pepper is configured")?,
-        };
-        let pepper = PepperValue { id: pepper.0, value: pepper.1 };
+    fn issue(self, desk: KeyDesk, now: Timestamp, user: Option<&String>) -> anyhow::Result<Exit> {
         let request = NewKey {
             env: self.env,
             tenant: self.tenant,
@@ -141,19 +133,38 @@ impl New {
             created_by: user.cloned().unwrap_or_else(|| "tollgate keys".to_owned()),
             note: self.note,
         };
-        let mut random = |bytes: &mut [u8]| {
-            if aws_lc_rs::rand::fill(bytes).is_err() {
-                // Drawing rejects these bytes, and then says that the source is broken.
-                bytes.fill(u8::MAX);
-            }
-        };
-        let issued = desk.keys.issue(request, pepper, &mut random, now)?;
-        let path = desk.save()?;
+        let (issued, path) = issue(desk, request, self.pepper.as_deref(), now)?;
         println!("{}", issued.reveal());
         eprintln!("written to {}; the key is shown only this once", path.display());
         eprintln!("it expires {}; a running gateway knows it from its next reload on", issued.record.expires_at);
         Ok(Exit::Good)
     }
+}
+
+/// Issues a key and writes the file. It is sealed with the pepper of that name, or else the last by name.
+pub(crate) fn issue(
+    mut desk: KeyDesk,
+    request: NewKey,
+    pepper: Option<&str>,
+    now: Timestamp,
+) -> anyhow::Result<(IssuedKey, PathBuf)> {
+    if !desk.tenants.contains(&request.tenant) {
+        bail!("`{}` is not one of the tenants: {}", request.tenant, desk.tenants.join(", "));
+    }
+    let pepper = match pepper {
+        Some(name) => desk.peppers.get_key_value(name).with_context(|| format!("no pepper is called `{name}`"))?,
+        None => desk.peppers.last_key_value().context("no pepper is configured")?,
+    };
+    let pepper = PepperValue { id: pepper.0, value: pepper.1 };
+    let mut random = |bytes: &mut [u8]| {
+        if aws_lc_rs::rand::fill(bytes).is_err() {
+            // Drawing rejects these bytes, and then says that the source is broken.
+            bytes.fill(u8::MAX);
+        }
+    };
+    let issued = desk.keys.issue(request, pepper, &mut random, now)?;
+    let path = desk.save()?;
+    Ok((issued, path))
 }
 
 impl ScopeName {

@@ -1,6 +1,7 @@
 //! The `tollgate` program: one file for each verb.
 
 mod check;
+mod demo;
 mod embed;
 mod exit;
 mod keys;
@@ -31,6 +32,8 @@ struct Line {
 enum Verb {
     /// Check a configuration: every mistake at once, with line and column.
     Check(check::Check),
+    /// See it at work: three models, real requests, and what an attacker would try. Needs nothing.
+    Demo(demo::Demo),
     /// Issue, list and revoke API keys.
     Keys(keys::Keys),
     /// Print what the pages of the reference are made from.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     let line = Line::parse();
     let done = match line.verb {
         Verb::Check(verb) => verb.run(),
+        Verb::Demo(verb) => verb.run(),
         Verb::Keys(verb) => verb.run(),
         Verb::Reference => reference::run(),
         Verb::Schema => schema::run(),

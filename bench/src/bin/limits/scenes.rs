@@ -14,12 +14,15 @@ use tollgate_limit::{Charge, Granted, Key, Memory, MemoryConfig, Rate, Taken, Ti
 use crate::ALLOCATOR;
 use crate::rounds::{Contestant, Lane, interleave};
 
-/// Decisions of one contestant in one round.
-const DECISIONS: usize = 1 << 20;
+/// Decisions of one contestant in one round: enough that what the contestant before left in the cache matters little.
+const DECISIONS: usize = 1 << 22;
+
+/// The same for one hot key, whose bucket is not to be emptied.
+const HOT_DECISIONS: usize = 1 << 20;
 
 /// Decisions between two steps of time, and the step: real traffic is slower, so every key stays live throughout.
 const BATCH: usize = 1024;
-const STEP: Duration = Duration::from_micros(1);
+const STEP: Duration = Duration::from_nanos(100);
 
 const SEED: (u64, u64) = (0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344);
 const LOAD: f64 = 0.7;
@@ -89,7 +92,7 @@ pub(crate) fn uniform(keys: usize) -> Uniform {
 /// One key, over and over: a configured cell, the table, the rival.
 pub(crate) fn hot_key() -> Vec<Lane> {
     let rate = rate();
-    let keys = vec![hash_key(SEED, 1_u64, 1_u64); DECISIONS];
+    let keys = vec![hash_key(SEED, 1_u64, 1_u64); HOT_DECISIONS];
     let ours = memory(1 << 16);
     let clock = FakeRelativeClock::default();
     let rival = rival(&clock);
@@ -131,7 +134,7 @@ pub(crate) fn five_levels(addresses: usize) -> Vec<Lane> {
     let ours = memory(slots_for(addresses, LOAD));
     let mut draw = Draw(11);
     let mut key = |level: u64, population: u64| hash_key(SEED, level, draw.next().unwrap_or(0) % population);
-    let groups: Vec<[Charge; 5]> = (0..DECISIONS / 4)
+    let groups: Vec<[Charge; 5]> = (0..DECISIONS / 8)
         .map(|i| {
             let last = if i % 10 == 0 { spent } else { wide };
             let global = Key::configured(hash_key(SEED, 5_u64, u64::from(i % 10 == 0)));

@@ -415,6 +415,11 @@ fn certified(
     table
 }
 
+/// Whether `text` is where a model server may be.
+pub(crate) fn is_endpoint(text: &str) -> bool {
+    endpoint(text, None).is_ok()
+}
+
 fn endpoint(text: &str, tls: Option<&Arc<ClientConfig>>) -> Result<Address, String> {
     let wrong = |why: &str| format!("`{text}` {why}");
     let uri: http::Uri = text.parse().map_err(|_| wrong("is not an address such as `http://10.0.0.5:8000`"))?;

@@ -68,6 +68,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use compile::is_endpoint;
 pub use compile::{Compiled, compile};
 pub use disk::{list_directory, read_file};
 pub use document::{Config, EmbeddedConfig, HttpConfig, Serves, TlsVersion};

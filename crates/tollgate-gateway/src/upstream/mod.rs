@@ -99,6 +99,8 @@ pub struct Caller<'a> {
     pub worker: usize,
     /// Its timer.
     pub ticker: &'a Arc<Ticker>,
+    /// When the request must have been answered.
+    pub until: Tick,
 }
 
 /// One request, ready to be sent and perhaps sent again.
@@ -126,21 +128,20 @@ impl Remote {
     /// A fault of the upstream.
     pub async fn send(&self, order: Order, by: Caller<'_>) -> Result<Sent, Fault> {
         let Order { head, upload, repeatable } = order;
-        let held = upload.again();
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut again = None;
-        let failure = match self.attempt((first, by), &head, upload, &mut again).await {
+        let spare = if repeatable { upload.again().map(|upload| (head.clone(), upload)) } else { None };
+        let failure = match self.attempt(first, Request::from_parts(head, upload), by).await {
             Ok(sent) => return Ok(sent),
             Err(failure) => failure,
         };
-        let safe = match failure.stage {
-            Failed::Unsent => true,
-            Failed::OnKept => repeatable,
-            Failed::Final => false,
+        let again = match failure.stage {
+            // Nothing left us: what was to be sent came back as it was.
+            Failed::Unsent(request) => Some(*request),
+            Failed::OnKept => spare.map(|(head, upload)| Request::from_parts(head, upload)),
+            Failed::Final => None,
         };
-        // Unsent, a streamed body comes back untouched; held, it can be made again.
-        let Some(upload) = again.take().or(held).filter(|_| safe) else { return Err(failure.fault) };
-        match Box::pin(self.attempt((first + 1, by), &head, upload, &mut again)).await {
+        let Some(again) = again else { return Err(failure.fault) };
+        match Box::pin(self.attempt(first + 1, again, by)).await {
             Ok(sent) => Ok(Sent { retried: true, ..sent }),
             Err(failure) => Err(failure.fault),
         }
@@ -148,30 +149,23 @@ impl Remote {
 
     async fn attempt(
         &self,
-        (turn, by): (usize, Caller<'_>),
-        head: &http::request::Parts,
-        upload: Upload,
-        again: &mut Option<Upload>,
+        turn: usize,
+        mut request: Request<Upload>,
+        by: Caller<'_>,
     ) -> Result<Sent, Failure> {
         let endpoint = turn % self.endpoints.len().max(1);
         let address = self.endpoints.get(endpoint).ok_or_else(no_endpoint)?;
         let (mut connection, kept) = match self.connection(endpoint, address, by).await {
             Ok(found) => found,
-            Err(fault) => {
-                *again = Some(upload);
-                return Err(Failure { fault, stage: Failed::Unsent });
-            }
+            Err(fault) => return Err(Failure { fault, stage: Failed::Unsent(Box::new(request)) }),
         };
-        let mut head = head.clone();
-        head.headers.insert(HOST, address.host_field.clone());
-        let request = Request::from_parts(head, upload);
-        let alarm = by.ticker.alarm(by.ticker.after(self.settings.first_byte));
+        request.headers_mut().insert(HOST, address.host_field.clone());
+        let alarm = by.ticker.alarm(by.ticker.after(self.settings.first_byte).min(by.until));
         match within(alarm, connection.try_send_request(request)).await {
             Ok(Ok(response)) => Ok(Sent { response, connection, endpoint, retried: false }),
             Ok(Err(mut error)) => {
-                *again = error.take_message().map(Request::into_body);
-                let stage = match (&again, kept) {
-                    (Some(_), _) => Failed::Unsent,
+                let stage = match (error.take_message(), kept) {
+                    (Some(request), _) => Failed::Unsent(Box::new(request)),
                     (None, true) => Failed::OnKept,
                     (None, false) => Failed::Final,
                 };
@@ -187,7 +181,7 @@ impl Remote {
 
     /// A connection to `endpoint`, and whether it was a kept one.
     async fn connection(&self, endpoint: usize, address: &Address, by: Caller<'_>) -> Result<(Outgoing, bool), Fault> {
-        let Caller { worker, ticker } = by;
+        let Caller { worker, ticker, .. } = by;
         let oldest = self.oldest(ticker);
         if let Some(pool) = self.pools.get(worker) {
             while let Some(mut kept) = pool.take(endpoint, oldest) {
@@ -231,14 +225,13 @@ struct Failure {
 }
 
 /// How far a failed attempt had come.
-#[derive(Clone, Copy)]
 enum Failed {
     /// Perhaps the server works on it.
     Final,
     /// A kept connection died without a byte of an answer: the common race with a server that closes idle ones.
     OnKept,
     /// Nothing of it left us.
-    Unsent,
+    Unsent(Box<Request<Upload>>),
 }
 
 /// Runs the driver of one connection on this worker.

@@ -10,6 +10,9 @@ use super::rule::{Column, Number, Numbers, Permit, Rule};
 use super::{Contract, Input, MAX_SYMBOLS, sizes};
 use crate::protocol::tensor::MAX_RANK;
 
+/// The most rules of columns, and the most values of one: each is compared with each row of a call.
+const MAX_RULES: usize = 256;
+
 /// What a model takes. An embedded model brings its own names, types and shapes: here they are narrowed, never widened.
 /// For a model behind an upstream, `inputs` says them all.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -97,7 +100,7 @@ pub struct ColumnConfig {
     pub at: At,
     /// The only values.
     #[serde(default)]
-    #[schemars(length(max = 256))]
+    #[schemars(length(min = 1, max = 256))]
     pub one_of: Option<Vec<f64>>,
     /// Least and greatest value.
     #[serde(default)]
@@ -317,6 +320,8 @@ impl InputConfig {
     fn numbers<T: Number>(&self, check: &mut Checker, port: &Port) -> Numbers<T> {
         let widest = T::widest(port.dtype);
         let range = self.range.and_then(|range| bounds(check, range, port.dtype)).unwrap_or(widest);
+        let message = format!("at most {MAX_RULES} rules of columns");
+        check.require(self.columns.len() <= MAX_RULES, "columns", message);
         let columns = check.within("columns", |check| {
             let columns = self.columns.iter().enumerate();
             columns.filter_map(|(at, column)| check.within(at, |check| column.compile(check, port))).collect()
@@ -330,7 +335,8 @@ impl ColumnConfig {
         let place = self.place(check, port);
         let permit = match (&self.one_of, self.range) {
             (Some(values), None) => {
-                check.require(!values.is_empty(), "one_of", "an empty list refuses every value");
+                let few = (1..=MAX_RULES).contains(&values.len());
+                check.require(few, "one_of", format!("a list of 1 to {MAX_RULES} values"));
                 let exact: Option<Vec<T>> = values.iter().map(|value| T::exactly(*value)).collect();
                 check.require(exact.is_some(), "one_of", format!("a value that `{}` does not have", port.dtype));
                 exact.map(Permit::OneOf)

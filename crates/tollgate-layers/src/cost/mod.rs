@@ -22,11 +22,11 @@ pub struct Costs {
 /// How the cost of a model's calls is found.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Weights {
+    /// The same for every call: a class.
+    Fixed(Cost),
     /// Nothing is configured: a guess of ours by size, which no caller declared.
     #[default]
     Guessed,
-    /// The same for every call: a class.
-    Fixed(Cost),
     /// By what the caller declares.
     Sized {
         /// Microseconds of every call.

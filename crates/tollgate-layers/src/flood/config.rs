@@ -22,7 +22,7 @@ pub struct FloodConfig {
     #[serde(default)]
     pub on_fault: OnFault,
     /// The bucket of each address: for IPv4 the address itself, for IPv6 its network of `ipv6_prefix` bits. Default:
-    /// `{burst: 100, refill_per_sec: 50}`.
+    /// `{burst: 2000, refill_per_sec: 1000}`.
     #[serde(default)]
     pub per_address: BucketConfig,
     /// How many leading bits of an IPv6 address share a bucket. Default: 64, what one subscriber line commonly gets.
@@ -38,11 +38,11 @@ pub struct FloodConfig {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BucketConfig {
-    /// Requests that fit at once. Default: 100.
+    /// Requests that fit at once. Default: 2000: a client is often a whole application server.
     #[serde(default = "default_burst")]
     #[schemars(range(min = 1))]
     pub burst: u64,
-    /// Requests per second that come back. Default: 50.
+    /// Requests per second that come back. Default: 1000.
     #[serde(default = "default_refill_per_sec")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub refill_per_sec: u64,
@@ -73,11 +73,11 @@ const fn default_ipv6_prefix() -> u8 {
 }
 
 const fn default_burst() -> u64 {
-    100
+    2000
 }
 
 const fn default_refill_per_sec() -> u64 {
-    50
+    1000
 }
 
 const fn default_wide_ipv4_prefix() -> u8 {

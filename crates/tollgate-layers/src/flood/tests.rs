@@ -67,6 +67,18 @@ fn at(ms: u64) -> Tick {
 }
 
 #[test]
+fn without_a_section_an_application_server_fits_and_a_flood_does_not() {
+    let config = FloodConfig::default();
+    assert_eq!((config.per_address.burst, config.per_address.refill_per_sec), (2000, 1000));
+    let memory = Arc::new(Memory::new(MemoryConfig { open_slots: 1 << 10, seed: (1, 2) }));
+    let flood = config.compile(&mut Checker::default(), &memory).expect("a good section");
+    let from = "203.0.113.9".parse().expect("an address");
+    let now = Tick(3_600_000_000_000);
+    let admitted = (0..4000).filter(|_| flood.check(from, now).is_ok()).count();
+    assert!((2000..2200).contains(&admitted), "{admitted} of 4000 at once");
+}
+
+#[test]
 fn every_case_gets_its_verdict() {
     for text in FILES {
         let file: File = serde_saphyr::from_str(text).expect("cases parse");

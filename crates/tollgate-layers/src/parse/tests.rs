@@ -470,7 +470,7 @@ fn flattened(data: &serde_json::Value, dtype: Dtype) -> Vec<serde_json::Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(2_000), ..ProptestConfig::default() })]
 
     #[test]
     fn a_changed_body_that_is_taken_has_the_values_that_serde_json_reads(body in mutated()) {

@@ -156,9 +156,7 @@ impl<T: Element> Nest<T> {
         let leaf = self.rank.map_or(kind != Kind::Array, |rank| rank == depth);
         if leaf {
             self.rank = Some(depth);
-            let value = T::read(reader, kind, self.dtype).map_err(|wrong| wrong.element(self.index()))?;
-            self.values.push(value);
-            return Ok(());
+            return self.leaf(reader, kind);
         }
         let from = self.index();
         if kind != Kind::Array {
@@ -171,10 +169,13 @@ impl<T: Element> Nest<T> {
         let mut count = 0_u64;
         reader.enter_array()?;
         while reader.next_item()? {
-            if known.is_none_or(|known| count < known) {
-                self.read(reader, depth + 1)?;
-            } else {
+            if known.is_some_and(|known| count >= known) {
                 reader.skip()?;
+            } else if self.rank == Some(depth + 1) {
+                let kind = reader.peek()?;
+                self.leaf(reader, kind)?;
+            } else {
+                self.read(reader, depth + 1)?;
             }
             count += 1;
         }
@@ -186,6 +187,12 @@ impl<T: Element> Nest<T> {
         if let Some(dim) = self.dims.get_mut(depth) {
             *dim = Some(count);
         }
+        Ok(())
+    }
+
+    fn leaf(&mut self, reader: &mut Reader<'_>, kind: Kind) -> Result<(), Wrong> {
+        let value = T::read(reader, kind, self.dtype).map_err(|wrong| wrong.element(self.index()))?;
+        self.values.push(value);
         Ok(())
     }
 

@@ -6,15 +6,16 @@
 //! It builds no tree; what the values mean is the business of its callers.
 
 use std::borrow::Cow;
-use std::fmt;
 
 mod keys;
+mod malformed;
 mod number;
 #[cfg(test)]
 mod tests;
 mod text;
 
 use keys::Keys;
+pub use malformed::{Malformed, What};
 pub use number::{Integer, Number};
 
 /// Bounds of a document.
@@ -29,89 +30,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { depth: 32, keys: 1_024 }
-    }
-}
-
-/// Why a document is not JSON as we accept it, and where.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Malformed {
-    /// What is wrong.
-    pub what: What,
-    /// At which byte.
-    pub at: usize,
-}
-
-/// What can be wrong with a document.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum What {
-    /// It begins with a byte order mark.
-    ByteOrderMark,
-    /// A raw control character inside a string.
-    Control,
-    /// Arrays and objects stand too deep inside each other.
-    Depth,
-    /// Two keys of an object are the same.
-    DuplicateKey,
-    /// It ends too early.
-    End,
-    /// An escape that JSON does not have, or half a surrogate pair.
-    Escape,
-    /// A longer document than any route may take.
-    Length,
-    /// A NUL in a name or an id.
-    Nul,
-    /// Not a number of JSON.
-    Number,
-    /// A number that is not finite as a double.
-    NumberRange,
-    /// A number longer than 32 bytes.
-    NumberLength,
-    /// Something stands where a key, in double quotes, is due.
-    Key,
-    /// An object has too many keys.
-    Keys,
-    /// Something stands where `,` or the end of the array or object is due.
-    Separator,
-    /// Something stands where `:` is due.
-    Colon,
-    /// Something stands after the end.
-    Trailing,
-    /// Not UTF-8.
-    Utf8,
-    /// Something stands where a value is due: also `NaN`, `Infinity`, a comment, or a trailing comma before it.
-    Value,
-}
-
-impl What {
-    /// What is asked for instead.
-    #[must_use]
-    pub const fn expected(self) -> &'static str {
-        match self {
-            Self::ByteOrderMark => "UTF-8 without a byte order mark",
-            Self::Colon => "`:` after a key",
-            Self::Control => "control characters escaped",
-            Self::Depth => "less nesting",
-            Self::DuplicateKey => "each key once in an object",
-            Self::End => "a complete document",
-            Self::Escape => "an escape of JSON, surrogates in pairs",
-            Self::Key => "a key in double quotes",
-            Self::Keys => "fewer keys in an object",
-            Self::Length => "a shorter document",
-            Self::Nul => "names and ids without NUL",
-            Self::Number => "a number of JSON",
-            Self::NumberLength => "numbers of at most 32 bytes",
-            Self::NumberRange => "numbers that are finite as doubles",
-            Self::Separator => "`,` or the end of the array or object",
-            Self::Trailing => "nothing after the end",
-            Self::Utf8 => "UTF-8",
-            Self::Value => "a value",
-        }
-    }
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "json: expected {} at byte {}", self.what.expected(), self.at)
     }
 }
 

@@ -1,0 +1,64 @@
+//! The one place of the tests that connects.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// A socket or a TLS stream.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
+    /// The socket underneath.
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Io for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Io for tokio_rustls::client::TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+impl Io for tokio_rustls::server::TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// The host that every test gateway serves.
+pub const HOST: &str = "gateway.test";
+
+/// Connects, without delay of small writes.
+///
+/// # Errors
+/// What the system says.
+#[expect(clippy::disallowed_methods, reason = "tests connect here and nowhere else")]
+pub async fn tcp(at: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(at).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Connects and shakes hands as a client of [`HOST`].
+///
+/// # Errors
+/// What the system or TLS says.
+pub async fn tls(at: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<impl Io + use<>> {
+    let name = ServerName::try_from(HOST).expect("a name");
+    TlsConnector::from(Arc::clone(config)).connect(name, tcp(at).await?).await
+}
+
+/// Makes the close of `io` a reset: whatever is unread on the way is lost.
+pub fn doom(io: &dyn Io) {
+    let socket = socket2::SockRef::from(io.tcp());
+    drop(socket.set_linger(Some(std::time::Duration::ZERO)));
+}

@@ -1,0 +1,80 @@
+//! `cargo xtask bench`: runs the benchmarks and keeps their page, `docs/benchmarks.md`.
+//!
+//! `proxy` is driven from here: it needs nginx, pinned cores and interleaved rounds. The others are programs of
+//! `bench/` that need nobody; they are built, run and written down.
+#![expect(clippy::print_stdout, reason = "a driver for people")]
+
+mod build;
+mod cells;
+mod load;
+mod machine;
+mod page;
+mod process;
+mod proxy;
+mod report;
+mod scene;
+mod spread;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+
+/// Benchmarks that are programs of their own.
+const PROGRAMS: [&str; 3] = ["embedded", "limits", "parse"];
+
+const USAGE: &str = "\
+usage: cargo xtask bench proxy [OPTIONS]        nginx and Tollgate side by side
+       cargo xtask bench limits [OPTIONS]       nanoseconds of a decision, beside governor
+       cargo xtask bench embedded|parse [OPTIONS]
+
+  --write          put the result into docs/benchmarks.md, with the machine described
+  --json           print one JSON document instead of a table
+  --quick          under a minute (building excluded), for a look: bars are shown, and only bad answers fail
+
+proxy only:
+  --rounds N       interleaved rounds of each cell (default 7)
+  --seconds S      measured seconds of each run (default 3, after 1 of warm-up)
+  --only TEXT      only cells whose name contains TEXT, such as `plain`, `12KB` or `all`; may be repeated
+  --streams N      HTTP/2 streams at once on each connection; 64 requests at once in any case (default 1)
+  --no-latency     leave out the open loop
+  --control        nginx against itself: how far from 1 this machine is without any difference
+  --tollgate FILE  that binary instead of a build of this tree
+  --keep           leave configurations and logs where they are";
+
+/// Runs the benchmark that `args` names.
+///
+/// # Errors
+/// Unknown arguments, something that could not be built, started or measured, an answer that was not as it should be,
+/// and, unless it was a quick look, a missed bar.
+pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
+    let Some((which, rest)) = args.split_first() else { bail!("{USAGE}") };
+    match which.as_str() {
+        "-h" | "--help" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        "proxy" => proxy::run(&proxy::Options::parse(rest).with_context(|| USAGE)?),
+        program if PROGRAMS.contains(&program) => run_program(program, rest),
+        other => bail!("no benchmark is called `{other}`\n{USAGE}"),
+    }
+}
+
+fn run_program(program: &str, args: &[String]) -> anyhow::Result<()> {
+    let built = build::build(&[("tollgate-bench", program)])?;
+    let passed: Vec<&String> = args.iter().filter(|arg| *arg != "--write").collect();
+    let output = Command::new(&built[0]).args(&passed).current_dir(root()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{}", text.trim_end());
+    if passed.len() < args.len() {
+        ensure!(!passed.iter().any(|arg| *arg == "--json"), "`--write` writes the table: leave out `--json`");
+        page::write(&root(), program, &format!("```text\n{}\n```\n\n{}", text.trim_end(), machine::Machine::read()))?;
+    }
+    ensure!(output.status.success(), "`{program}` failed\n{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// The repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
+}
