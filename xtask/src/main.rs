@@ -3,6 +3,7 @@
 //! It starts programs, reads what they print and adds it up. It holds no knowledge of the product beyond the names of
 //! its crates and files.
 
+mod bench;
 mod docs;
 mod fuzz;
 mod load;
@@ -29,6 +30,7 @@ usage: cargo xtask VERB
   docs [--check]          write docs/reference, or say whether it is as generated
   fuzz [TARGET…] [--seconds N]
                           run the fuzz targets, 60 seconds each unless told
+  bench …                 run a benchmark; `bench --help` says which
 ";
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
     };
     let project = Project::find()?;
     match verb.as_str() {
+        "bench" => bench::run(rest)?,
         "docs" => docs::run(&project, check)?,
         "fuzz" => fuzz::run(&project, rest)?,
         "schema" => schema::run(&project, check)?,

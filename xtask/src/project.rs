@@ -1,5 +1,6 @@
 //! Where the project is, and how its programs are started.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ pub(crate) struct Project {
     pub(crate) target: PathBuf,
     /// What `cargo metadata` says.
     pub(crate) metadata: Value,
+    /// Whether the `tollgate` program of the tests' own build is there: no second profile, no second feature set.
+    pub(crate) is_built: Cell<bool>,
     cargo: OsString,
 }
 
@@ -33,7 +36,7 @@ impl Project {
         ensure!(metadata.status.success(), "`cargo metadata` failed");
         let metadata: Value = serde_json::from_slice(&metadata.stdout)?;
         let target = metadata["target_directory"].as_str().context("cargo names its target folder")?.into();
-        Ok(Self { root: root.to_owned(), target, metadata, cargo })
+        Ok(Self { root: root.to_owned(), target, metadata, is_built: Cell::new(false), cargo })
     }
 
     /// A cargo command in the workspace.
@@ -48,10 +51,12 @@ impl Project {
         command
     }
 
-    /// The `tollgate` program of the tests' own build, built if need be: no second profile, no second feature set.
+    /// The `tollgate` program, built if need be.
     pub(crate) fn tollgate(&self) -> Result<PathBuf> {
-        let built = self.cargo(&["build", "--quiet", "--workspace", "--bins", "--tests"]).status()?;
-        ensure!(built.success(), "the workspace does not build");
+        if !self.is_built.get() {
+            let built = self.cargo(&["build", "--quiet", "--package", "tollgate"]).status()?;
+            ensure!(built.success(), "`tollgate` does not build");
+        }
         let program = self.target.join("debug/tollgate");
         ensure!(program.exists(), "`{}` was not built", program.display());
         Ok(program)

@@ -30,7 +30,7 @@ type Step = (&'static str, fn(&Project) -> Result<Done>);
 const STEPS: [Step; 15] = [
     ("system packages", needs::run),
     ("format", |project| quiet(&mut project.cargo(&["fmt", "--all", "--check"]))),
-    ("build", |project| quiet(&mut project.cargo(&["build", "--workspace", "--bins", "--tests"]))),
+    ("build", build),
     ("clippy", |project| {
         quiet(&mut project.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     }),
@@ -88,6 +88,13 @@ fn quiet(command: &mut Command) -> Result<Done> {
     let what = format!("{command:?}");
     let status = command.status().with_context(|| format!("{what} cannot be started"))?;
     if status.success() { Ok(Done::Passed(String::new())) } else { bail!("{}", what.replace('"', "")) }
+}
+
+/// Builds programs and tests with one set of features, so that what is tested is what the later steps run.
+fn build(project: &Project) -> Result<Done> {
+    let done = quiet(&mut project.cargo(&["build", "--workspace", "--bins", "--tests"]))?;
+    project.is_built.set(true);
+    Ok(done)
 }
 
 /// Runs every test and adds up what each test program says.

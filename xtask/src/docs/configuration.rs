@@ -115,7 +115,8 @@ impl<'a> Book<'a> {
             return kinds.join(" or ");
         }
         if value["items"].is_object() {
-            return format!("list of {}", self.kind(&value["items"]));
+            let item = self.kind(&value["items"]);
+            return if item.contains(" or ") { format!("list of ({item})") } else { format!("list of {item}") };
         }
         if value["additionalProperties"].is_object() {
             return format!("name: {}", self.kind(&value["additionalProperties"]));

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use http::{HeaderMap, Method, Version};
+use serde::Deserialize;
 use tollgate_core::call::ModelId;
 use tollgate_core::check::Checker;
-use tollgate_core::ruling::{Code, Stop};
+use tollgate_core::ruling::Stop;
 
 use super::{RouteConfig, RouteNames, Routes, Verb, compile};
 use crate::hygiene::Head;
@@ -16,45 +17,97 @@ fn head(method: Method, target: &str) -> Head {
 }
 
 fn routes(yaml: &str) -> (Routes, Vec<String>) {
-    let config: Vec<RouteConfig> = serde_saphyr::from_str(yaml).expect("it parses");
+    compiled(&serde_saphyr::from_str::<Vec<RouteConfig>>(yaml).expect("it parses"))
+}
+
+fn compiled(config: &[RouteConfig]) -> (Routes, Vec<String>) {
     let models = BTreeMap::from([("digits".to_owned(), ModelId(0)), ("fraud".to_owned(), ModelId(1))]);
     let upstreams = BTreeMap::from([("mock".to_owned(), 0)]);
     let mut check = Checker::default();
     let names = RouteNames { models: &models, upstreams: &upstreams, classes: &std::collections::BTreeSet::new() };
-    let routes = compile(&config, &mut check, &names);
+    let routes = compile(config, &mut check, &names);
     let problems = check.finish().0;
     (routes, problems.into_iter().map(|problem| problem.message).collect())
 }
 
-const GOOD: &str = "
-- { name: oip, path: '/v2/{*rest}', protocol: oip, models: [digits, fraud] }
-- { name: plain, path: '/predict/{model}', protocol: plain, models: [digits] }
-- { name: health, path: /health, protocol: health }
-";
+/// A file of `cases/`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    what: String,
+    routes: Vec<RouteConfig>,
+    steps: Vec<Step>,
+}
 
-fn verdict(routes: &Routes, method: Method, target: &str) -> Result<(Verb, Option<String>), Code> {
-    let head = head(method, target);
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    ask: String,
+    verb: Option<String>,
+    route: Option<String>,
+    model: Option<String>,
+    refuse: Option<String>,
+}
+
+fn verb_name(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Health => "health",
+        Verb::Infer => "infer",
+        Verb::ModelMetadata => "model_metadata",
+        Verb::ModelReady => "model_ready",
+        Verb::Proxy => "proxy",
+        Verb::ServerLive => "server_live",
+        Verb::ServerMetadata => "server_metadata",
+        Verb::ServerReady => "server_ready",
+    }
+}
+
+fn judge(routes: &Routes, step: &Step, at: &str) {
+    let (method, target) = step.ask.split_once(' ').expect("a method and a target");
+    let head = head(method.parse().expect("a method"), target);
     match routes.find(&head) {
-        Ok(found) => Ok((found.verb, found.model.map(str::to_owned))),
-        Err(Stop::Refuse(refusal)) => Err(refusal.code),
+        Ok(found) => {
+            assert_eq!(step.refuse, None, "{at}");
+            assert_eq!(step.verb.as_deref(), Some(verb_name(found.verb)), "{at}");
+            assert_eq!(step.model.as_deref(), found.model, "{at}");
+            assert!(step.route.as_deref().is_none_or(|name| *name == *found.route.name), "{at}");
+        }
+        Err(Stop::Refuse(refusal)) => assert_eq!(step.refuse.as_deref(), Some(refusal.code.name()), "{at}"),
         Err(Stop::Fault(_)) => panic!("a route lookup cannot fail"),
     }
 }
 
 #[test]
-fn each_path_of_the_protocol_is_found_and_no_other() {
-    let (routes, problems) = routes(GOOD);
-    assert_eq!(problems, Vec::<String>::new());
-    let digits = || Some("digits".to_owned());
-    assert_eq!(verdict(&routes, Method::POST, "/v2/models/digits/infer"), Ok((Verb::Infer, digits())));
-    assert_eq!(verdict(&routes, Method::GET, "/v2/models/digits"), Ok((Verb::ModelMetadata, digits())));
-    assert_eq!(verdict(&routes, Method::GET, "/v2/models/digits/ready"), Ok((Verb::ModelReady, digits())));
-    assert_eq!(verdict(&routes, Method::GET, "/v2"), Ok((Verb::ServerMetadata, None)));
-    assert_eq!(verdict(&routes, Method::POST, "/predict/digits?x=1"), Ok((Verb::Infer, digits())));
-    assert_eq!(verdict(&routes, Method::POST, "/v2/repository/models/digits/unload"), Err(Code::NotFound));
-    assert_eq!(verdict(&routes, Method::POST, "/v2/models//infer"), Err(Code::NotFound));
-    assert_eq!(verdict(&routes, Method::GET, "/v2/models/digits/infer"), Err(Code::MethodNotAllowed));
-    assert_eq!(verdict(&routes, Method::GET, "/metrics"), Err(Code::NotFound));
+fn every_case_is_found_as_it_says() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/routes/cases");
+    let mut steps = 0;
+    for entry in std::fs::read_dir(folder).expect("a folder of cases") {
+        let file = entry.expect("a file").path();
+        let text = std::fs::read_to_string(&file).expect("a case");
+        let case: Case = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let (routes, problems) = compiled(&case.routes);
+        assert_eq!(problems, Vec::<String>::new(), "{}", case.what);
+        for step in &case.steps {
+            judge(&routes, step, &format!("{}: {}", case.what, step.ask));
+            steps += 1;
+        }
+    }
+    assert!(steps > 10, "only {steps} steps were found");
+}
+
+#[test]
+fn what_the_page_shows_loads() {
+    #[derive(Deserialize)]
+    struct Page {
+        routes: Vec<RouteConfig>,
+    }
+    let blocks: Vec<_> = include_str!("README.md").split("```yaml\n").skip(1).collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        let text = block.split("```").next().expect("a block ends");
+        let page: Page = serde_saphyr::from_str(text).expect("it parses");
+        assert_eq!(compiled(&page.routes).1, Vec::<String>::new(), "{text}");
+    }
 }
 
 #[test]

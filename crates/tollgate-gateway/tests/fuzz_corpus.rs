@@ -1,0 +1,58 @@
+//! The seeds of every fuzz target, and every input that once was a finding, hold what the target promises.
+
+use std::fs;
+use std::path::Path;
+
+#[path = "../../../fuzz/targets/config_load.rs"]
+mod config_load;
+#[path = "../../../fuzz/targets/intake_decode.rs"]
+mod intake_decode;
+#[path = "../../../fuzz/targets/oip_contract.rs"]
+mod oip_contract;
+#[path = "../../../fuzz/targets/plain.rs"]
+mod plain;
+#[path = "../../../fuzz/targets/strict_head.rs"]
+mod strict_head;
+
+fn replay(target: &str, run: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let mut seeds = 0;
+    for entry in fs::read_dir(&folder).expect("a corpus") {
+        let file = entry.expect("a seed").path();
+        let seed = fs::read(&file).expect("a seed");
+        if std::panic::catch_unwind(|| run(&seed)).is_err() {
+            panic!("`{}` breaks what the target promises", file.display());
+        }
+        // What is cut at any place must not do worse.
+        for end in 0..seed.len() {
+            run(&seed[..end]);
+        }
+        seeds += 1;
+    }
+    assert!(seeds >= 5, "only {seeds} seeds for `{target}`");
+}
+
+#[test]
+fn configurations_load_or_every_mistake_has_a_place() {
+    replay("config_load", config_load::run);
+}
+
+#[test]
+fn bodies_decode_within_their_caps() {
+    replay("intake_decode", intake_decode::run);
+}
+
+#[test]
+fn tensors_fit_the_contract_that_let_them_pass() {
+    replay("oip_contract", oip_contract::run);
+}
+
+#[test]
+fn plain_bodies_that_are_taken_are_strict_json() {
+    replay("plain", plain::run);
+}
+
+#[test]
+fn heads_do_not_depend_on_how_the_input_was_cut() {
+    replay("strict_head", strict_head::run);
+}
