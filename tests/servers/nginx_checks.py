@@ -8,7 +8,7 @@ import signal
 
 from gateway import Gateway
 from nginx_peer import Nginx
-from processes import until
+from processes import program, run, until
 from report import Suite, equal, within
 from wire import Host, statuses, tls
 
@@ -67,7 +67,7 @@ def direct(s):
     equal(s.good(host, **{"X-Forwarded-For": SPOOFED})["client"], "127.0.0.3", "client")
 
 
-@FRONT.check("HTTP/2 at nginx, fifty calls one after the other")
+@FRONT.check("fifty calls on one HTTP/1.1 connection")
 def fifty(s):
     connection = s.host.connect()
     try:
@@ -75,6 +75,16 @@ def fifty(s):
             equal(s.host.call("POST", "/predict/fraud", FEATURES, s.fields, on=connection).status, 200, "status")
     finally:
         connection.close()
+
+
+@FRONT.check("fifty calls of HTTP/2 at nginx, many at once")
+def fifty_at_once(s):
+    fields = [word for name, value in s.fields.items() for word in ("-H", f"{name}: {value}")]
+    form = ["--no-progress-meter", "-w", "%{http_code} %{http_version}\\n", "-o", str(s.gateway.folder / "h2-#1")]
+    url = f"https://localhost:{s.nginx.port}/predict/fraud?n=[1-50]"
+    trust = ["-sS", "--http2", "--max-time", "20", "--cacert", str(s.gateway.authority.ca)]
+    said = run([program("curl", "curl"), "-Z", *trust, *form, *fields, "-d", FEATURES.decode(), url])
+    equal(said.split("\n")[:-1], ["200 2"] * 50, "answers")
 
 
 @FRONT.check("a body that nginx streams with chunked framing")
@@ -186,6 +196,18 @@ class Back:
     def infer(self, body=CALL, **more):
         return self.host.call("POST", INFER, body, {**self.fields, **more})
 
+    def sockets(self):
+        """What the gateway has open."""
+        folder = f"/proc/{self.gateway.process.pid}/fd"
+        return [name for name in os.listdir(folder) if _link(f"{folder}/{name}").startswith("socket:")]
+
+
+def _link(path):
+    try:
+        return os.readlink(path)
+    except FileNotFoundError:
+        return ""
+
 
 @contextlib.contextmanager
 def back(setting):
@@ -234,6 +256,8 @@ def part(s):
 def killed(version):
     def act(s):
         (worker,) = s.nginx.workers()
+        equal(s.infer().status, 200, "a call before")
+        before = len(s.sockets())
         got, verdict, request_id = version(s, lambda: os.kill(worker, signal.SIGKILL))
         assert 0 < got < SIZE, f"{got} bytes"
         assert verdict, "the client was not told that the answer is not whole"
@@ -241,6 +265,7 @@ def killed(version):
         equal((line["outcome"], line["status"], line["upstream_status"]), ("cut", 200, 200), "record")
         until("nginx has a new worker", lambda: s.nginx.workers() not in ([], [worker]))
         equal(s.infer().status, 200, "the next call")
+        until("the gateway has as many sockets as before", lambda: len(s.sockets()) <= before)
 
     return act
 
@@ -254,12 +279,12 @@ def http1(s, kill):
         kill()
         try:
             got += len(reply.read())
-            whole_ = True
+            told = False
         except http.client.IncompleteRead as cut:
-            got, whole_ = got + len(cut.partial), False
+            got, told = got + len(cut.partial), True
         except ConnectionResetError:
-            whole_ = False
-        return got, not whole_, reply.headers["x-request-id"]
+            told = True
+        return got, told, reply.headers["x-request-id"]
     finally:
         connection.close()
 
