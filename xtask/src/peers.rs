@@ -1,0 +1,270 @@
+//! `cargo xtask peers [SUITE ...]`: the gateway against real clients and real servers.
+//!
+//! Prepares what `tests/servers/peers.py` needs, runs it and counts its lines; what is checked stands there. A check
+//! that could not run is neither passed nor failed: the caller decides what that means. Nothing is written into the
+//! repository: the environment, kept until its requirements change, and the work folder of the last run, with every
+//! log, are in `target/peers`.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fs::{self, File};
+use std::hash::{Hash as _, Hasher as _};
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+
+const SCRIPTS: &str = "tests/servers";
+/// The wheels that `requirements.txt` pins are for this version.
+const PYTHON: &str = "3.11";
+/// The longest that one check may be silent: a model server needs a while to start.
+const SILENCE: Duration = Duration::from_secs(120);
+/// The longest that all checks may take, in seconds; the driver obeys it itself.
+const LIMIT: &str = "240";
+
+/// How the checks ended.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// How many held.
+    pub(crate) passed: usize,
+    /// Those that did not, each with what was found.
+    pub(crate) failed: Vec<String>,
+    /// Those whose peer is not here, each with the command that would change that.
+    pub(crate) not_run: Vec<String>,
+}
+
+/// Builds the gateway, prepares the peers and runs the suites that `args` names, or all of them.
+///
+/// # Errors
+/// When the gateway does not build, or this machine cannot run anything at all.
+pub(crate) fn run(args: &[String]) -> anyhow::Result<Outcome> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
+    let built = build(root)?;
+    let target = built.parent().and_then(Path::parent).context("cargo puts binaries into `PROFILE/` of its target")?;
+    let home = target.join("peers");
+    fs::create_dir_all(&home).with_context(|| format!("making {}", home.display()))?;
+    // Two runs at once would share the environment and the work folder.
+    let lock = File::create(home.join("lock")).context("opening the lock file")?;
+    lock.lock().context("waiting for another run")?;
+
+    let work = home.join("work");
+    if work.exists() {
+        fs::remove_dir_all(&work).context("clearing the work folder")?;
+    }
+    fs::create_dir_all(&work)?;
+    // A copy: another build may replace the binary while it serves.
+    let tollgate = work.join("tollgate");
+    fs::copy(&built, &tollgate).context("copying the binary")?;
+
+    let (python, lacking) = match environment(root, &home)? {
+        Environment::Ready(python) => (python, None),
+        Environment::Lacking(python, command) => (python, Some(command)),
+        Environment::NoPython => {
+            let why = format!("every suite | apt-get install python{PYTHON} python{PYTHON}-venv");
+            return Ok(Outcome { not_run: vec![why], ..Outcome::default() });
+        }
+    };
+    let mut driver = Command::new(python);
+    driver.arg(root.join(SCRIPTS).join("peers.py")).args(["--limit", LIMIT]);
+    driver.arg("--tollgate").arg(&tollgate).arg("--work").arg(&work);
+    driver.args(lacking.iter().flat_map(|command| ["--lacking", command])).args(args);
+    watch(driver, &work.join("driver.log"))
+}
+
+/// The dev build of the gateway, wherever cargo puts it.
+fn build(root: &Path) -> anyhow::Result<PathBuf> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "-p", "tollgate", "--bin", "tollgate", "--message-format=json-render-diagnostics"]);
+    let done = cargo.current_dir(root).stderr(Stdio::inherit()).output().context("running cargo")?;
+    ensure!(done.status.success(), "tollgate does not build");
+    let lines = String::from_utf8(done.stdout).context("what cargo says is text")?;
+    let executable = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        (message.pointer("/target/name")? == "tollgate").then_some(())?;
+        Some(PathBuf::from(message.get("executable")?.as_str()?))
+    };
+    lines.lines().find_map(executable).context("cargo names no executable")
+}
+
+/// What there is to run scripts with.
+enum Environment {
+    /// A Python with every package.
+    Ready(PathBuf),
+    /// A Python without them, and the command that would install them.
+    Lacking(PathBuf, String),
+    /// Nothing.
+    NoPython,
+}
+
+/// The virtual environment of these requirements, made where it is not there yet.
+fn environment(root: &Path, home: &Path) -> anyhow::Result<Environment> {
+    let Some((python, version)) = ["python3.11", "python3"].iter().find_map(|name| version(name)) else {
+        return Ok(Environment::NoPython);
+    };
+    if version != PYTHON {
+        let command = format!("apt-get install python{PYTHON} python{PYTHON}-venv");
+        return Ok(Environment::Lacking(python, command));
+    }
+    let requirements = root.join(SCRIPTS).join("requirements.txt");
+    let mut hasher = DefaultHasher::new();
+    fs::read(&requirements).context("reading the requirements")?.hash(&mut hasher);
+    let folder = home.join(format!("env-{:016x}", hasher.finish()));
+    let inside = folder.join("bin/python");
+    // Written last: an environment without it was interrupted.
+    let complete = folder.join("complete");
+    if complete.exists() && version_of(&inside).is_some() {
+        return Ok(Environment::Ready(inside));
+    }
+    for old in fs::read_dir(home)?.flatten() {
+        if old.file_name().to_string_lossy().starts_with("env-") {
+            fs::remove_dir_all(old.path()).context("removing an old environment")?;
+        }
+    }
+    match install(&python, &folder, &requirements) {
+        Ok(()) => {
+            fs::write(&complete, "").context("marking the environment")?;
+            Ok(Environment::Ready(inside))
+        }
+        Err(error) => {
+            say(&format!("mlserver, scikit-learn and tritonclient are not there: {error:#}"));
+            Ok(Environment::Lacking(python, error.to_string()))
+        }
+    }
+}
+
+fn version(name: &str) -> Option<(PathBuf, String)> {
+    let python = PathBuf::from(name);
+    let version = version_of(&python)?;
+    Some((python, version))
+}
+
+fn version_of(python: &Path) -> Option<String> {
+    let ask = "import sys; print('%d.%d' % sys.version_info[:2])";
+    let done = Command::new(python).args(["-c", ask]).stdin(Stdio::null()).output().ok()?;
+    done.status.success().then(|| String::from_utf8_lossy(&done.stdout).trim().to_owned())
+}
+
+/// The context of an error is the command that mends it.
+fn install(python: &Path, folder: &Path, requirements: &Path) -> anyhow::Result<()> {
+    say("installing the packages of the peers, once");
+    let made = Command::new(python).args(["-m", "venv"]).arg(folder).stdin(Stdio::null()).output();
+    succeeded(&made.context("running python")?).with_context(|| format!("apt-get install python{PYTHON}-venv"))?;
+    let mut pip = Command::new(folder.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
+    pip.args(["--retries", "1", "--require-hashes", "--only-binary", ":all:", "-r"]).arg(requirements);
+    succeeded(&pip.stdin(Stdio::null()).output().context("running pip")?)
+        .context("cargo xtask peers, again where pip can reach a package index")
+}
+
+/// The last words of a program that failed.
+fn succeeded(done: &Output) -> anyhow::Result<()> {
+    if done.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&done.stderr);
+    bail!("{}: {}", done.status, words.trim().lines().last().unwrap_or("no word"))
+}
+
+/// Ends the driver on every path. What it started ends with it.
+struct Driver(Child);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Runs the driver, passes its lines on and counts them.
+fn watch(mut command: Command, log: &Path) -> anyhow::Result<Outcome> {
+    let errors = File::create(log).context("opening the log")?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).env("PYTHONDONTWRITEBYTECODE", "1");
+    let mut driver = Driver(command.spawn().context("starting the checks")?);
+    let lines = BufReader::new(driver.0.stdout.take().context("its output is a pipe")?).lines();
+    let (sender, receiver) = sync_channel(16);
+    let reader = std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let mut outcome = Outcome::default();
+    loop {
+        match receiver.recv_timeout(SILENCE) {
+            Ok(line) => {
+                say(&line);
+                outcome.count(&line);
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                outcome.failed.push(format!("the checks | silent for {} s: {}", SILENCE.as_secs(), log.display()));
+                return Ok(outcome);
+            }
+        }
+    }
+    drop(reader.join());
+    let status = driver.0.wait().context("waiting for the checks")?;
+    // 1 says that a check failed, and that check has a line.
+    let told = status.success() || (status.code() == Some(1) && !outcome.failed.is_empty());
+    if !told || outcome.is_empty() {
+        outcome.failed.push(format!("the checks | ended with {status}: {}", log.display()));
+    }
+    if !outcome.failed.is_empty() {
+        say(&format!("details: {}", log.display()));
+    }
+    Ok(outcome)
+}
+
+impl Outcome {
+    /// Counts one line of the driver.
+    fn count(&mut self, line: &str) {
+        if line.starts_with("ok ") {
+            self.passed += 1;
+        } else if let Some(what) = line.strip_prefix("FAILED ") {
+            self.failed.push(what.trim().to_owned());
+        } else if let Some(what) = line.strip_prefix("not run ") {
+            self.not_run.push(what.trim().to_owned());
+        }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.passed == 0 && self.failed.is_empty() && self.not_run.is_empty()
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the driver speaks to people")]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(text: &str) -> Outcome {
+        let log = std::env::temp_dir().join(format!("peers-test-{}-{}", std::process::id(), text.len()));
+        let mut command = Command::new("sh");
+        command.args(["-c", text]);
+        let outcome = watch(command, &log).unwrap();
+        fs::remove_file(log).unwrap();
+        outcome
+    }
+
+    #[test]
+    fn each_line_counts_as_what_it_says() {
+        let outcome = script("echo 'ok      a: b'; echo 'FAILED  a: c | why'; echo 'not run a: d | apt-get'; exit 1");
+        assert_eq!(outcome.passed, 1);
+        assert_eq!(outcome.failed, ["a: c | why"]);
+        assert_eq!(outcome.not_run, ["a: d | apt-get"]);
+    }
+
+    #[test]
+    fn a_driver_that_says_nothing_failed() {
+        assert_eq!(script("exit 0").failed.len(), 1);
+    }
+
+    #[test]
+    fn a_driver_that_dies_after_good_lines_failed() {
+        let outcome = script("echo 'ok      a: b'; exit 3");
+        assert_eq!((outcome.passed, outcome.failed.len()), (1, 1));
+        assert_eq!(script("echo 'ok      a: b'; kill -9 $$").failed.len(), 1);
+    }
+}
