@@ -6,6 +6,7 @@ mod exit;
 mod keys;
 mod schema;
 mod serve;
+mod test;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -36,15 +37,24 @@ enum Verb {
     Schema,
     /// Serve.
     Serve(serve::Serve),
+    Test(test::Test),
 }
 
 fn main() -> ExitCode {
-    let line = Line::parse();
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        Err(told) => {
+            // Help and version are answers, not mistakes. Nobody is left to tell if the terminal is gone.
+            drop(told.print());
+            return if told.use_stderr() { Exit::Usage.into() } else { Exit::Good.into() };
+        }
+    };
     let done = match line.verb {
         Verb::Check(verb) => verb.run(),
         Verb::Keys(verb) => verb.run(),
         Verb::Schema => schema::run(),
         Verb::Serve(verb) => verb.run(),
+        Verb::Test(verb) => verb.run(),
     };
     match done {
         Ok(code) => code.into(),
