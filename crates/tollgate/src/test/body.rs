@@ -114,7 +114,9 @@ mod tests {
 
     #[test]
     fn base64_is_read_and_nonsense_is_not() {
-        for (text, bytes) in [("", &b""[..]), ("TQ==", b"M"), ("TWE=", b"Ma"), ("TWFu", b"Man"), ("/+8A\n/w==", b"\xff\xef\0\xff")] {
+        for (text, bytes) in
+            [("", &b""[..]), ("TQ==", b"M"), ("TWE=", b"Ma"), ("TWFu", b"Man"), ("/+8A\n/w==", b"\xff\xef\0\xff")]
+        {
             assert_eq!(decode(text).as_deref(), Ok(bytes), "{text}");
         }
         for text in ["TQ", "T", "TQ=", "TR==", "T*==", "=", "TQ==TQ=="] {

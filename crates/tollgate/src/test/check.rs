@@ -7,8 +7,8 @@ use tollgate_core::ruling::Code;
 use tollgate_gateway::config::{Config, Places, Report, Serves, Sources, load};
 use tollgate_gateway::start::StartError;
 
-use super::{body, client, stub};
 use super::case::{CaseFile, Expect, Protocol, Send, Step};
+use super::{body, client, stub};
 
 /// A file of cases that makes sense for its configuration.
 pub(crate) struct Cases {

@@ -24,8 +24,6 @@ pub(crate) struct Reply {
 
 /// How long a request may take before it counts as unanswered.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long an HTTP/2 connection may take to close.
-const FAREWELL: Duration = Duration::from_secs(1);
 /// The most bytes of an answer that are read.
 const MOST: usize = 64 << 20;
 
@@ -138,17 +136,12 @@ async fn h2(to: SocketAddr, send: &Send, key: Option<&str>) -> io::Result<Reply>
     };
     tokio::pin!(talk, connection);
     let mut open = true;
-    let reply = loop {
+    loop {
         tokio::select! {
-            reply = &mut talk => break reply,
+            reply = &mut talk => return reply,
             _ = &mut connection, if open => open = false,
         }
-    };
-    // Its sender is gone, so that it closes; a gateway that drains would wait for it.
-    if open {
-        drop(tokio::time::timeout(FAREWELL, connection).await);
     }
-    reply
 }
 
 /// Reads one HTTP/1.1 answer.

@@ -233,8 +233,19 @@ mod tests {
         assert_eq!(
             what,
             [
-                "status", "code", "header `x-a`", "header `x-b`", "header `x-c`", "body_contains", "body_lacks", "stage",
-                "would_refuse", "evidence_contains", "upstream", "forwarded.times", "forwarded"
+                "status",
+                "code",
+                "header `x-a`",
+                "header `x-b`",
+                "header `x-c`",
+                "body_contains",
+                "body_lacks",
+                "stage",
+                "would_refuse",
+                "evidence_contains",
+                "upstream",
+                "forwarded.times",
+                "forwarded"
             ]
         );
         let nothing = Happened { reply: Err("closed".into()), sent: Vec::new(), record: None };

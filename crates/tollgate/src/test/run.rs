@@ -80,7 +80,8 @@ impl Stand {
                 rounds.push((step, reply.map_err(|error| error.to_string()), self.server.sent()));
             }
         }
-        gateway.drain();
+        // Connections on our side must go on to close, or the gateway waits for them.
+        self.runtime.block_on(async { tokio::task::spawn_blocking(move || gateway.drain()).await })?;
         let record = lines(&access);
         Ok(judged(case, rounds, &record))
     }
