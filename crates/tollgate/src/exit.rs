@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Good = 0,
     /// Something outside is missing: a port, a file, a thread.
     Missing = 69,
+    /// The command line, or what it names, makes no sense.
+    Usage = 64,
     /// The configuration has mistakes.
     Config = 78,
 }

@@ -8,6 +8,7 @@ mod keys;
 mod reference;
 mod schema;
 mod serve;
+mod test;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -43,10 +44,18 @@ enum Verb {
     Schema,
     /// Serve.
     Serve(serve::Serve),
+    Test(test::Test),
 }
 
 fn main() -> ExitCode {
-    let line = Line::parse();
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        Err(told) => {
+            // Help and version are answers, not mistakes. Nobody is left to tell if the terminal is gone.
+            drop(told.print());
+            return if told.use_stderr() { Exit::Usage.into() } else { Exit::Good.into() };
+        }
+    };
     let done = match line.verb {
         Verb::Check(verb) => verb.run(),
         Verb::Demo(verb) => verb.run(),
@@ -54,6 +63,7 @@ fn main() -> ExitCode {
         Verb::Reference => reference::run(),
         Verb::Schema => schema::run(),
         Verb::Serve(verb) => verb.run(),
+        Verb::Test(verb) => verb.run(),
     };
     match done {
         Ok(code) => code.into(),

@@ -39,7 +39,6 @@ const fn once() -> u32 {
 
 const FILES: [&str; 4] = [
     include_str!("cases/address.yaml"),
-    include_str!("cases/default.yaml"),
     include_str!("cases/network.yaml"),
     include_str!("cases/prefix.yaml"),
 ];
