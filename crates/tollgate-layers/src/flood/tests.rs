@@ -37,7 +37,7 @@ const fn once() -> u32 {
     1
 }
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 3] = [
     include_str!("cases/address.yaml"),
     include_str!("cases/network.yaml"),
     include_str!("cases/prefix.yaml"),
