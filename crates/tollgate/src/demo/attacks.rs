@@ -51,7 +51,7 @@ pub(super) struct Row {
 }
 
 /// How a request ends.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub(super) struct Verdict {
     pub(super) status: u16,
     pub(super) code: Option<String>,

@@ -145,6 +145,13 @@ impl Answer {
     }
 }
 
+/// A request without a key or a body.
+pub(super) fn get(path: &'static str) -> Request<Bytes> {
+    let mut request = Request::new(Bytes::new());
+    *request.uri_mut() = http::Uri::from_static(path);
+    request
+}
+
 /// A JSON request with a bearer key.
 pub(super) fn post(path: &str, key: &str, body: impl Into<Bytes>) -> Request<Bytes> {
     let mut request = Request::new(body.into());

@@ -32,7 +32,7 @@ const HEIGHT: u64 = 50;
 const PATIENCE: u64 = 10;
 
 /// What came of it.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(super) struct Flood {
     /// Dear requests sent.
     pub(super) sent: u64,
@@ -165,10 +165,9 @@ impl Tally {
         counter.fetch_add(1, Ordering::Relaxed);
         if answer.status == 429 {
             self.refusals.lock().push(super::micros(answer.took));
-            let code = || answer.code().map(str::to_owned);
             let mut first = self.first.lock();
             if let (None, Some(id)) = (&*first, &answer.id) {
-                *first = Some((id.clone(), answer.status, code()));
+                *first = Some((id.clone(), answer.status, answer.code().map(str::to_owned)));
             }
         }
         answer.status == 429

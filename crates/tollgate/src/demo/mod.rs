@@ -12,6 +12,7 @@ mod records;
 mod setup;
 mod tour;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -81,8 +82,7 @@ impl Demo {
             }
             until_stopped(scene.gateway().control())?;
         }
-        let (kept, all) = seen.count();
-        Ok(if kept == all { Exit::Good } else { Exit::Findings })
+        Ok(seen.exit())
     }
 }
 
@@ -104,10 +104,10 @@ struct Show {
 }
 
 impl Show {
-    #[expect(clippy::print_stdout, reason = "the bin speaks to people")]
     fn say(self, text: &str) {
         if !self.quiet {
-            println!("{text}");
+            // A reader who has left, as `head` does, has seen enough; the verdicts count all the same.
+            drop(writeln!(std::io::stdout(), "{text}"));
         }
     }
 
@@ -118,7 +118,7 @@ impl Show {
         self.say(&format!("  config      {}", scene.home.config().display()));
         self.say(&format!("  started in  {gateway} with three models, after {prepare} for certificates and keys"));
         if let Some(memory) = memory() {
-            self.say(&format!("  memory      {} MB", memory / 1_000_000));
+            self.say(&format!("  memory      {} MB resident, client and backend included", memory / 1_000_000));
         }
     }
 
@@ -133,7 +133,7 @@ impl Show {
         self.say(&self.paint.title("Is this sentence positive or negative?"));
         self.say(self.paint.sentences(&of("sentiment")).trim_end());
         self.say(&self.paint.title("What an attacker would try"));
-        self.say(&self.paint.heading());
+        self.say(&format!("{}\n\n{}", self.paint.legend(), self.paint.heading()));
         let mut rows = Vec::new();
         for attack in attacks::all(scene)? {
             let row = attack.run(scene, &records).await?;
@@ -154,7 +154,7 @@ impl Show {
     fn curl(self, scene: &Scene) {
         self.say(&self.paint.title("It goes on serving. In another terminal:"));
         for line in curl_lines(scene) {
-            self.say(&format!("  {line}"));
+            self.say(format!("  {line}").trim_end());
         }
         self.say(&format!("\n  {}", self.paint.faint("Ctrl-C ends it and removes what it made")));
     }
@@ -162,21 +162,24 @@ impl Show {
 
 fn curl_lines(scene: &Scene) -> Vec<String> {
     let (demo, url, admin) = (scene.home.path.display(), scene.address, scene.admin);
-    let json = "-H 'Content-Type: application/json'";
-    vec![
-        format!("export DEMO={demo} URL=https://{url}"),
+    let lines = [
+        r#"ask() { curl --cacert "$DEMO/ca.pem" -H 'Content-Type: application/json' "$@"; }"#,
+        "",
+        "ask $URL/health",
+        r#"ask -H "Authorization: Bearer $KEY" -d @"$DEMO/digit.json" $URL/predict"#,
+        r#"ask -H "X-API-Key: $KEY" -d '{"text": "I love it!"}' $URL/predict/sentiment"#,
+        r#"ask -H "X-API-Key: $KEY" $URL/v2/models/digits"#,
+        r#"ask -H "X-API-Key: $KEY" -d @"$DEMO/tensor.json" $URL/v2/models/digits/infer"#,
+        "",
+        r#"curl -H "Authorization: Bearer $(cat "$DEMO/admin.key")" $ADMIN/metrics"#,
+        r#"tail -f "$DEMO/access.jsonl""#,
+    ];
+    let exports = [
+        format!("export DEMO='{demo}'"),
         format!("export KEY={}", scene.keys.demo),
-        r#"ask() { curl --cacert $DEMO/ca.pem "$@"; }"#.to_owned(),
-        String::new(),
-        "ask $URL/health".to_owned(),
-        format!("ask -H \"Authorization: Bearer $KEY\" {json} -d @$DEMO/digit.json $URL/predict"),
-        format!("ask -H \"X-API-Key: $KEY\" {json} -d '{{\"text\": \"what a joy\"}}' \\\n      $URL/predict/sentiment"),
-        "ask -H \"X-API-Key: $KEY\" $URL/v2/models/digits".to_owned(),
-        format!("ask -H \"X-API-Key: $KEY\" {json} -d @$DEMO/tensor.json \\\n      $URL/v2/models/digits/infer"),
-        String::new(),
-        format!("curl -H \"Authorization: Bearer $(cat $DEMO/admin.key)\" http://{admin}/metrics"),
-        "tail -f $DEMO/access.jsonl".to_owned(),
-    ]
+        format!("export URL=https://{url} ADMIN=http://{admin}"),
+    ];
+    exports.into_iter().chain(lines.map(str::to_owned)).collect()
 }
 
 impl Seen {
@@ -187,9 +190,13 @@ impl Seen {
         let kept = all.iter().filter(|kept| **kept).count();
         (kept + usize::from(self.flood.as_promised), all.len() + 1)
     }
+
+    fn exit(&self) -> Exit {
+        let (kept, all) = self.count();
+        if kept == all { Exit::Good } else { Exit::Findings }
+    }
 }
 
-#[expect(clippy::print_stdout, reason = "the bin speaks to machines here")]
 fn document(scene: &Scene, seen: &Seen, once: bool) -> anyhow::Result<()> {
     let (kept, all) = seen.count();
     let document = json!({
@@ -206,8 +213,7 @@ fn document(scene: &Scene, seen: &Seen, once: bool) -> anyhow::Result<()> {
         // Where nothing is served any more, there is nothing to ask.
         "curl": if once { Vec::new() } else { curl_lines(scene) },
     });
-    println!("{}", serde_json::to_string(&document)?);
-    Ok(())
+    writeln!(std::io::stdout(), "{document}").context("printing")
 }
 
 fn micros(time: Duration) -> u64 {
@@ -220,4 +226,34 @@ fn memory() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::attacks::Verdict;
+    use super::*;
+
+    fn row(as_promised: bool) -> Row {
+        let verdict = |status| Verdict { status, ..Verdict::default() };
+        let (sent, promised) = ("an attack".to_owned(), verdict(401));
+        Row { sent, promised, got: verdict(200), evidence: None, took_us: 1, as_promised }
+    }
+
+    #[test]
+    fn one_broken_promise_is_a_finding_wherever_it_is() {
+        let flood = |as_promised| Flood { as_promised, ..Flood::default() };
+        let seen = |rows, flood| Seen { judged: Vec::new(), rows, flood };
+        assert_eq!(seen(vec![row(true)], flood(true)).exit(), Exit::Good);
+        assert_eq!(seen(vec![row(true), row(false)], flood(true)).exit(), Exit::Findings);
+        assert_eq!(seen(vec![row(true)], flood(false)).exit(), Exit::Findings);
+        assert_eq!(seen(vec![row(true), row(false)], flood(true)).count(), (2, 3));
+    }
+
+    #[test]
+    fn a_broken_promise_is_shown_with_what_was_promised() {
+        let plain = Paint::of(&environment());
+        let line = plain.row(&row(false));
+        assert!(line.contains("200 served") && line.contains("promised: 401"), "{line}");
+        assert!(!plain.row(&row(true)).contains("promised"));
+    }
 }

@@ -48,7 +48,7 @@ impl Paint {
         }
         for digit in digits {
             let mark = self.mark(digit.as_promised);
-            let said = format!("a {}, {} sure", digit.label, percent(digit.confidence));
+            let said = format!("a {}, {}", digit.label, percent(digit.confidence));
             out.push_str(&format!("  {mark} {said:<15}"));
         }
         out.push('\n');
@@ -80,7 +80,10 @@ impl Paint {
     }
 
     pub(super) fn sentences(self, sentences: &[&Judged]) -> String {
-        let cut = |text: &str| -> String { text.chars().take(WIDTH - 6).collect() };
+        let cut = |text: &str| match text.char_indices().nth(WIDTH - 4) {
+            None => text.to_owned(),
+            Some(_) => text.chars().take(WIDTH - 7).chain("...".chars()).collect(),
+        };
         let quoted = |one: &&Judged| format!("  \"{}\"\n", cut(one.text.as_deref().unwrap_or_default()));
         sentences.iter().map(|one| quoted(one) + &self.verdict("it is", one)).collect()
     }
@@ -94,6 +97,14 @@ impl Paint {
     pub(super) fn heading(self) -> String {
         let line = format!("     {:<46}{:<24}{:<10}{:>10}", "what was sent", "the answer", "stage", "time");
         self.faint(&line)
+    }
+
+    /// What the marks and columns mean.
+    pub(super) fn legend(self) -> String {
+        let good = self.mark(true);
+        let what = self.faint("status, code and stage as promised; the stage is from the gateway's own access record");
+        let time = self.faint("the time runs from the first byte sent to the last one received, after the handshake");
+        format!("  {good} {what}\n     {time}")
     }
 
     pub(super) fn row(self, row: &Row) -> String {

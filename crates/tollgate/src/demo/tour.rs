@@ -1,12 +1,12 @@
 //! The first half of the tour: real inputs that the models never saw, judged through the TLS socket.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tollgate_model::catalog;
 use tollgate_model::samples::{Sample, samples};
 
-use super::client::{Connection, post};
+use super::client::{Connection, get, post};
 use super::setup::Scene;
 
 /// One input, and what the model said of it.
@@ -45,6 +45,8 @@ const STOPS: [Stop; 3] = [
 /// Shows every model what it is for.
 pub(super) async fn walk(scene: &Scene) -> anyhow::Result<Vec<Judged>> {
     let mut connection = scene.client.connect().await?;
+    let health = connection.send(get("/health")).await?.good()?;
+    ensure!(health.body == json!({ "status": "ok" }), "`/health` says {}", health.body);
     let mut judged = Vec::new();
     for stop in &STOPS {
         for sample in samples(stop.card).into_iter().take(stop.count) {
