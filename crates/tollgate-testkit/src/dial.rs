@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -14,6 +14,11 @@ use tokio_rustls::TlsConnector;
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
     /// The socket underneath.
     fn tcp(&self) -> &TcpStream;
+
+    /// The certificate that the other side showed, if this is a client's TLS.
+    fn certificate(&self) -> Option<CertificateDer<'static>> {
+        None
+    }
 }
 
 impl Io for TcpStream {
@@ -25,6 +30,10 @@ impl Io for TcpStream {
 impl Io for tokio_rustls::client::TlsStream<TcpStream> {
     fn tcp(&self) -> &TcpStream {
         self.get_ref().0
+    }
+
+    fn certificate(&self) -> Option<CertificateDer<'static>> {
+        self.get_ref().1.peer_certificates()?.first().map(|leaf| leaf.clone().into_owned())
     }
 }
 

@@ -4,12 +4,12 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use http::header::{CONNECTION, HeaderValue};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming as IncomingBody;
 use hyper::server::conn::{http1, http2};
@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tollgate_core::identity::{ExchangeId, Facts, Peer};
 use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal};
 use tollgate_core::stage::Stage;
+use tollgate_core::time::Tick;
 use tollgate_layers::hygiene::RawVerdict;
 use tollgate_layers::limits::{Payer, headers};
 
@@ -33,7 +34,7 @@ use crate::problem::{Face, Figures, problem};
 use crate::reply::{Kept, ReplyBody, Stream};
 use crate::send::{Reply, Streamed, stamp};
 use crate::snapshot::Policy;
-use crate::tick::within;
+use crate::tick::{Ticker, within};
 use crate::worker::Worker;
 
 /// What an HTTP/2 connection begins with (RFC 9113 §3.4).
@@ -193,7 +194,11 @@ where
     let h2 = policy.http.h2;
     let first = Duration::from_millis(policy.http.deadlines.head_ms);
     drop(policy);
-    let streams = Arc::new(Streams::default());
+    let born = worker.ticker.now();
+    let age = Duration::from_millis(h2.max_connection_age_ms);
+    let idle = Duration::from_millis(h2.idle_ms);
+    let streams =
+        Arc::new(Streams { ticker: Arc::clone(&worker.ticker), running: AtomicUsize::new(0), last: AtomicU64::new(0) });
     let service = service_fn(|request: Request<IncomingBody>| {
         let open = streams.open();
         answer(Arc::clone(worker), Arc::clone(&peer), request, Front::H2(open))
@@ -206,10 +211,7 @@ where
         .max_header_list_size(h2.max_header_list_bytes);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut drain = worker.drain.clone();
-    let born = worker.ticker.now();
-    let age = Duration::from_millis(h2.max_connection_age_ms);
-    let idle = Duration::from_millis(h2.idle_ms);
-    let alarm = worker.ticker.alarm(born.after(first));
+    let alarm = worker.ticker.alarm(born.after(first.min(idle).min(age)));
     let mut leaving = false;
     loop {
         tokio::select! {
@@ -218,13 +220,18 @@ where
             _ = drain.wait_for(|draining| *draining), if !leaving => {}
             () = std::future::poll_fn(|cx| alarm.poll_rung(cx)) => {
                 let now = worker.ticker.now();
-                let (running, served) = streams.level();
-                let old = now.since(born) >= age;
+                let running = streams.running.load(Ordering::Relaxed);
                 if running == 0 && leaving {
                     return; // It was asked to go and has nothing left to do.
                 }
-                if (running > 0 || (served > 0 && streams.was_used())) && !old {
-                    alarm.reset(now.after(idle).min(born.after(age)));
+                let quiet = match (running, streams.last.load(Ordering::Relaxed)) {
+                    (0, 0) => born.after(first),
+                    (0, last) => Tick(last).after(idle),
+                    _ => now.after(idle),
+                };
+                let due = quiet.min(born.after(age));
+                if due > now && !leaving {
+                    alarm.reset(due);
                     continue;
                 }
             }
@@ -237,11 +244,11 @@ where
 }
 
 /// The streams of one HTTP/2 connection, as its idle deadline sees them.
-#[derive(Default)]
 struct Streams {
+    ticker: Arc<Ticker>,
     running: AtomicUsize,
-    served: AtomicUsize,
-    used: AtomicBool,
+    /// When the last one ended; 0 before the first.
+    last: AtomicU64,
 }
 
 /// One stream.
@@ -250,23 +257,13 @@ struct OpenStream(Arc<Streams>);
 impl Streams {
     fn open(self: &Arc<Self>) -> OpenStream {
         self.running.fetch_add(1, Ordering::Relaxed);
-        self.served.fetch_add(1, Ordering::Relaxed);
-        self.used.store(true, Ordering::Relaxed);
         OpenStream(Arc::clone(self))
-    }
-
-    fn level(&self) -> (usize, usize) {
-        (self.running.load(Ordering::Relaxed), self.served.load(Ordering::Relaxed))
-    }
-
-    /// Whether a stream was opened since this was asked last.
-    fn was_used(&self) -> bool {
-        self.used.swap(false, Ordering::Relaxed)
     }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
+        self.0.last.store(self.0.ticker.now().0.max(1), Ordering::Relaxed);
         self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -295,7 +292,7 @@ async fn answer(
     let (raw, paired, keep): (_, _, Kept) = match front {
         Front::H1(Some((raw, turn))) => (raw, true, Box::new(turn)),
         Front::H1(None) => (None, false, Box::new(())),
-        Front::H2(open) => (None, true, Box::new(open)),
+        Front::H2(open) => (bodiless(&parts, &body), true, Box::new(open)),
     };
     let outcome = if paired {
         let job = serve(&policy, &worker, &mut exchange, Incoming { parts, raw, body });
@@ -320,6 +317,16 @@ async fn answer(
         Err(denial) => denied(&policy, exchange, &denial, h1, keep),
     };
     Ok(stamped(response, id))
+}
+
+/// HTTP/2 needs no field to announce a body, so nothing in a head gives one away: a proxy behind us that turns such a
+/// GET into HTTP/1.1 would send a body that nobody there expects.
+fn bodiless(parts: &http::request::Parts, body: &IncomingBody) -> Option<RawVerdict> {
+    let may_have_one = parts.method != Method::GET && parts.method != Method::HEAD;
+    if may_have_one || body.is_end_stream() {
+        return None;
+    }
+    Some(RawVerdict { code: Code::BadRequest, why: "a body on a GET or HEAD over HTTP/2" })
 }
 
 fn open(worker: &Worker, peer: Arc<Peer>, policy: &Arc<Policy>) -> Box<Exchange> {
