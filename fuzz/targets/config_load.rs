@@ -9,7 +9,7 @@ use tollgate_gateway::config::{Config, Sources, load};
 const NAMES: [&str; 3] = ["tollgate.yaml", "a.yaml", "b.yaml"];
 
 /// A file loads, or every mistake has a place within a file that was read.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let files: BTreeMap<&str, &[u8]> = NAMES.into_iter().zip(data.split(|byte| *byte == 0x1f)).collect();
     let of = |path: &Path| path.file_name().and_then(|name| files.get(name.to_str()?)).copied();
     let read = |path: &Path| of(path).map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::NotFound.into());

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tollgate_layers::intake::{Coding, Limits, RATIO_FLOOR, decode};
 
 /// However it ends, no more was held than was agreed to; what comes out is within every cap.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let Some(([coding, size, budget], coded)) = data.split_first_chunk::<3>() else { return };
     let coding = match coding % 4 {
         0 => Coding::Brotli,

@@ -13,7 +13,7 @@ const ROWS: u64 = 4;
 const RANGE: [f64; 2] = [-1.0, 1.0];
 
 /// What the contract lets through has its names, types, shapes and ranges, element for element.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     static CONTRACT: LazyLock<Contract> = LazyLock::new(contract);
     fuzz_oip(data);
     let Ok(request) = oip::request(data, json::Limits::default()) else { return };

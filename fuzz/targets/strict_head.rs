@@ -7,7 +7,7 @@ use tollgate_gateway::listen::wire::{Step, Walked, Wire, walk};
 const LIMITS: HeadLimits = HeadLimits { max_head_bytes: 512, max_headers: 8, max_target_bytes: 128 };
 
 /// What is seen does not depend on where the input was cut; a served head has a body of the length that it told.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let Some((piece, input)) = data.split_first() else { return };
     let whole = walk(input, LIMITS);
     assert_eq!(in_pieces(input, usize::from(*piece).max(1)), whole, "cuts change nothing");

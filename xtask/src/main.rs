@@ -8,6 +8,7 @@ mod docs;
 mod fuzz;
 mod load;
 mod needs;
+mod peers;
 mod project;
 mod schema;
 mod shape;
@@ -30,6 +31,7 @@ usage: cargo xtask VERB
   docs [--check]          write docs/reference, or say whether it is as generated
   fuzz [TARGET…] [--seconds N]
                           run the fuzz targets, 60 seconds each unless told
+  peers [SUITE…]          the gateway against real clients and real servers
   bench …                 run a benchmark; `bench --help` says which
 ";
 
@@ -49,7 +51,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
     let check = match rest {
         [] => false,
         [flag] if flag == "--check" => true,
-        _ if matches!(verb.as_str(), "bench" | "fuzz") => false,
+        _ if matches!(verb.as_str(), "bench" | "fuzz" | "peers") => false,
         _ => bail!("`{}` is not for `{verb}`\n{USAGE}", rest.join(" ")),
     };
     let project = Project::find()?;
@@ -57,6 +59,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "bench" => bench::run(rest)?,
         "docs" => docs::run(&project, check)?,
         "fuzz" => fuzz::run(&project, rest)?,
+        "peers" => return test::peers_alone(&project, rest),
         "schema" => schema::run(&project, check)?,
         "shape" => say(&shape::run(&project)?),
         "test" => return test::run(&project),

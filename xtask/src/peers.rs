@@ -14,7 +14,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 
 const SCRIPTS: &str = "tests/servers";
 /// The wheels that `requirements.txt` pins are for this version.
@@ -35,13 +35,12 @@ pub(crate) struct Outcome {
     pub(crate) not_run: Vec<String>,
 }
 
-/// Builds the gateway, prepares the peers and runs the suites that `args` names, or all of them.
+/// Prepares the peers and runs the suites that `args` names, or all of them, with the gateway `built`.
 ///
 /// # Errors
-/// When the gateway does not build, or this machine cannot run anything at all.
-pub(crate) fn run(args: &[String]) -> anyhow::Result<Outcome> {
+/// When this machine cannot run anything at all.
+pub(crate) fn run(built: &Path, args: &[String]) -> anyhow::Result<Outcome> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
-    let built = build(root)?;
     let target = built.parent().and_then(Path::parent).context("cargo puts binaries into `PROFILE/` of its target")?;
     let home = target.join("peers");
     fs::create_dir_all(&home).with_context(|| format!("making {}", home.display()))?;
@@ -56,7 +55,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<Outcome> {
     fs::create_dir_all(&work)?;
     // A copy: another build may replace the binary while it serves.
     let tollgate = work.join("tollgate");
-    fs::copy(&built, &tollgate).context("copying the binary")?;
+    fs::copy(built, &tollgate).context("copying the binary")?;
 
     let (python, lacking) = match environment(root, &home)? {
         Environment::Ready(python) => (python, None),
@@ -71,21 +70,6 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<Outcome> {
     driver.arg("--tollgate").arg(&tollgate).arg("--work").arg(&work);
     driver.args(lacking.iter().flat_map(|command| ["--lacking", command])).args(args);
     watch(driver, &work.join("driver.log"))
-}
-
-/// The dev build of the gateway, wherever cargo puts it.
-fn build(root: &Path) -> anyhow::Result<PathBuf> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "-p", "tollgate", "--bin", "tollgate", "--message-format=json-render-diagnostics"]);
-    let done = cargo.current_dir(root).stderr(Stdio::inherit()).output().context("running cargo")?;
-    ensure!(done.status.success(), "tollgate does not build");
-    let lines = String::from_utf8(done.stdout).context("what cargo says is text")?;
-    let executable = |line: &str| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        (message.pointer("/target/name")? == "tollgate").then_some(())?;
-        Some(PathBuf::from(message.get("executable")?.as_str()?))
-    };
-    lines.lines().find_map(executable).context("cargo names no executable")
 }
 
 /// What there is to run scripts with.

@@ -8,7 +8,7 @@ use tollgate_core::check::{Problem, Step};
 use super::sample::{
     Balance, Dimension, GOOD, HashBy, Health, Method, Probe, Profile, Rewrite, Sample, load_files, load_text,
 };
-use crate::config::{ByteSize, Loaded, SecretRef};
+use crate::config::{ByteSize, Loaded, SecretSource as SecretRef};
 
 fn good(text: &str) -> Loaded<Sample> {
     load_text(text).unwrap_or_else(|report| panic!("{report}"))

@@ -7,7 +7,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ByteSize, DurationText, Loaded, Report, SecretRef, Sources, load};
+use crate::config::{ByteSize, DurationText, Loaded, Report, SecretSource as SecretRef, Sources, load};
 
 /// The root.
 #[derive(Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
