@@ -8,6 +8,7 @@ mod docs;
 mod fuzz;
 mod load;
 mod needs;
+mod peers;
 mod project;
 mod schema;
 mod shape;
@@ -31,6 +32,7 @@ usage: cargo xtask VERB
   fuzz [TARGET…] [--seconds N]
                           run the fuzz targets, 60 seconds each unless told
   bench …                 run a benchmark; `bench --help` says which
+  peers [SUITE…]          the gateway against real clients and servers: tests/servers/README.md
 ";
 
 fn main() -> ExitCode {
@@ -49,7 +51,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
     let check = match rest {
         [] => false,
         [flag] if flag == "--check" => true,
-        _ if matches!(verb.as_str(), "bench" | "fuzz") => false,
+        _ if matches!(verb.as_str(), "bench" | "fuzz" | "peers") => false,
         _ => bail!("`{}` is not for `{verb}`\n{USAGE}", rest.join(" ")),
     };
     let project = Project::find()?;
@@ -57,6 +59,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "bench" => bench::run(rest)?,
         "docs" => docs::run(&project, check)?,
         "fuzz" => fuzz::run(&project, rest)?,
+        "peers" => return Ok(test::verdict(&peers::run(&project, rest)?.tally())),
         "schema" => schema::run(&project, check)?,
         "shape" => say(&shape::run(&project)?),
         "test" => return test::run(&project),
