@@ -115,7 +115,7 @@ SHARED = {"shared_memory_region": "r", "shared_memory_byte_size": 16}
 BAD_CALLS = [
     ("`inputs` twice", 400, f'{{"inputs": {json.dumps([tensor(data=OTHER)])}, {TEXT[1:]}'.encode()),
     ("`data` twice", 400, TEXT.replace('"data"', f'"data": {OTHER}, "data"').encode()),
-    ("`data` twice, once written with an escape", 400, TEXT.replace('"data"', f'"d\\u0061ta": {OTHER}, "data"').encode()),
+    ("`data` twice, once with an escape", 400, TEXT.replace('"data"', f'"d\\u0061ta": {OTHER}, "data"').encode()),
     ("NaN", 400, data("NaN")),
     ("Infinity", 400, data("Infinity")),
     ("1e400", 400, data("1e400")),

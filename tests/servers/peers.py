@@ -16,7 +16,8 @@ import curl_checks
 import embedded_checks
 import malformed_checks
 import mlserver_checks
-import nginx_checks
+import nginx_back_checks
+import nginx_front_checks
 from report import Missing, Report
 
 SUITES = [
@@ -24,8 +25,8 @@ SUITES = [
     embedded_checks.SUITE,
     mlserver_checks.SUITE,
     malformed_checks.SUITE,
-    nginx_checks.FRONT,
-    nginx_checks.BACK,
+    nginx_front_checks.SUITE,
+    nginx_back_checks.SUITE,
 ]
 
 

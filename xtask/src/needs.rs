@@ -11,9 +11,10 @@ use crate::test::Done;
 /// A Debian package, and how to tell that it is there.
 type Need = (&'static str, fn() -> bool);
 
-const NEEDS: [Need; 3] = [
+const NEEDS: [Need; 4] = [
     ("curl", || answers("curl", &["--version"])),
     ("nginx", || Path::new("/usr/sbin/nginx").exists() || answers("nginx", &["-v"])),
+    ("openssl", || answers("openssl", &["version"])),
     ("python3-venv", || answers("python3", &["-c", "import ensurepip, venv"])),
 ];
 

@@ -14,7 +14,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, Result, bail};
+
+use crate::project::Project;
+use crate::tally::{Tally, say};
 
 const SCRIPTS: &str = "tests/servers";
 /// The wheels that `requirements.txt` pins are for this version.
@@ -28,22 +31,21 @@ const LIMIT: &str = "240";
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     /// How many held.
-    pub(crate) passed: usize,
+    pub(crate) passed: u64,
     /// Those that did not, each with what was found.
     pub(crate) failed: Vec<String>,
     /// Those whose peer is not here, each with the command that would change that.
     pub(crate) not_run: Vec<String>,
 }
 
-/// Prepares the peers and runs the suites that `args` names, or all of them, with the gateway `built`.
+/// Prepares the peers and runs the suites that `args` names, or all of them.
 ///
 /// # Errors
-/// When this machine cannot run anything at all.
-pub(crate) fn run(built: &Path, args: &[String]) -> anyhow::Result<Outcome> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
-    let target = built.parent().and_then(Path::parent).context("cargo puts binaries into `PROFILE/` of its target")?;
-    let home = target.join("peers");
-    fs::create_dir_all(&home).with_context(|| format!("making {}", home.display()))?;
+/// When the gateway does not build, or this machine cannot run anything at all.
+pub(crate) fn run(project: &Project, args: &[String]) -> Result<Outcome> {
+    let built = project.tollgate()?;
+    let home = project.target.join("peers");
+    fs::create_dir_all(&home).with_context(|| format!("`{}` cannot be made", home.display()))?;
     // Two runs at once would share the environment and the work folder.
     let lock = File::create(home.join("lock")).context("opening the lock file")?;
     lock.lock().context("waiting for another run")?;
@@ -53,11 +55,11 @@ pub(crate) fn run(built: &Path, args: &[String]) -> anyhow::Result<Outcome> {
         fs::remove_dir_all(&work).context("clearing the work folder")?;
     }
     fs::create_dir_all(&work)?;
-    // A copy: another build may replace the binary while it serves.
+    // A copy: another build may replace the program while it serves.
     let tollgate = work.join("tollgate");
-    fs::copy(built, &tollgate).context("copying the binary")?;
+    fs::copy(&built, &tollgate).context("copying the program")?;
 
-    let (python, lacking) = match environment(root, &home)? {
+    let (python, lacking) = match environment(&project.root, &home)? {
         Environment::Ready(python) => (python, None),
         Environment::Lacking(python, command) => (python, Some(command)),
         Environment::NoPython => {
@@ -65,8 +67,8 @@ pub(crate) fn run(built: &Path, args: &[String]) -> anyhow::Result<Outcome> {
             return Ok(Outcome { not_run: vec![why], ..Outcome::default() });
         }
     };
-    let mut driver = Command::new(python);
-    driver.arg(root.join(SCRIPTS).join("peers.py")).args(["--limit", LIMIT]);
+    let mut driver = project.command(python, &["-B"]);
+    driver.arg(project.root.join(SCRIPTS).join("peers.py")).args(["--limit", LIMIT]);
     driver.arg("--tollgate").arg(&tollgate).arg("--work").arg(&work);
     driver.args(lacking.iter().flat_map(|command| ["--lacking", command])).args(args);
     watch(driver, &work.join("driver.log"))
@@ -83,7 +85,7 @@ enum Environment {
 }
 
 /// The virtual environment of these requirements, made where it is not there yet.
-fn environment(root: &Path, home: &Path) -> anyhow::Result<Environment> {
+fn environment(root: &Path, home: &Path) -> Result<Environment> {
     let Some((python, version)) = ["python3.11", "python3"].iter().find_map(|name| version(name)) else {
         return Ok(Environment::NoPython);
     };
@@ -131,7 +133,7 @@ fn version_of(python: &Path) -> Option<String> {
 }
 
 /// The context of an error is the command that mends it.
-fn install(python: &Path, folder: &Path, requirements: &Path) -> anyhow::Result<()> {
+fn install(python: &Path, folder: &Path, requirements: &Path) -> Result<()> {
     say("installing the packages of the peers, once");
     let made = Command::new(python).args(["-m", "venv"]).arg(folder).stdin(Stdio::null()).output();
     succeeded(&made.context("running python")?).with_context(|| format!("apt-get install python{PYTHON}-venv"))?;
@@ -143,7 +145,7 @@ fn install(python: &Path, folder: &Path, requirements: &Path) -> anyhow::Result<
 }
 
 /// The last words of a program that failed.
-fn succeeded(done: &Output) -> anyhow::Result<()> {
+fn succeeded(done: &Output) -> Result<()> {
     if done.status.success() {
         return Ok(());
     }
@@ -163,9 +165,9 @@ impl Drop for Driver {
 }
 
 /// Runs the driver, passes its lines on and counts them.
-fn watch(mut command: Command, log: &Path) -> anyhow::Result<Outcome> {
+fn watch(mut command: Command, log: &Path) -> Result<Outcome> {
     let errors = File::create(log).context("opening the log")?;
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
     let mut driver = Driver(command.spawn().context("starting the checks")?);
     let lines = BufReader::new(driver.0.stdout.take().context("its output is a pipe")?).lines();
     let (sender, receiver) = sync_channel(16);
@@ -198,6 +200,12 @@ fn watch(mut command: Command, log: &Path) -> anyhow::Result<Outcome> {
 }
 
 impl Outcome {
+    /// In numbers.
+    pub(crate) fn tally(&self) -> Tally {
+        let count = |list: &Vec<String>| u64::try_from(list.len()).unwrap_or(u64::MAX);
+        Tally { passed: self.passed, failed: count(&self.failed), skipped: count(&self.not_run) }
+    }
+
     /// Counts one line of the driver.
     fn count(&mut self, line: &str) {
         if line.starts_with("ok ") {
@@ -212,11 +220,6 @@ impl Outcome {
     const fn is_empty(&self) -> bool {
         self.passed == 0 && self.failed.is_empty() && self.not_run.is_empty()
     }
-}
-
-#[expect(clippy::print_stdout, reason = "the driver speaks to people")]
-fn say(line: &str) {
-    println!("{line}");
 }
 
 #[cfg(test)]
