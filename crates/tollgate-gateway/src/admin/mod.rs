@@ -138,7 +138,11 @@ fn metrics(control: &Control) -> String {
             meters.config_rejected.load(Relaxed),
         ),
         ("tollgate_bodies_held_bytes", "Bytes of bodies in memory.", state.bodies.held() as u64),
-        ("tollgate_bodies_budget_bytes", "The most bytes of bodies that may be in memory.", state.bodies.total() as u64),
+        (
+            "tollgate_bodies_budget_bytes",
+            "The most bytes of bodies that may be in memory.",
+            state.bodies.total() as u64,
+        ),
         ("tollgate_ready", "Whether new requests are welcome.", u64::from(state.is_ready())),
     ];
     let counters = [

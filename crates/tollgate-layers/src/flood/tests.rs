@@ -37,11 +37,8 @@ const fn once() -> u32 {
     1
 }
 
-const FILES: [&str; 3] = [
-    include_str!("cases/address.yaml"),
-    include_str!("cases/network.yaml"),
-    include_str!("cases/prefix.yaml"),
-];
+const FILES: [&str; 3] =
+    [include_str!("cases/address.yaml"), include_str!("cases/network.yaml"), include_str!("cases/prefix.yaml")];
 
 /// How far a wait may be from the exact one: the ledger's table rounds the time and each of the burst's requests to
 /// a tick, and forgives as much, but never a whole request.
