@@ -9,6 +9,7 @@ use tollgate_core::cost::Cost;
 use tollgate_core::identity::{Facts, Identity};
 use tollgate_core::journal::Journal;
 use tollgate_core::ruling::Denial;
+use tollgate_core::time::Tick;
 use tollgate_layers::routes::Route;
 
 use crate::record::Sinks;
@@ -45,6 +46,8 @@ pub struct Seen {
     pub reserved: Cost,
     /// What it really cost.
     pub spent: Cost,
+    /// Since when the model works on it, while that is awaited: whoever leaves then pays until then.
+    pub working: Option<Tick>,
     /// Status of the answer.
     pub status: u16,
     /// Bytes of body that the head announced.

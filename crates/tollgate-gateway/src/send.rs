@@ -142,10 +142,13 @@ async fn local(
     backend: &dyn Backend,
 ) -> Result<Reply, Denial> {
     let Placed { mut job, mut slot } = placed;
-    job.tab.begin(w.state.clock.now());
+    let now = w.state.clock.now();
+    job.tab.begin(now);
+    ex.seen.working = Some(now);
     let deadline = w.ticker.alarm(deadline(ex));
     let inferred = within(deadline, backend.infer(&job.call)).await;
     let inferred = inferred.unwrap_or_else(|_late| Err(Fault::new(Origin::UpstreamLate, "the model took too long")));
+    ex.seen.working = None;
     let now = w.tick(&ex.facts, &mut ex.log);
     let output = match inferred {
         Ok(output) => output,
@@ -193,7 +196,9 @@ async fn forward(
     let order = Order { head: upward(ex, head, &upload), upload, repeatable };
     let now = w.state.clock.now();
     tab.begin(now);
+    ex.seen.working = Some(now);
     let sent = remote.send(order, Caller { worker: w.index, ticker: &w.ticker, now, until: deadline(ex) }).await;
+    ex.seen.working = None;
     drop(hold);
     let now = w.tick(&ex.facts, &mut ex.log);
     let sent = match sent {

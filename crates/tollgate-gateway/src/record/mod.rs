@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
+use tollgate_core::cost::Cost;
 use tollgate_core::ruling::Denial;
 use tollgate_core::time::Clock;
 
@@ -52,7 +53,12 @@ impl Sinks {
     /// Writes the one record of an exchange.
     pub fn finish(&self, exchange: &mut Exchange, outcome: Outcome, denial: Option<&Denial>) {
         self.meters.running.fetch_sub(1, Ordering::Relaxed);
-        let took = self.clock.now().since(exchange.facts.started);
+        let now = self.clock.now();
+        if let Some(began) = exchange.seen.working {
+            // Its bill was settled by being dropped, which tells nobody.
+            exchange.seen.spent = Cost::of(now.since(began));
+        }
+        let took = now.since(exchange.facts.started);
         let ending = Ending { outcome, denial, took };
         self.meters.fold(self.worker, exchange, ending);
         if !self.recorder.wants_lines() {
