@@ -101,7 +101,7 @@ fn decode(text: &str) -> Result<Vec<u8>, String> {
             held &= (1 << bits) - 1;
         }
     }
-    if letters.len() % 4 == 0 && held == 0 { Ok(out) } else { Err("not base64".to_owned()) }
+    if letters.len().is_multiple_of(4) && held == 0 { Ok(out) } else { Err("not base64".to_owned()) }
 }
 
 #[cfg(test)]
