@@ -23,7 +23,7 @@ use tollgate_limit::{Memory, MemoryConfig};
 use crate::admin;
 use crate::body::Budget;
 use crate::compute::Compute;
-use crate::config::{Compiled, Config, Located, Places, Report, Serves, Sources, compile, load};
+use crate::config::{Compiled, Config, Located, Places, Report, Serves, Sources, compile, load_config};
 use crate::listen::accept::{Door, accept};
 use crate::record::{RecordTarget, Recorder, Redactor, Sinks};
 use crate::rehearsal::Rehearsal;
@@ -296,7 +296,7 @@ impl Control {
 
 fn read(path: &Path, env: &BTreeMap<String, String>) -> Result<crate::config::Loaded<Config>, StartError> {
     let env = |name: &str| env.get(name).cloned();
-    load(path, &Sources::disk(&env)).map_err(StartError::Config)
+    load_config(path, &Sources::disk(&env)).map_err(StartError::Config)
 }
 
 fn compiled(

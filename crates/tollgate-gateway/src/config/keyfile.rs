@@ -10,7 +10,7 @@ use tollgate_core::check::Checker;
 use tollgate_core::secret::Secret;
 use tollgate_layers::auth::{AuthConfig, KeyFile, KeyNames, Keys, Peppers};
 
-use super::{Config, Located, Places, Report, Sources, load};
+use super::{Located, Places, Report, Sources, load, load_config};
 use crate::secrets::Vault;
 use crate::start::StartError;
 
@@ -25,6 +25,13 @@ pub(super) fn read(
     let Some(keys) = &auth.keys else { return Keys::default() };
     let path = base.join(&keys.file);
     let sources = Sources::disk(&|_| None);
+    if !path.exists() {
+        check.within("keys", |check| {
+            let hint = "`tollgate keys new` makes it, with the first key";
+            check.problem_hint("file", format!("`{}` does not exist", keys.file), hint);
+        });
+        return Keys::default();
+    }
     check.within("keys", |check| match load::<KeyFile>(&path, &sources) {
         Ok(loaded) => {
             let mut own = Checker::default();
@@ -74,7 +81,7 @@ impl KeyDesk {
     /// # Errors
     /// Every mistake of the two files, or what the system says.
     pub fn open(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, StartError> {
-        let loaded = load::<Config>(path, &Sources::disk(env)).map_err(StartError::Config)?;
+        let loaded = load_config(path, &Sources::disk(env)).map_err(StartError::Config)?;
         let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
         let mut check = Checker::default();
         let mut vault = Vault::new(&base, env);

@@ -27,6 +27,14 @@ impl Report {
     #[must_use]
     pub fn new(mut problems: Vec<Located>) -> Self {
         problems.sort_by_key(|problem| (problem.rank, problem.line, problem.column));
+        // Two layers may check the same name; the one with a hint is kept.
+        problems.dedup_by(|next, kept| {
+            let same = next.rank == kept.rank && next.path == kept.path && next.message == kept.message;
+            if same && kept.hint.is_none() {
+                kept.hint = next.hint.take();
+            }
+            same
+        });
         let omitted = problems.len().saturating_sub(MOST);
         problems.truncate(MOST);
         Self { problems, omitted }

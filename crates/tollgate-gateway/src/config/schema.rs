@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use super::secret_ref::SecretRef;
+
 /// References nested deeper than this are left alone; no type of ours comes near.
 const DEEPEST: usize = 16;
 
@@ -16,6 +18,10 @@ const DEEPEST: usize = 16;
 pub fn schema<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_deserialize();
     let mut root = settings.into_generator().into_root_schema_for::<T>().to_value();
+    // What stands at a reference may be a secret by mistake: its format keeps the checks from repeating it.
+    if let Some(reference) = root.pointer_mut("/$defs/SecretRef").and_then(Value::as_object_mut) {
+        reference.entry("format").or_insert_with(|| SecretRef::FORMAT.into());
+    }
     let defs = root.get("$defs").and_then(Value::as_object).cloned().unwrap_or_default();
     plain(&mut root, &defs);
     if let Some(properties) = root.get_mut("properties").and_then(Value::as_object_mut) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use tollgate_core::call::ModelId;
 use tollgate_core::check::Checker;
@@ -53,6 +53,7 @@ pub struct RouteConfig {
     pub cost_class: Option<String>,
     /// Modes of single stages for this route.
     #[serde(default)]
+    #[schemars(schema_with = "stages")]
     pub stages: BTreeMap<Stage, StageModes>,
 }
 
@@ -131,6 +132,15 @@ pub struct RouteNames<'a> {
     pub upstreams: &'a BTreeMap<String, usize>,
     /// Cost classes.
     pub classes: &'a BTreeSet<String>,
+}
+
+/// A closed list of keys, so that every unknown one is found at once and editors know them all.
+fn stages(generator: &mut SchemaGenerator) -> Schema {
+    let modes = generator.subschema_for::<StageModes>();
+    let mut schema = json_schema!({ "type": "object", "additionalProperties": false });
+    let stages = Stage::ALL.iter().map(|stage| (stage.name(), modes.clone().to_value()));
+    schema.insert("properties".to_owned(), stages.collect());
+    schema
 }
 
 const fn default_max_body_bytes() -> u64 {

@@ -40,6 +40,9 @@ impl Pattern {
             if segment == Segment::Rest && pieces.peek().is_some() {
                 return Err(format!("`{piece}` can only be the last segment"));
             }
+            if segment == (Segment::Any { model: true }) && segments.contains(&segment) {
+                return Err(format!("`{piece}` stands twice: a path names one model"));
+            }
             segments.push(segment);
         }
         Ok(Self { segments })

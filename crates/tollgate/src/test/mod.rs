@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use tollgate_gateway::config::{Config, Sources, load, schema};
+use tollgate_gateway::config::{Config, Sources, load_config, schema};
 use tollgate_gateway::start::StartError;
 
 use crate::environment;
@@ -115,7 +115,7 @@ impl Test {
             let own = cases.file.config.as_ref().map(|own| path.parent().unwrap_or(Path::new("")).join(own));
             let config = own.unwrap_or_else(|| self.config.clone());
             if !configs.contains_key(&config) {
-                let loaded = load::<Config>(&config, &Sources::disk(&env)).map_err(StartError::Config)?;
+                let loaded = load_config(&config, &Sources::disk(&env)).map_err(StartError::Config)?;
                 configs.insert(config.clone(), loaded.value);
             }
             if let Some(loaded) = configs.get(&config) {
