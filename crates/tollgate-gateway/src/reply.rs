@@ -43,6 +43,12 @@ pub struct Stream {
 pub struct Open {
     /// The exchange.
     pub exchange: Box<Exchange>,
+    /// The rest.
+    pub pending: Box<Pending>,
+}
+
+/// What a reply that is still coming holds.
+pub struct Pending {
     /// The bill.
     pub tab: Tab,
     /// The place in the upstream's line.
@@ -84,23 +90,29 @@ impl Stream {
     }
 
     fn complete(&mut self) {
-        let Some(mut open) = self.open.take() else { return };
-        let endpoint = open.exchange.seen.endpoint.unwrap_or(0);
-        let now = open.ticker.now();
-        open.remote.keep(endpoint, open.worker, open.connection, now);
-        open.exchange.seen.spent = open.tab.settle(now);
-        open.slot.spent = Some(open.exchange.seen.spent);
-        open.exchange.finish(Outcome::Answered, None);
+        let Some(Open { mut exchange, pending }) = self.open.take() else { return };
+        let Pending { mut tab, mut slot, connection, remote, worker, ticker } = *pending;
+        let now = ticker.now();
+        remote.keep(exchange.seen.endpoint.unwrap_or(0), worker, connection, now);
+        exchange.seen.spent = tab.settle(now);
+        slot.spent = Some(exchange.seen.spent);
+        exchange.finish(Outcome::Answered, None);
     }
 
     fn cut(&mut self, fault: Fault) -> CutError {
-        if let Some(mut open) = self.open.take() {
-            open.exchange.seen.spent = open.tab.settle(open.ticker.now());
-            open.slot.spent = Some(open.exchange.seen.spent);
-            let denial = open.exchange.log.stop(Stage::Upstream, Stop::from(fault));
-            open.exchange.finish(Outcome::Cut, Some(&denial));
+        if let Some(mut exchange) = self.settled() {
+            let denial = exchange.log.stop(Stage::Upstream, Stop::from(fault));
+            exchange.finish(Outcome::Cut, Some(&denial));
         }
         CutError
+    }
+
+    /// Settles a reply that did not come to its end; its connection is dropped with it.
+    fn settled(&mut self) -> Option<Box<Exchange>> {
+        let Open { mut exchange, mut pending } = self.open.take()?;
+        exchange.seen.spent = pending.tab.settle(pending.ticker.now());
+        pending.slot.spent = Some(exchange.seen.spent);
+        Some(exchange)
     }
 }
 
@@ -109,10 +121,8 @@ impl Drop for Stream {
         if self.body.is_end_stream() {
             // hyper does not poll again once the end is known.
             self.complete();
-        } else if let Some(mut open) = self.open.take() {
-            open.exchange.seen.spent = open.tab.settle(open.ticker.now());
-            open.slot.spent = Some(open.exchange.seen.spent);
-            open.exchange.finish(Outcome::ClientLeft, None);
+        } else if let Some(exchange) = self.settled() {
+            exchange.finish(Outcome::ClientLeft, None);
         }
     }
 }

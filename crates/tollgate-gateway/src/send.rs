@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
+use hyper::body::Incoming;
 use tollgate_core::backend::{Backend, Output};
 use tollgate_core::call::{Call, Dialect};
 use tollgate_core::cost::Cost;
@@ -21,7 +22,7 @@ use tollgate_layers::routes::Verb;
 use crate::body::Payload;
 use crate::exchange::Exchange;
 use crate::pipeline::Admitted;
-use crate::reply::Open;
+use crate::reply::Pending;
 use crate::snapshot::Policy;
 use crate::tick::within;
 use crate::upstream::{Ask, Caller, Order, Remote, Sent, Slot, Target, Upload, Upstream};
@@ -29,18 +30,10 @@ use crate::worker::Worker;
 
 /// An answer on its way out.
 pub enum Reply {
-    /// Streamed from a model server; what is open travels with it.
-    Stream(Box<Streamed>),
+    /// Streamed from a model server; what is open travels with it, and the exchange joins it on the way out.
+    Stream(Response<Incoming>, Box<Pending>),
     /// All of it is here.
     Whole(Response<Bytes>),
-}
-
-/// A streamed answer and what must be closed when it ends. The exchange joins it on the way out.
-pub struct Streamed {
-    /// Head and body.
-    pub response: Response<hyper::body::Incoming>,
-    /// The rest of [`Open`], without the exchange.
-    pub open: Box<dyn FnOnce(Box<Exchange>) -> Open + Send>,
 }
 
 /// Answers what needs no model: health and metadata.
@@ -226,8 +219,7 @@ async fn forward(
     p.output.clean_head(response.headers_mut(), ex.facts.peer.tls);
     ex.log.note(Stage::Output, Event::Passed);
     let (worker, ticker) = (w.index, Arc::clone(&w.ticker));
-    let open = move |exchange| Open { exchange, tab, slot, connection, remote, worker, ticker };
-    Ok(Reply::Stream(Box::new(Streamed { response, open: Box::new(open) })))
+    Ok(Reply::Stream(response, Box::new(Pending { tab, slot, connection, remote, worker, ticker })))
 }
 
 fn note(ex: &mut Exchange, sent: &Sent) {

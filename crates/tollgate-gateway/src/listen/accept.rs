@@ -31,8 +31,8 @@ use crate::listen::h1::{Deadlines, StrictIo, StrictSettings};
 use crate::listen::heads::{HeadQueue, Turn};
 use crate::pipeline::{Incoming, serve};
 use crate::problem::{Face, Figures, problem};
-use crate::reply::{Kept, ReplyBody, Stream};
-use crate::send::{Reply, Streamed, stamp};
+use crate::reply::{Kept, Open, ReplyBody, Stream};
+use crate::send::{Reply, stamp};
 use crate::snapshot::Policy;
 use crate::tick::{Ticker, within};
 use crate::worker::Worker;
@@ -295,7 +295,8 @@ async fn answer(
         Front::H2(open) => (bodiless(&parts, &body), true, Box::new(open)),
     };
     let outcome = if paired {
-        let job = serve(&policy, &worker, &mut exchange, Incoming { parts, raw, body });
+        // Boxed: hyper moves the future of an answer before it is polled, and this is by far the largest part of it.
+        let job = Box::pin(serve(&policy, &worker, &mut exchange, Incoming { parts, raw, body }));
         AssertUnwindSafe(job).catch_unwind().await
     } else {
         let fault = Fault::new(Origin::Own, "the codec saw another request than the head gate");
@@ -347,13 +348,12 @@ fn admitted(worker: &Worker, mut exchange: Box<Exchange>, reply: Reply, keep: Ke
             exchange.finish(Outcome::Answered, None);
             response.map(|body| ReplyBody::whole(body, keep))
         }
-        Reply::Stream(streamed) => {
-            let Streamed { response, open } = *streamed;
+        Reply::Stream(response, pending) => {
             exchange.seen.status = response.status().as_u16();
             let timeout = exchange.seen.route.as_ref().map_or(0, |route| route.timeout_ms);
             let deadline = exchange.facts.started.after(Duration::from_millis(timeout));
             let deadline = worker.ticker.alarm(deadline);
-            response.map(|body| ReplyBody::stream(Stream::new(body, open(exchange), deadline), keep))
+            response.map(|body| ReplyBody::stream(Stream::new(body, Open { exchange, pending }, deadline), keep))
         }
     }
 }

@@ -51,6 +51,19 @@ struct StageShard {
     seconds: [(AtomicU64, AtomicU64); STAGES],
 }
 
+/// A counter that one thread writes and others read.
+trait Grow {
+    /// Adds `more`. Load and store instead of an atomic addition, which is dearer than the rest of the fold together.
+    // INVARIANT: a shard belongs to one worker, and exchanges end on the worker that they began on.
+    fn grow(&self, more: u64);
+}
+
+impl Grow for AtomicU64 {
+    fn grow(&self, more: u64) {
+        self.store(self.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+    }
+}
+
 /// Counters of one route, one shard for each worker.
 pub struct RouteMeters {
     shards: Vec<RouteShard>,
@@ -101,16 +114,16 @@ impl Meters {
         let meters = route.and_then(|route| exchange.policy().route_meters.get(route.index)).unwrap_or(&self.none);
         let Some(shard) = meters.shards.get(worker) else { return };
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        shard.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+        shard.outcomes[outcome as usize].grow(1);
         let class = usize::from(exchange.seen.status / 100).saturating_sub(1);
         if let Some(class) = shard.classes.get(class) {
-            class.fetch_add(1, Ordering::Relaxed);
+            class.grow(1);
         }
         if let Some(code) = denial.and_then(|denial| shard.codes.get(denial.code as usize)) {
-            code.fetch_add(1, Ordering::Relaxed);
+            code.grow(1);
         }
         let bucket = BOUNDS_US.iter().position(|bound| took_us <= *bound).unwrap_or(BOUNDS_US.len());
-        shard.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        shard.buckets[bucket].grow(1);
         for (counter, value) in [
             (&shard.sum_us, took_us),
             (&shard.bytes_in, exchange.seen.bytes_in),
@@ -118,7 +131,7 @@ impl Meters {
             (&shard.reserved_us, exchange.seen.reserved.0),
             (&shard.spent_us, exchange.seen.spent.0),
         ] {
-            counter.fetch_add(value, Ordering::Relaxed);
+            counter.grow(value);
         }
     }
 
@@ -133,11 +146,11 @@ impl Meters {
                 Event::Faulted(_) => 3,
                 Event::Noted(..) => continue,
             };
-            shard.verdicts[entry.stage.index()][verdict].fetch_add(1, Ordering::Relaxed);
+            shard.verdicts[entry.stage.index()][verdict].grow(1);
             if exchange.log.is_timed() {
                 let (count, sum) = &shard.seconds[entry.stage.index()];
-                count.fetch_add(1, Ordering::Relaxed);
-                sum.fetch_add(u64::from(entry.at_us.saturating_sub(before)), Ordering::Relaxed);
+                count.grow(1);
+                sum.grow(u64::from(entry.at_us.saturating_sub(before)));
                 before = entry.at_us;
             }
         }
