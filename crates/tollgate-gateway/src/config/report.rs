@@ -29,7 +29,8 @@ impl Report {
         problems.sort_by_key(|problem| (problem.rank, problem.line, problem.column));
         // Two layers may check the same name; the one with a hint is kept.
         problems.dedup_by(|next, kept| {
-            let same = next.rank == kept.rank && next.path == kept.path && next.message == kept.message;
+            let place = |problem: &Located| (problem.rank, problem.line, problem.column);
+            let same = place(next) == place(kept) && next.path == kept.path && next.message == kept.message;
             if same && kept.hint.is_none() {
                 kept.hint = next.hint.take();
             }
