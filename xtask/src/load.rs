@@ -93,8 +93,11 @@ fn check(project: &Project, program: &PathBuf, file: &Path) -> Result<()> {
 
 /// A problem that is only about a file that a page need not bring along.
 fn is_absence(problem: &Value) -> bool {
+    const FILES: [&str; 6] = ["ca", "cert", "file", "key", "keys", "pepper"];
     let message = problem["message"].as_str().unwrap_or_default();
-    ["cannot be read", "not found", "no such file"].iter().any(|words| message.to_lowercase().contains(words))
+    let mut path = problem["path"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let says_so = ["cannot be read", "does not exist", "not found"].iter().any(|words| message.contains(words));
+    says_so && path.any(|step| FILES.contains(&step))
 }
 
 /// A value for each variable that secrets are read from.

@@ -130,11 +130,8 @@ mod tests {
         let (hold, held) = std::sync::mpsc::sync_channel::<()>(0);
         let first = pool.run(move || held.recv().is_ok()).expect("room");
         let mut waiting = Vec::new();
-        loop {
-            match pool.run(|| ()) {
-                Ok(job) => waiting.push(job),
-                Err(Full) => break,
-            }
+        while let Ok(job) = pool.run(|| ()) {
+            waiting.push(job);
         }
         assert!(waiting.len() >= QUEUE - 1);
         hold.send(()).expect("it waits");

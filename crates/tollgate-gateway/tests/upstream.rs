@@ -132,7 +132,7 @@ async fn nobody_listens_is_a_502() {
     let server = ModelServer::agreeable().await;
     let url = server.url();
     server.kill().await;
-    let house = house(&[url.clone()], "");
+    let house = house(std::slice::from_ref(&url), "");
     let reply = house.plain().await.ask(post("/p", "", "{}")).await;
     problem(&reply, 502, "upstream_failed");
     let port = url.rsplit(':').next().expect("a port");

@@ -195,7 +195,7 @@ impl Client {
 
     /// Reads what is there; false at the end of the connection, also at a reset.
     pub async fn more(&mut self) -> bool {
-        let mut buf = [0; 16_384];
+        let mut buf = vec![0; 16_384];
         let read = soon("the other side to write or close", self.io.read(&mut buf)).await;
         let count = read.unwrap_or(0);
         self.held.extend_from_slice(buf.get(..count).unwrap_or_default());

@@ -296,7 +296,7 @@ impl<T: Io> Visit<T> {
     }
 
     async fn fill(&mut self) -> io::Result<bool> {
-        let mut buf = [0; 65_536];
+        let mut buf = vec![0; 65_536];
         let count = self.io.read(&mut buf).await?;
         self.seen.lock().bytes += count;
         self.held.extend_from_slice(buf.get(..count).unwrap_or_default());

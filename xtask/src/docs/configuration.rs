@@ -45,6 +45,9 @@ impl<'a> Book<'a> {
         let description = inner["description"].as_str().or_else(|| property["description"].as_str());
         let what = cell(description.unwrap_or_default()).replace("\\|", "|");
         self.text.push_str(&format!("{} `{path}`\n\n{what}\n\n", "#".repeat(depth.min(4))));
+        if let Some((names, _)) = alike(self.resolve(property)) {
+            self.text.push_str(&format!("`NAME` is one of `{}`.\n\n", names.join("`, `")));
+        }
         self.table(inner, &path);
         for (key, property) in keys {
             self.section(&format!("{path}.{key}"), property, depth + 1)?;
@@ -83,6 +86,9 @@ impl<'a> Book<'a> {
         }
         if value["additionalProperties"].is_object() {
             return (self.resolve(&value["additionalProperties"]), ".NAME");
+        }
+        if let Some((_, one)) = alike(value) {
+            return (self.resolve(one), ".NAME");
         }
         // A choice of which one is an object: that one has keys to show.
         let choices = value["anyOf"].as_array().into_iter().flatten().map(|choice| self.resolve(choice));
@@ -165,6 +171,15 @@ impl<'a> Book<'a> {
         self.text.truncate(self.text.trim_end().len());
         self.text.push('\n');
     }
+}
+
+/// The keys of an object whose values are all of one kind, and one of these values.
+fn alike(object: &Value) -> Option<(Vec<&str>, &Value)> {
+    let properties = object["properties"].as_object().filter(|properties| properties.len() > 2)?;
+    let one = properties.values().next().filter(|value| value.as_object().is_some_and(|it| it.len() == 1))?;
+    name(one)?;
+    let same = properties.values().all(|value| value == one);
+    same.then(|| (properties.keys().map(String::as_str).collect(), one))
 }
 
 /// What a value refers to.

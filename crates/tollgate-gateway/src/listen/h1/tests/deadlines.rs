@@ -168,11 +168,11 @@ async fn closing_reads_on_for_a_second_so_that_the_answer_arrives() {
 
 #[tokio::test]
 async fn closing_reads_no_more_than_it_must() {
-    let mut rig = rig();
+    let mut rig = rig_with(false, 2 * LINGER_BYTES);
     rig.send(b"GET / HTTP/9\r\n").await;
     assert_eq!(rig.read_now().await.as_deref(), Some(REPLACEMENT));
     rig.answer();
-    rig.send(&[b'x'; 100_000]).await;
+    rig.send(&vec![b'x'; LINGER_BYTES + 1]).await;
     rig.strict.shutdown().await.expect("it gives up at its cap");
 }
 
