@@ -214,22 +214,22 @@ impl Reader<'_> {
             if total as u64 > plan.max_bytes {
                 return Err(Refusal::new(Code::TooLarge).because("the body outgrew the route's cap").into());
             }
-            if !hold.try_reach(total)? {
-                let began = self.ticker.now();
-                hold.reach(total, self.ticker).await?;
-                clock.pause(self.ticker.now().since(began));
-            }
             if first.is_empty() && whole.is_empty() {
+                self.hold(&mut hold, total, &mut clock).await?;
                 first = data;
                 continue;
             }
-            if whole.is_empty() {
-                // One allocation of the declared size: pages that are never written cost nothing.
-                let declared = plan.declared.and_then(|declared| usize::try_from(declared).ok());
-                let room = declared.unwrap_or(total * 2).min(MOST_AT_ONCE);
-                whole.reserve(room.max(total));
-                whole.extend_from_slice(&first);
-                first = Bytes::new();
+            if total > whole.capacity() {
+                // Paid for before it is there, whether it is written or not: huge pages make a touched block a whole one.
+                let room = room(total, whole.capacity(), plan);
+                if !hold.try_reach(room).unwrap_or(false) {
+                    let needed = if plan.declared.is_some() { room } else { total };
+                    self.hold(&mut hold, needed, &mut clock).await?;
+                }
+                let mut grown = BytesMut::with_capacity(hold.bytes.min(room).max(total));
+                grown.extend_from_slice(&first);
+                grown.extend_from_slice(&whole);
+                (first, whole) = (Bytes::new(), grown);
             }
             whole.extend_from_slice(&data);
         }
@@ -240,6 +240,16 @@ impl Reader<'_> {
         }
         let (decoded, hold) = self.decoded(bytes, hold, plan).await?;
         Ok((decoded, hold, sent))
+    }
+
+    /// Takes room up to `bytes` in all. Nothing is read while it waits, and the client's clock stands still.
+    async fn hold(&self, hold: &mut Hold, bytes: usize, clock: &mut Pacing) -> Ruling<()> {
+        if !hold.try_reach(bytes)? {
+            let began = self.ticker.now();
+            hold.reach(bytes, self.ticker).await?;
+            clock.pause(self.ticker.now().since(began));
+        }
+        Ok(())
     }
 
     async fn decoded(&self, coded: Bytes, mut hold: Hold, plan: &Plan) -> Ruling<(Bytes, Hold)> {
@@ -269,6 +279,15 @@ impl Reader<'_> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// How large a buffer of `capacity` becomes that must hold `total` bytes: as large as declared, in steps if that is
+/// very much; of an undeclared body twice as large as needed.
+fn room(total: usize, capacity: usize, plan: &Plan) -> usize {
+    let most = usize::try_from(plan.max_bytes).unwrap_or(usize::MAX);
+    let declared = plan.declared.and_then(|declared| usize::try_from(declared).ok());
+    let wanted = declared.unwrap_or(total.saturating_mul(2)).min(most);
+    wanted.min(MOST_AT_ONCE.max(capacity.saturating_mul(2))).max(total)
 }
 
 /// The total and the minimum rate of one body. No timer exists for a body that is already there.
