@@ -285,6 +285,12 @@ impl House {
     }
 }
 
+/// Sends a request to an admin listener, with its key.
+pub async fn admin(at: SocketAddr, method: &str, path: &str) -> crate::Reply {
+    let mut client = Client::plain(at).await;
+    client.ask(format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer {ADMIN_KEY}\r\n\r\n")).await
+}
+
 /// The environment that a gateway of a test sees.
 #[must_use]
 pub fn environment() -> BTreeMap<String, String> {

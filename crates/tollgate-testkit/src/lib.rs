@@ -9,6 +9,7 @@ pub mod dial;
 pub mod folder;
 pub mod h2;
 pub mod house;
+pub mod process;
 pub mod server;
 
 use std::fmt::Display;
@@ -19,6 +20,7 @@ pub use client::{Client, Reply};
 pub use folder::Folder;
 pub use h2::{H2Client, H2Reply};
 pub use house::House;
+pub use process::Process;
 pub use server::{Act, Gate, ModelServer, Taken};
 
 /// How long anything that must happen may take: long enough for a machine that does much else.
