@@ -133,6 +133,7 @@ async fn held(process: &Process) -> u64 {
     row.and_then(|value| value.parse().ok()).expect("a metric")
 }
 
+#[expect(clippy::print_stdout, reason = "the figures are what the acceptance run is for")]
 fn judge(shown: &Shown) {
     let mib = |bytes: u64| bytes / MIB;
     println!(
