@@ -101,6 +101,15 @@ impl Budget {
         self.total
     }
 
+    /// Whether a tenant may hold less than all of it; if not, nobody counts by tenant.
+    const fn has_shares(&self) -> bool {
+        self.tenant_share < self.total
+    }
+
+    fn held_by(&self, tenant: u64) -> usize {
+        self.tenants.lock().get(&tenant).copied().unwrap_or(0)
+    }
+
     fn refuse(&self, why: &str) -> Stop {
         Refusal::new(Code::Overloaded).retry_after(Duration::from_secs(1)).because(why).into()
     }
@@ -149,8 +158,7 @@ impl Hold {
             return Ok(None);
         }
         let budget = self.budget.as_ref().expect("a hold that is read into has a budget");
-        let held = budget.tenants.lock().get(&self.tenant).copied().unwrap_or(0);
-        if held + grains * GRAIN > budget.tenant_share {
+        if budget.has_shares() && budget.held_by(self.tenant) + grains * GRAIN > budget.tenant_share {
             return Err(budget.refuse("the tenant's share of the budget for bytes in flight is taken"));
         }
         Ok(u32::try_from(grains).ok())
@@ -159,7 +167,7 @@ impl Hold {
     fn add(&mut self, permit: OwnedSemaphorePermit, grains: u32) {
         let bytes = grains as usize * GRAIN;
         self.bytes += bytes;
-        if let Some(budget) = &self.budget {
+        if let Some(budget) = self.budget.as_ref().filter(|budget| budget.has_shares()) {
             *budget.tenants.lock().entry(self.tenant).or_insert(0) += bytes;
         }
         match &mut self.permit {
@@ -171,7 +179,7 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let Some(budget) = self.budget.as_ref().filter(|_| self.bytes > 0) else { return };
+        let Some(budget) = self.budget.as_ref().filter(|budget| self.bytes > 0 && budget.has_shares()) else { return };
         let mut tenants = budget.tenants.lock();
         if let Some(held) = tenants.get_mut(&self.tenant) {
             *held = held.saturating_sub(self.bytes);

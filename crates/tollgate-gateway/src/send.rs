@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Incoming;
 use tollgate_core::backend::{Backend, Output};
@@ -267,9 +267,11 @@ fn origin_form(uri: &http::Uri) -> http::Uri {
     http::Uri::from_parts(parts).unwrap_or_default()
 }
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// The field that every answer carries.
 pub fn stamp(headers: &mut HeaderMap, id: ExchangeId) {
     if let Ok(id) = HeaderValue::from_bytes(&id.digits()) {
-        headers.insert("x-request-id", id);
+        headers.insert(REQUEST_ID, id);
     }
 }

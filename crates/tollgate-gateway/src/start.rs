@@ -472,6 +472,7 @@ async fn housekeeping(worker: Arc<Worker>) {
     loop {
         every.tick().await;
         worker.sinks.flush();
+        worker.look_at_wall_time();
         rounds = rounds.wrapping_add(1);
         if rounds.is_multiple_of(10) {
             worker.state.policy().sweep(worker.index, &worker.ticker);

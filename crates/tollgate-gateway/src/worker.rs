@@ -30,6 +30,8 @@ pub struct Worker {
     /// Turns true when the gateway drains.
     pub drain: watch::Receiver<bool>,
     random: AtomicU64,
+    /// Wall time minus monotonic time in milliseconds, looked at by every housekeeping round.
+    wall: AtomicU64,
 }
 
 /// Counts the tasks of a worker, so that drain can wait for the last one.
@@ -45,7 +47,20 @@ impl Worker {
     pub fn new(index: usize, state: Arc<State>, sinks: Arc<Sinks>, drain: watch::Receiver<bool>) -> Self {
         let ticker = Ticker::new(state.clock.clone());
         let random = AtomicU64::new(state.seed.0 ^ (index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        Self { index, state, ticker, sinks, tasks: Arc::default(), drain, random }
+        let worker = Self { index, state, ticker, sinks, tasks: Arc::default(), drain, random, wall: AtomicU64::new(0) };
+        worker.look_at_wall_time();
+        worker
+    }
+
+    /// Remembers how wall time and monotonic time differ now.
+    pub fn look_at_wall_time(&self) {
+        let clock = &self.state.clock;
+        self.wall.store(clock.unix_ms().wrapping_sub(clock.now().0 / 1_000_000), Ordering::Relaxed);
+    }
+
+    /// Milliseconds since the Unix epoch at `now`, without a second look at a clock.
+    pub fn unix_ms(&self, now: Tick) -> u64 {
+        self.wall.load(Ordering::Relaxed).wrapping_add(now.0 / 1_000_000)
     }
 
     /// A number that nobody outside can foresee while the seed is secret; not for keys.

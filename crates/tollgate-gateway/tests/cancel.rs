@@ -236,3 +236,39 @@ async fn a_client_that_leaves_in_the_middle_of_its_body_reaches_no_server() {
     assert!(["client_left", "denied"].contains(&line["outcome"].as_str().unwrap_or_default()), "{line}");
     assert_eq!(server.connections(), 0);
 }
+
+/// For acceptance runs: `cargo test --release -p tollgate-gateway --test cancel -- --ignored --nocapture`. The suite
+/// itself asserts only that it happens, because a loaded machine says nothing about 50 ms.
+#[tokio::test]
+#[ignore = "measures time: for a quiet machine"]
+async fn the_model_server_is_let_go_within_50_ms_of_the_client() {
+    let server = holding(&Gate::default()).await;
+    let house = House::start(&format!(
+        "upstreams: {{ m: {{ endpoints: [\"{}\"] }} }}
+routes: [{{ name: open, path: /open, protocol: none, upstream: m, auth: none }}]
+",
+        server.url()
+    ));
+    let clock = tollgate_core::time::Clock::real();
+    for body in ["stay", "part"] {
+        let mut waits = Vec::new();
+        for _ in 0..500 {
+            let mut client = house.plain().await;
+            client.send(post("/open", "", body)).await;
+            if body == "part" {
+                assert_eq!(client.head().await.status, 200);
+            }
+            until("the server to have it", || server.open() == 1).await;
+            let left = clock.now();
+            drop(client);
+            while server.open() > 0 {
+                tokio::task::yield_now().await;
+            }
+            waits.push(clock.now().since(left));
+        }
+        waits.sort_unstable();
+        let (median, p99) = (waits[249], waits[494]);
+        println!("{body}: the model server is let go after {median:?} (median), {p99:?} (p99 of 500)");
+        assert!(p99.as_millis() <= 50, "p99 {p99:?}");
+    }
+}

@@ -332,7 +332,8 @@ fn bodiless(parts: &http::request::Parts, body: &IncomingBody) -> Option<RawVerd
 
 fn open(worker: &Worker, peer: Arc<Peer>, policy: &Arc<Policy>) -> Box<Exchange> {
     let clock = &worker.state.clock;
-    let facts = Facts { id: worker.exchange_id(), peer, started: clock.now(), unix_ms: clock.unix_ms() };
+    let started = clock.now();
+    let facts = Facts { id: worker.exchange_id(), peer, started, unix_ms: worker.unix_ms(started) };
     let mut exchange = Exchange::open(facts, Arc::clone(policy), Arc::clone(&worker.sinks));
     if exchange.facts.id.0.is_multiple_of(TIMED) {
         exchange.log.time_each_stage(clock.clone(), exchange.facts.started);

@@ -86,15 +86,19 @@ pub fn set(headers: &mut HeaderMap, ours: &Ours<'_>) {
     if ours.trace.parent.is_none() {
         headers.remove("tracestate");
     }
-    put(headers, "x-request-id", &ours.id.digits());
-    put(headers, "traceparent", &ours.trace.field());
+    put(headers, REQUEST_ID, &ours.id.digits());
+    put(headers, TRACEPARENT, &ours.trace.field());
     if let Some(client) = ours.client {
-        put(headers, "x-forwarded-for", client.to_string().as_bytes());
+        put(headers, FORWARDED_FOR, client.to_string().as_bytes());
     }
 }
 
-fn put(headers: &mut HeaderMap, name: &'static str, value: &[u8]) {
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+fn put(headers: &mut HeaderMap, name: HeaderName, value: &[u8]) {
     if let Ok(value) = HeaderValue::from_bytes(value) {
-        headers.insert(HeaderName::from_static(name), value);
+        headers.insert(name, value);
     }
 }
