@@ -47,7 +47,8 @@ impl Worker {
     pub fn new(index: usize, state: Arc<State>, sinks: Arc<Sinks>, drain: watch::Receiver<bool>) -> Self {
         let ticker = Ticker::new(state.clock.clone());
         let random = AtomicU64::new(state.seed.0 ^ (index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let worker = Self { index, state, ticker, sinks, tasks: Arc::default(), drain, random, wall: AtomicU64::new(0) };
+        let worker =
+            Self { index, state, ticker, sinks, tasks: Arc::default(), drain, random, wall: AtomicU64::new(0) };
         worker.look_at_wall_time();
         worker
     }
