@@ -31,6 +31,27 @@ pub struct Signature {
     pub labels: Vec<Box<str>>,
     /// Whether the plain dialect gives it a text (`{"text": …}`), which the backend tokenises itself.
     pub text: bool,
+    /// Ranges that the model's inputs were made for; an input without one takes every value of its type.
+    pub ranges: Vec<PortRange>,
+}
+
+impl Signature {
+    /// Least and greatest value of an input.
+    #[must_use]
+    pub fn range_of(&self, input: &str) -> Option<[f64; 2]> {
+        self.ranges.iter().find(|range| *range.input == *input).map(|range| [range.low, range.high])
+    }
+}
+
+/// Which values an input was made for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PortRange {
+    /// Name of the input.
+    pub input: Box<str>,
+    /// The least value.
+    pub low: f64,
+    /// The greatest value.
+    pub high: f64,
 }
 
 /// One input or output.

@@ -193,7 +193,7 @@ async fn forward(
         Payload::Streamed(body, most) => (Upload::Streamed(body, most), None),
     };
     let repeatable = verb == Verb::Infer || head.method.is_idempotent();
-    let order = Order { head: upward(ex, head, &upload), upload, repeatable };
+    let order = Order { head: upward(ex, head, verb, &upload), upload, repeatable };
     let now = w.state.clock.now();
     tab.begin(now);
     ex.seen.working = Some(now);
@@ -236,7 +236,7 @@ fn note(ex: &mut Exchange, sent: &Sent) {
 }
 
 /// The head that goes up: hop-by-hop fields and credentials are gone, ours are there, one Content-Length of our own.
-fn upward(ex: &Exchange, head: Head, upload: &Upload) -> http::request::Parts {
+fn upward(ex: &Exchange, head: Head, verb: Verb, upload: &Upload) -> http::request::Parts {
     let Head { method, uri, mut headers, .. } = head;
     let trace = trace(ex, &headers);
     strip(&mut headers, Cookies::Drop);
@@ -247,6 +247,10 @@ fn upward(ex: &Exchange, head: Head, upload: &Upload) -> http::request::Parts {
         && !bytes.is_empty()
     {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    }
+    if verb == Verb::Infer {
+        // It was read as JSON, whatever the client called it; a server must not be left to guess (KServe would).
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     let mut parts = http::Request::new(()).into_parts().0;
     parts.method = method;

@@ -23,8 +23,7 @@ impl Embed for Menagerie {
             dtype: Dtype::Fp32,
             dims: vec![Dim::Symbolic("batch".into()), Dim::Fixed(1)],
         };
-        let signature =
-            Signature { inputs: vec![port("x")], outputs: vec![port("y")], labels: Vec::new(), text: false };
+        let signature = Signature { inputs: vec![port("x")], outputs: vec![port("y")], ..Signature::default() };
         Ok(Arc::new(Moody(signature)))
     }
 

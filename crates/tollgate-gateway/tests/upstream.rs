@@ -355,3 +355,26 @@ routes:
     assert_eq!(server.requests()[0].body, b"0123456789");
     house.quiet().await;
 }
+
+#[tokio::test]
+async fn a_call_is_sent_as_json_whatever_the_client_called_it() {
+    let server = ModelServer::agreeable().await;
+    let house = House::start(&format!(
+        "upstreams: {{ m: {{ endpoints: [\"{}\"] }} }}
+models: {{ m: {{ upstream: m, contract: {{ inputs: [{{ name: x, dtype: FP32, shape: [batch, 1] }}] }} }} }}
+routes:
+  - {{ name: oip, path: \"/v2/{{*rest}}\", protocol: oip, models: [m], auth: none }}
+",
+        server.url()
+    ));
+    let call = r#"{"inputs":[{"name":"x","shape":[1,1],"datatype":"FP32","data":[1]}]}"#;
+    for named in ["", "Content-Type: application/json; charset=utf-8\r\n"] {
+        server.forget();
+        let reply = house.plain().await.ask(post("/v2/models/m/infer", named, call)).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let taken = server.requests().remove(0);
+        let sent = taken.head.to_ascii_lowercase();
+        assert!(sent.contains("content-type: application/json\r\n"), "{sent}");
+        assert_eq!(sent.matches("content-type").count(), 1, "{sent}");
+    }
+}

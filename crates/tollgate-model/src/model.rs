@@ -40,8 +40,13 @@ impl Model {
         }
         check_labels(&options.labels, &ports.outputs)?;
         let ranges = ranges(options.ranges, &ports.inputs);
-        let signature =
-            Signature { inputs: ports.inputs, outputs: ports.outputs, labels: options.labels, text: options.text };
+        let signature = Signature {
+            inputs: ports.inputs,
+            outputs: ports.outputs,
+            labels: options.labels,
+            text: options.text,
+            ranges: ranges.iter().map(PortRange::bounds).collect(),
+        };
         let (inputs, outputs) = (engine.input_ids().to_vec(), engine.output_ids().to_vec());
         let runner = Arc::new(Runner { engine, inputs, outputs, signature });
         Ok(Self { runner, pool: options.pool, clock: options.clock, ranges })

@@ -25,6 +25,11 @@ pub struct ColumnSet {
 }
 
 impl PortRange {
+    /// Its bounds alone, as the contract of the model takes them over.
+    pub(crate) fn bounds(&self) -> tollgate_core::backend::PortRange {
+        tollgate_core::backend::PortRange { input: self.input.clone(), low: self.lo, high: self.hi }
+    }
+
     /// Every value from `lo` to `hi`, in every column.
     #[must_use]
     pub fn between(input: impl Into<Box<str>>, lo: f64, hi: f64) -> Self {

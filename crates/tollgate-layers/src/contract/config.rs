@@ -53,7 +53,7 @@ pub struct InputConfig {
     /// the batch. Default: the embedded model's.
     #[serde(default)]
     pub shape: Option<Vec<DimConfig>>,
-    /// Least and greatest value. Default: every finite number of the type.
+    /// Least and greatest value. Default: the embedded model's, or every finite number of the type.
     #[serde(default)]
     pub range: Option<[f64; 2]>,
     /// Rules for places in the last dimension.
@@ -178,9 +178,13 @@ impl ContractConfig {
         let mut inputs = Vec::new();
         for port in &ports {
             let (sizes, config) = (sizes(&port.dims, &mut symbols), self.input(&port.name));
-            let (at, rule) = config.map_or((0, Rule::of(port)), |(at, config)| {
-                let rule = check.within("inputs", |check| check.within(at, |check| config.rule(check, port)));
-                (at, rule)
+            let range = embedded.and_then(|signature| signature.range_of(&port.name));
+            let at = config.map_or(0, |(at, _)| at);
+            let rule = check.within("inputs", |check| {
+                check.within(at, |check| match config {
+                    Some((_, config)) => config.rule(check, port, range),
+                    None => InputConfig::silent(&port.name).rule(check, port, range),
+                })
             });
             if sizes.is_none() {
                 let message = format!("more than {MAX_SYMBOLS} names of dimensions");
@@ -205,6 +209,7 @@ impl ContractConfig {
                 outputs,
                 labels: embedded.map_or_else(Vec::new, |signature| signature.labels.clone()),
                 text: embedded.is_some_and(|signature| signature.text),
+                ranges: embedded.map_or_else(Vec::new, |signature| signature.ranges.clone()),
             },
         }
     }
@@ -301,7 +306,14 @@ impl InputConfig {
     }
 
     /// The rule of the values of `port`.
-    fn rule(&self, check: &mut Checker, port: &Port) -> Rule {
+    /// An input of which nothing is said.
+    fn silent(name: &str) -> Self {
+        let (dtype, shape, range, max_length) = (None, None, None, None);
+        Self { name: name.to_owned(), dtype, shape, range, columns: Vec::new(), max_length, optional: false }
+    }
+
+    /// `made_for` is the range of an embedded model's input.
+    fn rule(&self, check: &mut Checker, port: &Port, made_for: Option<[f64; 2]>) -> Rule {
         let text = port.dtype == Dtype::Bytes;
         check.require(text || self.max_length.is_none(), "max_length", "only `BYTES` have a length");
         let numeric = !matches!(port.dtype, Dtype::Bytes | Dtype::Bool);
@@ -309,17 +321,22 @@ impl InputConfig {
         check.require(numeric || self.columns.is_empty(), "columns", format!("`{}` has no columns", port.dtype));
         match Rule::of(port) {
             Rule::Bytes(all) => Rule::Bytes(self.max_length.unwrap_or(all)),
-            Rule::F32(_) => Rule::F32(self.numbers(check, port)),
-            Rule::F64(_) => Rule::F64(self.numbers(check, port)),
-            Rule::Int(_) => Rule::Int(self.numbers(check, port)),
-            Rule::Uint(_) => Rule::Uint(self.numbers(check, port)),
+            Rule::F32(_) => Rule::F32(self.numbers(check, port, made_for)),
+            Rule::F64(_) => Rule::F64(self.numbers(check, port, made_for)),
+            Rule::Int(_) => Rule::Int(self.numbers(check, port, made_for)),
+            Rule::Uint(_) => Rule::Uint(self.numbers(check, port, made_for)),
             Rule::Any => Rule::Any,
         }
     }
 
-    fn numbers<T: Number>(&self, check: &mut Checker, port: &Port) -> Numbers<T> {
-        let widest = T::widest(port.dtype);
+    fn numbers<T: Number>(&self, check: &mut Checker, port: &Port, made_for: Option<[f64; 2]>) -> Numbers<T> {
+        // What a model says of itself is no mistake of the configuration.
+        let own = made_for.and_then(|range| bounds(&mut Checker::default(), range, port.dtype));
+        let widest = own.unwrap_or_else(|| T::widest(port.dtype));
         let range = self.range.and_then(|range| bounds(check, range, port.dtype)).unwrap_or(widest);
+        let narrows = widest.0 <= range.0 && range.1 <= widest.1;
+        let message = format!("wider than what the model was made for: {:?} to {:?}", widest.0, widest.1);
+        check.require(narrows, "range", message);
         let message = format!("at most {MAX_RULES} rules of columns");
         check.require(self.columns.len() <= MAX_RULES, "columns", message);
         let columns = check.within("columns", |check| {

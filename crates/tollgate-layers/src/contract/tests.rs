@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
-use tollgate_core::backend::{Dim, Port, Signature};
+use tollgate_core::backend::{Dim, Port, PortRange, Signature};
 use tollgate_core::call::{Call, Dialect, Dtype, ModelId, Tensor, Values};
 use tollgate_core::check::{Checker, Problem};
 use tollgate_core::journal::{Fact, Journal};
@@ -164,8 +164,31 @@ fn digits() -> Signature {
         inputs: vec![Port { name: "image".into(), dtype: Dtype::Fp32, dims }],
         outputs: vec![Port { name: "scores".into(), dtype: Dtype::Fp32, dims: out }],
         labels: vec!["zero".into(), "one".into()],
-        text: false,
+        ..Signature::default()
     }
+}
+
+#[test]
+fn the_range_that_a_model_was_made_for_holds_unless_it_is_narrowed() {
+    let made_for = PortRange { input: "image".into(), low: 0.0, high: 16.0 };
+    let signature = Signature { ranges: vec![made_for], ..digits() };
+    let verdict = |config: &ContractConfig, pixel: f32| {
+        let mut check = Checker::default();
+        let contract = config.compile(&mut check, Some(&signature));
+        let mut values = vec![0.0; 64];
+        values[5] = pixel;
+        let verdict = contract.check(&image(vec![1, 1, 8, 8], values)).err().map(|refusal| refusal.code);
+        (check.finish().0.into_iter().map(|problem| problem.message).collect::<Vec<_>>(), verdict)
+    };
+    let silent = ContractConfig::default();
+    assert_eq!(verdict(&silent, 16.0), (vec![], None));
+    assert_eq!(verdict(&silent, 17.0), (vec![], Some(Code::InvalidCall)));
+    let ranged = |range: &str| -> ContractConfig {
+        serde_saphyr::from_str(&format!("inputs: [{{ name: image, range: {range} }}]")).expect("a contract")
+    };
+    assert_eq!(verdict(&ranged("[0, 8]"), 9.0), (vec![], Some(Code::InvalidCall)));
+    let wider = "wider than what the model was made for: 0.0 to 16.0".to_owned();
+    assert_eq!(verdict(&ranged("[0, 99]"), 1.0).0, [wider]);
 }
 
 fn image(shape: Vec<u64>, values: Vec<f32>) -> Call {
