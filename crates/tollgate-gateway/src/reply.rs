@@ -36,7 +36,6 @@ enum From {
 pub struct Stream {
     body: Incoming,
     open: Option<Open>,
-    deadline: Alarm,
 }
 
 /// What must be closed when a stream ends.
@@ -61,6 +60,8 @@ pub struct Pending {
     pub worker: usize,
     /// The worker's timer.
     pub ticker: Arc<Ticker>,
+    /// Rings when the route's deadline has passed.
+    pub alarm: Alarm,
 }
 
 /// Why an answer was broken off; hyper then closes the connection or resets the stream.
@@ -83,15 +84,15 @@ impl ReplyBody {
 }
 
 impl Stream {
-    /// An answer that must end before `deadline`.
+    /// An answer whose body is still coming.
     #[must_use]
-    pub fn new(body: Incoming, open: Open, deadline: Alarm) -> Self {
-        Self { body, open: Some(open), deadline }
+    pub const fn new(body: Incoming, open: Open) -> Self {
+        Self { body, open: Some(open) }
     }
 
     fn complete(&mut self) {
         let Some(Open { mut exchange, pending }) = self.open.take() else { return };
-        let Pending { mut tab, mut slot, connection, remote, worker, ticker } = *pending;
+        let Pending { mut tab, mut slot, connection, remote, worker, ticker, .. } = *pending;
         let now = ticker.now();
         remote.keep(exchange.seen.endpoint.unwrap_or(0), worker, connection, now);
         exchange.seen.spent = tab.settle(now);
@@ -151,7 +152,7 @@ impl Body for Stream {
                     return Poll::Ready(None);
                 }
                 Poll::Pending => {
-                    if Pin::new(&mut self.deadline).poll(cx).is_ready() {
+                    if self.open.as_ref().is_some_and(|open| open.pending.alarm.poll_rung(cx).is_ready()) {
                         let fault = Fault::new(Origin::UpstreamLate, "the answer outlived the route's deadline");
                         return Poll::Ready(Some(Err(self.cut(fault))));
                     }

@@ -220,11 +220,12 @@ async fn forward(
         return Err(ex.log.stop(Stage::Upstream, stop));
     }
     ex.log.note(Stage::Upstream, Event::Passed);
-    let Sent { mut response, connection, .. } = sent;
+    let Sent { mut response, connection, alarm, .. } = sent;
+    alarm.reset(deadline(ex));
     p.output.clean_head(response.headers_mut(), ex.facts.peer.tls);
     ex.log.note(Stage::Output, Event::Passed);
     let (worker, ticker) = (w.index, Arc::clone(&w.ticker));
-    Ok(Reply::Stream(response, Box::new(Pending { tab, slot, connection, remote, worker, ticker })))
+    Ok(Reply::Stream(response, Box::new(Pending { tab, slot, connection, remote, worker, ticker, alarm })))
 }
 
 fn note(ex: &mut Exchange, sent: &Sent) {
@@ -254,7 +255,7 @@ fn upward(ex: &Exchange, head: Head, verb: Verb, upload: &Upload) -> http::reque
     }
     let mut parts = http::Request::new(()).into_parts().0;
     parts.method = method;
-    parts.uri = origin_form(&uri);
+    parts.uri = uri;
     parts.headers = headers;
     parts
 }
@@ -263,12 +264,6 @@ fn upward(ex: &Exchange, head: Head, verb: Verb, upload: &Upload) -> http::reque
 fn trace(ex: &Exchange, headers: &HeaderMap) -> Trace {
     let span_id = u64::try_from(ex.facts.id.0 >> 64).unwrap_or(1);
     Trace::follow(headers, Fresh { trace_id: ex.facts.id.0, span_id, sampled: false })
-}
-
-fn origin_form(uri: &http::Uri) -> http::Uri {
-    let mut parts = http::uri::Parts::default();
-    parts.path_and_query = uri.path_and_query().cloned();
-    http::Uri::from_parts(parts).unwrap_or_default()
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -4,6 +4,7 @@
 //! [`Ticker`] walks its alarms every quarter of a second instead, so an alarm rings up to one walk late. It measures
 //! nothing finer, and it is not the clock of limits or queues.
 
+use std::borrow::Borrow;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -153,11 +154,11 @@ pub struct Late;
 ///
 /// # Errors
 /// [`Late`] if the alarm rang first; `work` is dropped.
-pub async fn within<F: Future>(alarm: Alarm, work: F) -> Result<F::Output, Late> {
+pub async fn within<F: Future>(alarm: impl Borrow<Alarm>, work: F) -> Result<F::Output, Late> {
     let mut work = pin!(work);
     poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Ok(output)),
-        Poll::Pending => alarm.poll_rung(cx).map(|()| Err(Late)),
+        Poll::Pending => alarm.borrow().poll_rung(cx).map(|()| Err(Late)),
     })
     .await
 }

@@ -311,7 +311,7 @@ async fn answer(
         Ok(reply) => {
             let mut quota = HeaderMap::new();
             quota_fields(&policy, &exchange, None, &mut quota);
-            let mut response = admitted(&worker, exchange, reply, keep);
+            let mut response = admitted(exchange, reply, keep);
             response.headers_mut().extend(quota);
             response
         }
@@ -341,7 +341,7 @@ fn open(worker: &Worker, peer: Arc<Peer>, policy: &Arc<Policy>) -> Box<Exchange>
     exchange
 }
 
-fn admitted(worker: &Worker, mut exchange: Box<Exchange>, reply: Reply, keep: Kept) -> Response<ReplyBody> {
+fn admitted(mut exchange: Box<Exchange>, reply: Reply, keep: Kept) -> Response<ReplyBody> {
     match reply {
         Reply::Whole(response) => {
             exchange.seen.status = response.status().as_u16();
@@ -351,10 +351,7 @@ fn admitted(worker: &Worker, mut exchange: Box<Exchange>, reply: Reply, keep: Ke
         }
         Reply::Stream(response, pending) => {
             exchange.seen.status = response.status().as_u16();
-            let timeout = exchange.seen.route.as_ref().map_or(0, |route| route.timeout_ms);
-            let deadline = exchange.facts.started.after(Duration::from_millis(timeout));
-            let deadline = worker.ticker.alarm(deadline);
-            response.map(|body| ReplyBody::stream(Stream::new(body, Open { exchange, pending }, deadline), keep))
+            response.map(|body| ReplyBody::stream(Stream::new(body, Open { exchange, pending }), keep))
         }
     }
 }

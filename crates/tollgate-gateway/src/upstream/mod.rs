@@ -20,7 +20,7 @@ use tollgate_core::backend::Backend;
 use tollgate_core::ruling::{Fault, Origin};
 use tollgate_core::time::Tick;
 
-use crate::tick::{Ticker, within};
+use crate::tick::{Alarm, Ticker, within};
 pub use connect::Address;
 pub use pool::Pool;
 pub use queue::{Ask, Queue, QueueBounds, Slot};
@@ -88,6 +88,8 @@ pub struct Sent {
     pub connection: Outgoing,
     /// Which endpoint answered.
     pub endpoint: usize,
+    /// The alarm of the first byte, which can serve the rest of the answer.
+    pub alarm: Alarm,
     /// Whether this was the second attempt.
     pub retried: bool,
 }
@@ -158,8 +160,8 @@ impl Remote {
         };
         request.headers_mut().insert(HOST, address.host_field.clone());
         let alarm = by.ticker.alarm(by.now.after(self.settings.first_byte).min(by.until));
-        match within(alarm, connection.try_send_request(request)).await {
-            Ok(Ok(response)) => Ok(Sent { response, connection, endpoint, retried: false }),
+        match within(&alarm, connection.try_send_request(request)).await {
+            Ok(Ok(response)) => Ok(Sent { response, connection, endpoint, alarm, retried: false }),
             Ok(Err(mut error)) => {
                 let stage = match (error.take_message(), kept) {
                     (Some(request), _) => Failed::Unsent(Box::new(request)),

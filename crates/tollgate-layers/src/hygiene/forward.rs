@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{COOKIE, HeaderValue};
+use http::header::{CONNECTION, COOKIE, HeaderValue};
 use http::{HeaderMap, HeaderName};
 use tollgate_core::identity::ExchangeId;
 
@@ -67,13 +67,14 @@ const DROPPED_PREFIXES: [&str; 2] = ["tollgate-", "x-forwarded-"];
 /// Removes what must not go on. `host`, `content-length` and the upstream's own credential are set afterwards, by who
 /// knows them.
 pub fn strip(headers: &mut HeaderMap, cookies: Cookies) {
+    let hops = headers.contains_key(CONNECTION);
     // One look at each field that is there, not one for each that could be.
     let falls = |name: &&HeaderName| {
         let text = name.as_str();
         DROPPED.contains(&text)
             || DROPPED_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
             || (cookies == Cookies::Drop && **name == COOKIE)
-            || options(headers).flatten().any(|option| option.eq_ignore_ascii_case(text))
+            || (hops && options(headers).flatten().any(|option| option.eq_ignore_ascii_case(text)))
     };
     let falling: Vec<HeaderName> = headers.keys().filter(falls).cloned().collect();
     for name in falling {
