@@ -51,8 +51,10 @@ fn in_a_pipe_the_tour_is_plain_text_of_100_columns() {
     assert!(status.success(), "{status}: {text}{}", demo.complained());
     assert!(text.is_ascii(), "{text}");
     assert!(!text.contains('\x1b'), "{text}");
-    let widest = text.lines().map(str::len).max();
-    assert!(widest <= Some(100), "a line of {widest:?} columns");
+    // A path is as long as it is, and stays in one piece to be copied.
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("config "));
+    let widest = lines.max_by_key(|line| line.len()).unwrap_or_default();
+    assert!(widest.len() <= 100, "{} columns: {widest}", widest.len());
     assert!(text.contains("@@"), "no digit was drawn: {text}");
     assert!(text.contains("request from other domain"), "{text}");
     assert!(!text.contains("NO "), "{text}");
