@@ -37,6 +37,8 @@ use crate::worker::Worker;
 const OPEN_SLOTS: usize = 1 << 20;
 /// TLS handshakes at once.
 const HANDSHAKES: usize = 2048;
+/// Lines of the address table that are looked at each second: all of them in under three hours.
+const SWEPT_LINES: usize = 16;
 /// How often certificate files are looked at.
 pub(crate) const CERT_WATCH: Duration = Duration::from_secs(10);
 
@@ -476,6 +478,10 @@ async fn housekeeping(worker: Arc<Worker>) {
         rounds = rounds.wrapping_add(1);
         if rounds.is_multiple_of(10) {
             worker.state.policy().sweep(worker.index, &worker.ticker);
+            if worker.index == 0 {
+                // Every line of the address table within hours: its ticks wrap around after 52 days.
+                worker.state.ledger.sweep(tollgate_limit::Tick(worker.ticker.now().0), SWEPT_LINES);
+            }
         }
     }
 }
