@@ -7,6 +7,7 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 use tollgate_core::identity::ExchangeId;
 use tollgate_core::ruling::{Code, Denial};
+use tollgate_layers::limits::headers::{is_too_long_to_retry, retry_after};
 
 /// Where the codes are explained; each has an anchor of its own name.
 pub const DOCS: &str = "https://tollgate.dev/reference/codes";
@@ -78,10 +79,8 @@ pub fn problem(denial: &Denial, id: ExchangeId, face: Face, figures: Figures) ->
         headers.insert("x-should-retry", HeaderValue::from_static("false"));
     }
     if let Some(wait) = denial.retry_after {
-        // Whole seconds, rounded up: a client that obeys must not come back early.
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
-        if seconds > 120 {
+        headers.insert(RETRY_AFTER, retry_after(wait));
+        if is_too_long_to_retry(wait) {
             // Official SDKs ignore longer waits and hammer instead.
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use tollgate_core::ruling::{Code, Refusal, Spot, Stop};
 
-use super::json::{Malformed, What};
+use super::json::{self, Limits, Malformed, What};
 
 /// Why a body was not taken. Pointers grow from the inside out, so a body that is taken never builds one.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,6 +51,15 @@ impl Wrong {
     #[must_use]
     pub fn under_name(self, name: &str) -> Self {
         self.under(escaped(name))
+    }
+
+    /// What is malformed is that first, even where something else is wrong before it: the rest of `body` is read as well.
+    #[must_use]
+    pub fn unless_malformed(self, body: &[u8], limits: Limits) -> Self {
+        match self {
+            Self::Invalid(_) => json::validate(body, limits).map_or_else(Self::from, |()| self),
+            Self::Malformed(_) => self,
+        }
     }
 
     /// As a refusal.

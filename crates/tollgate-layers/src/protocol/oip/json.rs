@@ -36,14 +36,8 @@ pub struct Request {
 /// The first mistake.
 pub fn request(body: &[u8], limits: json::Limits) -> Result<Request, Wrong> {
     let mut parser = Parser { reader: Reader::new(body, limits)?, request: Request::default() };
-    match parser.document() {
-        Ok(()) => Ok(parser.request),
-        Err(Wrong::Invalid(spot)) => {
-            json::validate(body, limits)?;
-            Err(Wrong::Invalid(spot))
-        }
-        Err(wrong) => Err(wrong),
-    }
+    parser.document().map_err(|wrong| wrong.unless_malformed(body, limits))?;
+    Ok(parser.request)
 }
 
 struct Parser<'a> {

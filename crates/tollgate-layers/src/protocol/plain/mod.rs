@@ -40,14 +40,8 @@ pub const FEATURES: &str = "features";
 /// The first mistake.
 pub fn request(body: &[u8], limits: json::Limits, signature: &Signature) -> Result<Request, Wrong> {
     let mut parser = Parser { reader: Reader::new(body, limits)?, request: Request::default(), signature };
-    match parser.document() {
-        Ok(()) => Ok(parser.request),
-        Err(Wrong::Invalid(spot)) => {
-            json::validate(body, limits)?;
-            Err(Wrong::Invalid(spot))
-        }
-        Err(wrong) => Err(wrong),
-    }
+    parser.document().map_err(|wrong| wrong.unless_malformed(body, limits))?;
+    Ok(parser.request)
 }
 
 struct Parser<'a, 's> {
