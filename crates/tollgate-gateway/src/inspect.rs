@@ -12,7 +12,7 @@ use tollgate_layers::hygiene::Head;
 use tollgate_layers::routes::{Found, Route, Verb};
 
 use crate::body::Payload;
-use crate::pipeline::{Seen, look};
+use crate::pipeline::{View, look};
 use crate::snapshot::Policy;
 use crate::worker::Worker;
 
@@ -40,7 +40,7 @@ pub async fn inspect(p: &Arc<Policy>, w: &Worker, log: &mut Journal, x: Parts<'_
     if bytes.len() > INLINE {
         return elsewhere(p, w, log, &x, bytes).await;
     }
-    look(p, log, &Seen { head: x.head, found: x.found, body: bytes, who: x.who })
+    look(p, log, &View { head: x.head, found: x.found, body: bytes, who: x.who })
 }
 
 /// Moves everything that `look` needs to the compute pool and back.
@@ -96,6 +96,6 @@ struct Moved {
 impl Moved {
     fn look(&self, log: &mut Journal) -> Result<Call, Denial> {
         let found = Found { route: &self.route, verb: self.verb, model: self.model.as_deref() };
-        look(&self.policy, log, &Seen { head: &self.head, found: &found, body: &self.body, who: &self.who })
+        look(&self.policy, log, &View { head: &self.head, found: &found, body: &self.body, who: &self.who })
     }
 }

@@ -103,7 +103,7 @@ pub async fn serve(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, req: Inc
 ///
 /// # Errors
 /// What the client may know of the first refusal or fault.
-pub fn look(p: &Policy, log: &mut Journal, x: &Seen<'_>) -> Result<Call, Denial> {
+pub fn look(p: &Policy, log: &mut Journal, x: &View<'_>) -> Result<Call, Denial> {
     let call = p.parse.demand(log, |s, _| s.call(x.given()))?; // one strict pass, no differentials
     if let Some(model) = call.model {
         p.authz.ask(log, |z, _| z.use_model(x.who, x.found.route, model))?; // the model is known only now
@@ -116,7 +116,7 @@ pub fn look(p: &Policy, log: &mut Journal, x: &Seen<'_>) -> Result<Call, Denial>
 
 /// What [`look`] sees of a request.
 #[derive(Clone, Copy)]
-pub struct Seen<'a> {
+pub struct View<'a> {
     /// Its head.
     pub head: &'a Head,
     /// Its route and what the path said.
@@ -127,7 +127,7 @@ pub struct Seen<'a> {
     pub who: &'a Identity,
 }
 
-impl Seen<'_> {
+impl View<'_> {
     fn given(&self) -> tollgate_layers::parse::Given<'_> {
         tollgate_layers::parse::Given { head: self.head, found: self.found, body: self.body }
     }
