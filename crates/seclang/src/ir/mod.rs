@@ -1,0 +1,99 @@
+//! The compiled form: what the AST becomes, once, at load.
+
+use std::sync::Arc;
+
+use crate::problem::Problem;
+use crate::source::Source;
+
+/// What the embedder decides about a rule set.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How inference traffic is treated.
+    pub profile: Profile,
+    /// Full names of untyped JSON arguments that are prompts, as `json.text`.
+    pub prompt_fields: Vec<String>,
+    /// A numeric run counts its elements for `SecArgumentsLimit` and `&ARGS` (always so under [`Profile::Stock`]).
+    pub count_numbers: bool,
+    /// Most arguments of a request, when the rules set no lower limit. 0 means 1,000.
+    pub arguments: usize,
+    /// Bytes × rules that one transaction may scan before it is [`crate::Verdict::OutOfWork`]. 0 means 100 million.
+    pub work: u64,
+    /// Every optimisation off: no proof, no prefilter, no runs, no cache. For the equality tests.
+    pub plain: bool,
+}
+
+/// How inference traffic is treated.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Profile {
+    /// Prompt values are excused from rules that take a developer's question for an attack.
+    #[default]
+    Ml,
+    /// The rules as they are.
+    Stock,
+}
+
+/// Compiled patterns shared by the rule sets of one load (several routes, one Core Rule Set).
+#[derive(Debug, Default)]
+pub struct Library {}
+
+/// A compiled rule set: immutable, shared by all transactions.
+#[derive(Debug)]
+pub struct RuleSet {}
+
+/// What is known of a rule, for tools.
+#[derive(Clone, Debug)]
+pub struct RuleInfo {
+    /// Its id.
+    pub id: u64,
+    /// Its phase.
+    pub phase: u8,
+    /// Its message, macros as written.
+    pub msg: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Its severity, 0 (emergency) to 7.
+    pub severity: Option<u8>,
+    /// Where it stands.
+    pub place: crate::problem::Place,
+    /// Its text as written, with its chain.
+    pub text: String,
+    /// Which prompt values it is excused from under [`Profile::Ml`].
+    pub excuses_prompts: bool,
+}
+
+impl RuleSet {
+    /// Loads files in order; each entry is a path or a glob. Warnings come with success.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn load(
+        source: &dyn Source,
+        files: &[String],
+        options: &Options,
+        library: &mut Library,
+    ) -> Result<(Arc<Self>, Vec<Problem>), Vec<Problem>> {
+        todo!()
+    }
+
+    /// Every rule, in file order.
+    pub fn rules(&self) -> impl Iterator<Item = RuleInfo> {
+        std::iter::empty()
+    }
+
+    /// Runs text, code and JSON that ship with the crate through a thread's memory, so that no request meets it cold.
+    pub fn warm(self: &Arc<Self>, scratch: &mut crate::engine::Scratch) {
+        todo!()
+    }
+
+    /// `SecResponseBodyAccess` and the types it is for: whether phase 4 wants a body of this media type.
+    #[must_use]
+    pub fn wants_reply(&self, content_type: &[u8]) -> bool {
+        todo!()
+    }
+
+    /// `SecRequestBodyLimit`, where the rules set one.
+    #[must_use]
+    pub fn request_body_limit(&self) -> Option<u64> {
+        todo!()
+    }
+}
