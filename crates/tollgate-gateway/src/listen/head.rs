@@ -72,6 +72,13 @@ impl RawHead {
         line.get(first..last).or_else(|| line.get(first..)).unwrap_or_default()
     }
 
+    /// What stands behind the last space of the request line.
+    #[must_use]
+    pub fn protocol(&self) -> &[u8] {
+        let line = self.line();
+        memchr::memrchr(b' ', line).and_then(|at| line.get(at + 1..)).unwrap_or_default()
+    }
+
     /// Names and values in the order and case received, values without outer white space. Lines that are no fields
     /// are left out.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
