@@ -43,12 +43,23 @@ pub struct Part<'a> {
     pub content: Range<usize>,
 }
 
+/// Who an argument is for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Kind {
+    /// The caller said that a model will read it as prose ([`Knowledge::Prompt`](crate::Knowledge::Prompt)).
+    Prompt,
+    /// Anything else.
+    #[default]
+    Text,
+}
+
 /// Takes what a reader finds, in the order of the body. `Break` stops the reader.
 pub trait Sink {
-    /// An argument.
-    fn argument(&mut self, name: &[u8], value: Piece<'_>) -> ControlFlow<()>;
-    /// An array that holds numbers only, at any nesting: the range covers `[` to `]`. Its elements are named
-    /// `prefix.array_0`, nested ones `prefix.array_0.array_1`.
+    /// An argument. Name and decoded value live until the call returns.
+    fn argument(&mut self, name: &[u8], value: Piece<'_>, kind: Kind) -> ControlFlow<()>;
+    /// An array that holds numbers only, at any nesting, and at least one: the range covers `[` to `]`. Its elements
+    /// are named `prefix.array_0`, nested ones `prefix.array_0.array_1`; [`elements`] walks them, [`summary`] sums
+    /// them up.
     fn numbers(&mut self, prefix: &[u8], array: Range<usize>) -> ControlFlow<()>;
     /// A part of a multipart body. A part without a file name is also reported as an argument, by the reader.
     fn part(&mut self, part: Part<'_>) -> ControlFlow<()>;
@@ -88,12 +99,12 @@ pub struct Report {
     pub multipart: MultipartFlags,
 }
 
-// The readers, each in its own file:
+// The readers, each in its own file, all exported here:
 // pub fn urlencoded(body: &[u8], separator: u8, bounds: &Bounds, sink: &mut dyn Sink) -> Report   (also the query string)
 // pub fn cookies(header: &[u8], sink: &mut dyn FnMut(Range<usize>, Range<usize>))                  (name and value ranges)
 // pub fn json(body: &[u8], known: &[Known], bounds: &Bounds, sink: &mut dyn Sink) -> Report
-//      names: ModSecurity's `json.a.array_0.b`; see waf.md §9. `known` ranges (sorted) are values that the caller has
-//      already validated: a numbers range is reported as a run without being tokenised again.
 // pub fn multipart(content_type: &[u8], body: &[u8], bounds: &Bounds, sink: &mut dyn Sink) -> Report
 // pub fn xml(body: &[u8], bounds: &Bounds, sink: &mut dyn Sink) -> Report
-// pub fn elements(array: &[u8]) -> impl Iterator<Item = (index path, &[u8])>   (walks a numeric run lazily)
+// pub fn elements(array: &[u8]) -> Elements<'_>     (Iterator<Item = &[u8]>; between two steps `path() -> &[usize]` and
+//      `write_name(prefix, &mut Vec<u8>)` say where the last element stood)
+// pub fn summary(array: &[u8]) -> Summary { mask: ByteSet, count: usize, longest: usize, bytes: usize, depth: usize }
