@@ -1,8 +1,5 @@
 //! Compiles one link: variables, operator, transformations.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use crate::ir::actions::Sorted;
 use crate::ir::names::Names;
 use crate::ir::pattern;
@@ -11,7 +8,7 @@ use crate::ir::shelf::{Shelf, is_state, shelves};
 use crate::ir::text::{Text, has_macro};
 use crate::ir::trie::Trie;
 use crate::ir::Library;
-use crate::operators::{Files, Operator};
+use crate::operators::{Env, Files, Operator};
 use crate::parse::ast::{Rule, Selector, Spanned, Target, Variable};
 use crate::problem::{Place, Problem, Severity};
 use crate::source::Source;
@@ -53,7 +50,7 @@ impl Workshop<'_> {
         }
     }
 
-    fn operator(&mut self, rule: &Rule) -> (Arc<Operator>, Text) {
+    fn operator(&mut self, rule: &Rule) -> (Operator, Text) {
         let operator = &rule.operator.value;
         let dynamic = takes_macros(&operator.name) && has_macro(&operator.argument);
         let parameter = if dynamic {
@@ -62,29 +59,16 @@ impl Workshop<'_> {
             Text::literal(operator.argument.as_bytes())
         };
         let base = rule.place.file.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let name = operator.name.to_ascii_lowercase();
-        let key = Key {
-            base: if name.ends_with("fromfile") || name.ends_with('f') { base.to_owned() } else { String::new() },
-            name,
-            argument: operator.argument.clone(),
-            dynamic,
-        };
-        if let Some(known) = self.library.operators.get(&key) {
-            return (Arc::clone(known), parameter);
-        }
         let mut files = Beside { source: self.source, base };
-        match Operator::compile(&operator.name, &operator.argument, dynamic, &mut files) {
-            Ok(compiled) => {
-                let compiled = Arc::new(compiled);
-                self.library.operators.insert(key, Arc::clone(&compiled));
-                (compiled, parameter)
-            }
+        let mut env = Env { files: &mut files, patterns: &mut self.library.patterns };
+        match Operator::compile(&operator.name, &operator.argument, dynamic, &mut env) {
+            Ok(compiled) => (compiled, parameter),
             Err(unusable) => {
                 let mut place = operator.argument_place.clone();
                 place.column = place.column.saturating_add(u32::try_from(unusable.at).unwrap_or(0));
                 let problem = self.error(&place, unusable.message);
                 problem.hint = unusable.hint;
-                (Arc::new(Operator::UnconditionalMatch), parameter)
+                (Operator::UnconditionalMatch, parameter)
             }
         }
     }
@@ -191,18 +175,6 @@ fn takes_macros(name: &str) -> bool {
     .iter()
     .any(|it| it.eq_ignore_ascii_case(name))
 }
-
-/// What makes two operators the same.
-#[derive(Debug, Eq, Hash, PartialEq)]
-pub(crate) struct Key {
-    name: String,
-    argument: String,
-    base: String,
-    dynamic: bool,
-}
-
-/// Compiled operators by what they were made of.
-pub(crate) type Operators = HashMap<Key, Arc<Operator>>;
 
 /// Data files beside a rule file.
 struct Beside<'a> {

@@ -1,6 +1,5 @@
 //! Loads rule files: parse, apply updates in file order, compile.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -58,7 +57,6 @@ struct Gathering {
     settings: Settings,
     /// `SecDefaultAction` of each phase.
     defaults: [Option<Arc<[Spanned<Action>]>>; 5],
-    ids: HashMap<u64, Place>,
     problems: Vec<Problem>,
 }
 
@@ -89,16 +87,8 @@ impl Gathering {
             Action::Id(id) => Some(id),
             _ => None,
         });
-        let Some(id) = id else {
-            self.error(&rule.place, "this rule has no `id`".to_owned(), "give it one that no other rule has");
-            return;
-        };
-        if let Some(first) = self.ids.get(&id) {
-            let message = format!("the id `{id}` is taken by the rule at {first}");
-            self.error(&rule.place, message, "ids are unique over all files");
-            return;
-        }
-        self.ids.insert(id, rule.place.clone());
+        // The parser has reported a missing or a double id.
+        let Some(id) = id else { return };
         let phase = phase_of(&rule.actions).unwrap_or(2).clamp(1, 5);
         let defaults = self.defaults.get(usize::from(phase) - 1).cloned().flatten().unwrap_or_default();
         self.items.push(Item::Rule(Box::new(Draft { rule, defaults, id, phase })));
@@ -113,15 +103,6 @@ impl Gathering {
 
     fn remove(&mut self, which: &Which, place: &Place) {
         remove(&mut self.items, which, place, &mut self.problems);
-    }
-
-    fn error(&mut self, place: &Place, message: String, hint: &str) {
-        self.problems.push(Problem {
-            place: place.clone(),
-            severity: Severity::Error,
-            message,
-            hint: Some(hint.to_owned()),
-        });
     }
 }
 

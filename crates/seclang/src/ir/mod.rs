@@ -20,6 +20,7 @@ use crate::ir::names::Names;
 use crate::ir::rule::Rule;
 use crate::ir::settings::Settings;
 use crate::ir::trie::Trie;
+use crate::operators::Patterns;
 use crate::problem::Problem;
 use crate::source::Source;
 
@@ -53,7 +54,7 @@ pub enum Profile {
 /// Compiled patterns shared by the rule sets of one load (several routes, one Core Rule Set).
 #[derive(Debug, Default)]
 pub struct Library {
-    operators: link::Operators,
+    pub(crate) patterns: Patterns,
 }
 
 /// A compiled rule set: immutable, shared by all transactions.

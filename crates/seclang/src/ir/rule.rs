@@ -58,7 +58,7 @@ pub(crate) struct Link {
     pub(crate) looks: Box<[Look]>,
     pub(crate) unconditional: bool,
     pub(crate) excepts: Box<[Except]>,
-    pub(crate) operator: Arc<Operator>,
+    pub(crate) operator: Operator,
     pub(crate) negated: bool,
     pub(crate) parameter: Text,
     pub(crate) node: Node,

@@ -61,7 +61,7 @@ impl Settings {
             Setting::ResponseBodyLimitAction(action) => self.reply_limit_action = *action,
             Setting::ResponseBodyMimeType(types) if types.is_empty() => self.reply_types.clear(),
             Setting::ResponseBodyMimeType(types) => self.reply_types.clone_from(types),
-            Setting::UnicodeMap(map) => self.tables.unicode = Some(map.clone().into_boxed_slice()),
+            Setting::UnicodeMap(map) => self.tables = Tables::with_unicode(map.clone()),
             Setting::ArgumentSeparator(byte) => self.separator = *byte,
             Setting::CollectionTimeout(seconds) => self.collection_timeout = *seconds,
             Setting::ComponentSignature(_) => {}

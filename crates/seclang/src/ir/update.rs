@@ -63,6 +63,7 @@ pub(crate) fn update_targets(
     (place, problems): (&Place, &mut Vec<Problem>),
 ) {
     let Some(selector) = Selector::new(which, place, problems) else { return };
+    let at = if let Which::Link { link, .. } = which { usize::try_from(*link).unwrap_or(usize::MAX) } else { 0 };
     let (added, replaced) = change;
     let mut found = false;
     for item in items {
@@ -70,11 +71,12 @@ pub(crate) fn update_targets(
         if !selector.takes(draft) {
             continue;
         }
+        let Some(rule) = link_of(&mut draft.rule, at) else { continue };
         found = true;
         if let Some(replaced) = replaced {
-            draft.rule.targets.retain(|target| !replaced.iter().any(|old| old.value == target.value));
+            rule.targets.retain(|target| !replaced.iter().any(|old| old.value == target.value));
         }
-        draft.rule.targets.extend_from_slice(added);
+        rule.targets.extend_from_slice(added);
     }
     if !found {
         problems.push(nothing(place));
@@ -97,8 +99,7 @@ pub(crate) fn update_actions(
         return;
     };
     let at = usize::try_from(link).unwrap_or(usize::MAX);
-    let changed = if at == 0 { Some(&mut draft.rule) } else { draft.rule.links.get_mut(at - 1) };
-    match changed {
+    match link_of(&mut draft.rule, at) {
         Some(rule) => rule.actions.extend(actions.iter().filter(|action| is_update(&action.value)).cloned()),
         None => problems.push(Problem {
             place: place.clone(),
@@ -107,6 +108,10 @@ pub(crate) fn update_actions(
             hint: Some("the links of a chain count from 0, its head".to_owned()),
         }),
     }
+}
+
+fn link_of(rule: &mut Rule, at: usize) -> Option<&mut Rule> {
+    if at == 0 { Some(rule) } else { rule.links.get_mut(at - 1) }
 }
 
 /// What identifies a rule stays.
@@ -124,6 +129,7 @@ fn nothing(place: &Place) -> Problem {
 }
 
 enum Selector<'a> {
+    Id(u64),
     Ids(&'a [(u64, u64)]),
     Msg(Regex),
     Tag(Regex),
@@ -133,6 +139,7 @@ impl<'a> Selector<'a> {
     fn new(which: &'a Which, place: &Place, problems: &mut Vec<Problem>) -> Option<Self> {
         let text = match which {
             Which::Ids(ranges) => return Some(Self::Ids(ranges)),
+            Which::Link { id, .. } => return Some(Self::Id(*id)),
             Which::Msg(text) | Which::Tag(text) => text,
         };
         match pattern::sensitive(text) {
@@ -148,6 +155,7 @@ impl<'a> Selector<'a> {
     fn takes(&self, draft: &Draft) -> bool {
         let mut actions = draft.rule.actions.iter();
         match self {
+            Self::Id(id) => draft.id == *id,
             Self::Ids(ranges) => ranges.iter().any(|(low, high)| (*low..=*high).contains(&draft.id)),
             Self::Msg(regex) => actions.any(|it| matches!(&it.value, Action::Msg(msg) if regex.is_match(msg))),
             Self::Tag(regex) => actions.any(|it| matches!(&it.value, Action::Tag(tag) if regex.is_match(tag))),
