@@ -89,21 +89,35 @@ pub trait Sink {
 /// The strict flags of ModSecurity's multipart reader, by their variable names.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct MultipartFlags {
+    /// The boundary stands in quotes in the content type.
     pub boundary_quoted: bool,
+    /// White space around the boundary in the content type.
     pub boundary_whitespace: bool,
+    /// Something follows the final boundary.
     pub data_after: bool,
+    /// Something precedes the first boundary.
     pub data_before: bool,
+    /// More files than allowed; nothing sets it: files are not stored.
     pub file_limit_exceeded: bool,
+    /// A header line was continued.
     pub header_folding: bool,
+    /// A header line was continued after other white space than blanks and tabs.
     pub invalid_header_folding: bool,
+    /// A part without a name, or with headers that do not end.
     pub invalid_part: bool,
+    /// Single quotes around or within a parameter, or text behind a closing quote.
     pub invalid_quoting: bool,
+    /// A line of headers or a boundary, or the line before a boundary, ends with a bare LF.
     pub lf_line: bool,
+    /// Some of these lines end with CRLF and some with LF.
     pub crlf_lf_lines: bool,
     /// A boundary that matches came behind one that did not: most likely the other one is content.
     pub matched_later: bool,
+    /// No semicolon before the boundary in the content type.
     pub missing_semicolon: bool,
+    /// An error, or any of the flags but `unmatched_boundary`.
     pub strict_error: bool,
+    /// A line looks like a boundary and is none.
     pub unmatched_boundary: bool,
 }
 

@@ -318,10 +318,17 @@ pub enum Action {
     /// `exec`, `append`, `prepend`, `proxy`, `deprecatevar`, `sanitise…`: accepted with a warning by the parser, nothing done. Its name.
     Ignored(String),
     /// `expirevar:name=seconds`
-    ExpireVar { collection: Variable, name: String, seconds: String },
+    ExpireVar {
+        collection: Variable,
+        name: String,
+        seconds: String,
+    },
     Id(u64),
     /// `initcol:collection=key`
-    InitCol { collection: Variable, key: String },
+    InitCol {
+        collection: Variable,
+        key: String,
+    },
     Log(bool),
     LogData(String),
     Maturity(u8),
@@ -335,7 +342,11 @@ pub enum Action {
     SetEnv(String),
     SetSid(String),
     SetUid(String),
-    SetVar { collection: Variable, name: String, change: Change },
+    SetVar {
+        collection: Variable,
+        name: String,
+        change: Change,
+    },
     Severity(u8),
     Skip(u32),
     SkipAfter(String),

@@ -29,7 +29,7 @@ fn values_are_named_as_libmodsecurity_names_them() {
         (r#"{"a":1,"a":2}"#, "json.a=1 json.a=2"),                         // *
         (r#"{"a":"\ud83d\ude00\u0041"}"#, "json.a=\\xf0\\x9f\\x98\\x80A"), // *
         (r#"{"a":"\u0000b"}"#, "json.a=\\x00b"),                           // *
-        (r#"{"a":"\/\b\f\n\r\t\"\\"}"#, "json.a=/\\x08\\x0c\\n\\r\\t\\\"\\\\"), // *
+        (r#"{"a":"\/\b\f\n\r\t\"\\"}"#, "json.a=/\\x08\\x0c\\n\\r\\t\"\\\\"), // *
         ("[[],[[]]]", ""),                                                 // *
         ("[]", ""),
         ("{}", ""),
@@ -158,14 +158,7 @@ fn what_the_caller_knows_is_not_read_again() {
     assert_eq!(json(body, &known, &Bounds::default(), &mut sink).error, None);
     assert_eq!(
         sink.lines,
-        [
-            "json.p?=hi\\n",
-            "json.q.array_0?=x",
-            "json.q.array_1.r?=y",
-            "json.n#[1,2]",
-            "json.s=z",
-            r#"json.m#[3,\"no\"]"#
-        ]
+        ["json.p?=hi\\n", "json.q.array_0?=x", "json.q.array_1.r?=y", "json.n#[1,2]", "json.s=z", r#"json.m#[3,"no"]"#]
     );
 }
 

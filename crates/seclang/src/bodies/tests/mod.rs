@@ -66,5 +66,5 @@ impl Sink for Recorder<'_> {
 }
 
 fn shown(text: &[u8]) -> String {
-    text.escape_ascii().to_string()
+    text.escape_ascii().to_string().replace("\\\"", "\"").replace("\\'", "'")
 }
