@@ -71,7 +71,8 @@ const fn protocol(version: Version) -> &'static str {
 /// Bytes of a body that are not the stuff of numbers: what a scan of it will cost goes with these.
 #[must_use]
 pub fn text_bytes(body: &[u8]) -> usize {
-    let numeric = |byte: &u8| matches!(byte, b'0'..=b'9' | b',' | b'.' | b'-' | b'+' | b'e' | b'E' | b' ' | b'[' | b']' | b'\n');
+    let numeric =
+        |byte: &u8| matches!(byte, b'0'..=b'9' | b',' | b'.' | b'-' | b'+' | b'e' | b'E' | b' ' | b'[' | b']' | b'\n');
     body.iter().filter(|byte| !numeric(byte)).count()
 }
 

@@ -176,12 +176,7 @@ fn encode(p: &Policy, call: &Call, output: &Output) -> Result<String, Fault> {
     }
 }
 
-async fn forward(
-    w: &Arc<Worker>,
-    ex: &mut Exchange,
-    placed: Placed,
-    remote: Arc<Remote>,
-) -> Result<Reply, Denial> {
+async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc<Remote>) -> Result<Reply, Denial> {
     let Placed { job, slot } = placed;
     let Admitted { head, verb, body, mut tab, .. } = *job;
     let (upload, hold) = match body {

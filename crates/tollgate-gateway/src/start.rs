@@ -347,7 +347,9 @@ fn fixed(config: &Config) -> String {
     let listeners: Vec<_> = config
         .listeners
         .iter()
-        .map(|(name, l)| (name, &l.bind, l.exposure, l.serves, l.head_checks, l.tls.as_ref().map(|tls| tls.min_version)))
+        .map(|(name, l)| {
+            (name, &l.bind, l.exposure, l.serves, l.head_checks, l.tls.as_ref().map(|tls| tls.min_version))
+        })
         .collect();
     let http = (config.http.max_connections, config.http.drain_ms);
     format!("{listeners:?} {:?} {:?} {:?} {http:?}", config.runtime, config.memory, config.record)

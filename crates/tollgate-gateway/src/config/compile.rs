@@ -463,7 +463,10 @@ pub(crate) fn is_endpoint(text: &str) -> bool {
 
 fn endpoint(text: &str, tls: Option<&Arc<ClientConfig>>) -> Result<Address, String> {
     let wrong = |why: &str| format!("`{text}` {why}");
-    let uri: http::Uri = text.parse().map_err(|_| wrong("is not an address such as `http://10.0.0.5:8000`"))?;
+    // Host and port alone are plain HTTP.
+    let plain = !text.contains("://") && text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let full = if plain { format!("http://{text}") } else { text.to_owned() };
+    let uri: http::Uri = full.parse().map_err(|_| wrong("is not an address such as `http://10.0.0.5:8000`"))?;
     let secure = match uri.scheme_str() {
         Some("http") => false,
         Some("https") => true,

@@ -304,7 +304,7 @@ impl ContractGuard {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamConfig {
-    /// Where the server is: `http://` or `https://`, host and port. Tried in turn.
+    /// Where the server is: `http://` or `https://`, host and port; host and port alone are `http://`. Tried in turn.
     #[serde(default)]
     pub endpoints: Vec<String>,
     /// A model inside the gateway, instead of endpoints.

@@ -47,6 +47,11 @@ const BREATH: Duration = Duration::from_millis(20);
 /// A denied request that announced more than this is not read to its end: its connection closes.
 const SMALL_BODY: u64 = 16_384;
 
+/// How much the codec reads ahead.
+const BUFFER: usize = 65_536;
+/// As many fields as the codec has room for on its stack.
+const COMMON_HEADERS: usize = 100;
+
 /// One exchange in so many is timed stage by stage.
 const TIMED: u128 = 64;
 
@@ -170,7 +175,11 @@ where
         answer(Arc::clone(worker), Arc::clone(&peer), request, front)
     });
     let mut builder = http1::Builder::new();
-    builder.half_close(false).header_read_timeout(None).max_buf_size(65_536);
+    builder.half_close(false).header_read_timeout(None).max_buf_size(BUFFER.max(settings.limits.max_head_bytes));
+    if settings.limits.max_headers > COMMON_HEADERS {
+        // Every request pays for it with an allocation.
+        builder.max_headers(settings.limits.max_headers + 1);
+    }
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
     let mut drain = worker.drain.clone();
     let mut over = tokio::select! {

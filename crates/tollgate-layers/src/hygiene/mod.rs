@@ -80,13 +80,7 @@ impl Hygiene {
     ///
     /// # Errors
     /// As [`Hygiene::clean`].
-    pub fn receive(
-        &self,
-        parts: Parts,
-        raw: Option<RawVerdict>,
-        lenient: bool,
-        notes: &mut Notes<'_>,
-    ) -> Ruling<Head> {
+    pub fn receive(&self, parts: Parts, raw: Option<RawVerdict>, lenient: bool, notes: &mut Notes<'_>) -> Ruling<Head> {
         if !lenient {
             return self.clean(parts, raw);
         }

@@ -282,8 +282,7 @@ impl RouteConfig {
 
 impl Protocol {
     /// Stages that a route may switch: the guards asked after the route is known.
-    const GUARDS: [Stage; 6] =
-        [Stage::Network, Stage::Flood, Stage::Authz, Stage::Waf, Stage::Contract, Stage::Limits];
+    const GUARDS: [Stage; 6] = [Stage::Network, Stage::Flood, Stage::Authz, Stage::Waf, Stage::Contract, Stage::Limits];
 
     /// The word of the configuration.
     #[must_use]

@@ -1,6 +1,6 @@
 //! What the parser has proved of a body, in the words of the engine: which bytes are numbers, which are prompts.
 
-use seclang::{Known, Knowledge};
+use seclang::{Knowledge, Known};
 use tollgate_core::call::{Call, Values};
 
 /// The ranges of `body` whose nature is known, in the order in which they stand. Numbers are never expanded into

@@ -152,7 +152,9 @@ impl<'a> Loader<'a> {
         if let Some((index, route)) = route {
             warn_of_limit(check, index, route, &rules);
         }
-        Some(Plan { rules, pinned: self.pinned(own), stream_reply: self.config.stream_reply })
+        let looks_at_replies = rules.rules().any(|rule| rule.phase == 4);
+        let stream_reply = self.config.stream_reply;
+        Some(Plan { rules, pinned: self.pinned(own), stream_reply, looks_at_replies })
     }
 
     fn load(&mut self, check: &mut Checker, settings: Settings) -> Option<Arc<RuleSet>> {
@@ -209,7 +211,9 @@ impl<'a> Loader<'a> {
         let config = self.config;
         let paranoia = own.paranoia.or(config.paranoia).map(u32::from);
         // The names of the Core Rule Set 4, then those of 3.3.
-        for name in ["blocking_paranoia_level", "detection_paranoia_level", "paranoia_level", "executing_paranoia_level"] {
+        for name in
+            ["blocking_paranoia_level", "detection_paranoia_level", "paranoia_level", "executing_paranoia_level"]
+        {
             pin(name, paranoia);
         }
         pin("inbound_anomaly_score_threshold", own.inbound_threshold.or(config.inbound_threshold));

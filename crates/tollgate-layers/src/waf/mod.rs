@@ -47,6 +47,8 @@ pub struct Plan {
     /// TX variables that no rule may change: paranoia and thresholds.
     pinned: Arc<[(Box<str>, Box<str>)]>,
     stream_reply: bool,
+    /// Some rule looks at the bodies of replies.
+    looks_at_replies: bool,
 }
 
 /// Who is asked about.
@@ -117,13 +119,7 @@ impl Waf {
     ///
     /// # Errors
     /// As [`Waf::head`].
-    pub fn reply_head(
-        &self,
-        turn: &mut Turn,
-        status: StatusCode,
-        headers: &HeaderMap,
-        thread: usize,
-    ) -> Ruling<()> {
+    pub fn reply_head(&self, turn: &mut Turn, status: StatusCode, headers: &HeaderMap, thread: usize) -> Ruling<()> {
         let fields: Vec<(&[u8], &[u8])> =
             headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect();
         let view = ReplyView { status: status.as_u16(), protocol: b"HTTP/1.1", headers: &fields };
@@ -134,14 +130,14 @@ impl Waf {
     #[must_use]
     pub fn wants_reply(&self, turn: &Turn, headers: &HeaderMap) -> bool {
         let kind = media_type(headers);
-        let asks = |plan: &Plan| !is_stream(kind) && plan.rules.wants_reply(kind);
+        let asks = |plan: &Plan| plan.looks_at_replies && !is_stream(kind) && plan.rules.wants_reply(kind);
         turn.is_open(4) && turn.plan().and_then(|plan| self.plan(plan)).is_some_and(asks)
     }
 
     /// Whether a reply that streams is scanned as it passes.
     #[must_use]
     pub fn follows_reply(&self, turn: &Turn, headers: &HeaderMap) -> bool {
-        let asks = |plan: &Plan| plan.stream_reply && is_stream(media_type(headers));
+        let asks = |plan: &Plan| plan.stream_reply && plan.looks_at_replies && is_stream(media_type(headers));
         turn.is_open(4) && turn.plan().and_then(|plan| self.plan(plan)).is_some_and(asks)
     }
 
@@ -228,6 +224,7 @@ fn media_type(headers: &HeaderMap) -> &[u8] {
 }
 
 fn is_stream(kind: &[u8]) -> bool {
-    let begins = |stream: &&str| kind.get(..stream.len()).is_some_and(|start| start.eq_ignore_ascii_case(stream.as_bytes()));
+    let begins =
+        |stream: &&str| kind.get(..stream.len()).is_some_and(|start| start.eq_ignore_ascii_case(stream.as_bytes()));
     STREAMS.iter().any(|stream| begins(&stream))
 }
