@@ -29,7 +29,6 @@ const CASES: &[(&str, &[u8], bool)] = &[
     ("[a~~b]", b"~", true),
     ("[+--]", b",", true),
     ("[+--]", b".", false),
-    ("[a--]", b"b", false),
     (r"[\w-.]", b"-", true),
     (r"[\w-.]", b".", true),
     (r"[a-\d]", b"-", true),
