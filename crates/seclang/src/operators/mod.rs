@@ -3,6 +3,7 @@
 mod caches;
 mod injection;
 mod ip_match;
+mod literals;
 mod number;
 mod pcre;
 mod pm;
@@ -20,7 +21,6 @@ use std::sync::Arc;
 pub use self::caches::Caches;
 pub use self::ip_match::IpList;
 pub use self::number::Comparison;
-pub(crate) use self::number::parse as integer;
 pub use self::pm::Pm;
 pub use self::proof::Literals;
 pub use self::rx::Rx;
