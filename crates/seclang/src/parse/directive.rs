@@ -116,7 +116,8 @@ fn exactly<'w, const N: usize>(
 pub(crate) fn no_more(rest: &[Word], report: &mut Report) {
     let Some(word) = rest.first() else { return };
     let text = word.view().as_str();
-    report.error(&word.view().place(), format!("`{}` is one argument too many", shortened(text)))
+    report
+        .error(&word.view().place(), format!("`{}` is one argument too many", shortened(text)))
         .hint("an argument that holds spaces stands in double quotes");
 }
 
