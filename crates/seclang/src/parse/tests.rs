@@ -1,7 +1,9 @@
 //! Tests of the reader as a whole.
 
+mod bounds;
 mod broken;
 mod corpus;
+mod forms;
 
 use super::parse;
 use crate::problem::Problem;
