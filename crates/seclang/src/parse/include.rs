@@ -113,6 +113,9 @@ impl Reader<'_> {
     fn lines(&mut self, path: &Arc<str>, bytes: &[u8]) {
         let mut chains = Chains::default();
         for line in lexer::lines(path, bytes, self.report) {
+            if self.report.is_full() {
+                return;
+            }
             let errors = self.report.errors();
             let step = step(&line, self.source, self.report);
             let broken = self.report.errors() > errors;

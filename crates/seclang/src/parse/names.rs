@@ -339,6 +339,7 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
     }
     let allowed = (name.len() / 3).clamp(1, 4);
     known
+        .filter(|known| known.len().abs_diff(name.len()) <= allowed)
         .map(|known| (distance(name.as_bytes(), known.as_bytes()), known))
         .filter(|(distance, _)| *distance <= allowed)
         .min()

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use crate::problem::{Place, Problem, Severity};
 
+/// How many errors and how many warnings are kept: nobody reads more, and each costs memory.
+const MOST: usize = 1000;
+
 /// All problems found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -12,6 +15,9 @@ pub(crate) struct Report {
     /// The order in which files were opened.
     ranks: HashMap<Arc<str>, usize>,
     errors: usize,
+    warnings: usize,
+    /// Takes the problems that are too many.
+    surplus: Vec<Problem>,
 }
 
 /// The problem just reported.
@@ -33,7 +39,6 @@ impl Reported<'_> {
 impl Report {
     /// The rules do not load.
     pub(crate) fn error(&mut self, place: &Place, message: impl Into<String>) -> Reported<'_> {
-        self.errors += 1;
         self.add(place, Severity::Error, message.into())
     }
 
@@ -43,8 +48,24 @@ impl Report {
     }
 
     fn add(&mut self, place: &Place, severity: Severity, message: String) -> Reported<'_> {
-        self.problems.push(Problem { place: place.clone(), severity, message, hint: None });
-        Reported(self.problems.last_mut().expect("it was just pushed"))
+        let count = match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        *count += 1;
+        let kept = if *count <= MOST {
+            &mut self.problems
+        } else {
+            self.surplus.retain(|surplus| surplus.severity != severity);
+            &mut self.surplus
+        };
+        kept.push(Problem { place: place.clone(), severity, message, hint: None });
+        Reported(kept.last_mut().expect("it was just pushed"))
+    }
+
+    /// Whether no further error is kept, so that reading on is of no use.
+    pub(crate) fn is_full(&self) -> bool {
+        self.errors > MOST
     }
 
     /// How many errors there are.
@@ -60,9 +81,17 @@ impl Report {
 
     /// All of them, in the order of the files.
     pub(crate) fn into_problems(self) -> Vec<Problem> {
-        let Self { mut problems, ranks, .. } = self;
+        let Self { mut problems, ranks, surplus, .. } = self;
         let rank = |place: &Place| ranks.get(&place.file).copied().unwrap_or_default();
         problems.sort_by_key(|problem| (rank(&problem.place), problem.place.line, problem.place.column));
+        problems.extend(surplus.into_iter().map(|surplus| Problem {
+            message: match surplus.severity {
+                Severity::Error => "there are more errors than are shown".to_owned(),
+                Severity::Warning => "there are more warnings than are shown".to_owned(),
+            },
+            hint: Some("correct these first".to_owned()),
+            ..surplus
+        }));
         problems
     }
 }

@@ -129,7 +129,10 @@ fn actions_are_read_in_every_form() {
         ("setvar:ip.a=+1", "SetVar { collection: Ip, name: \"a\", change: Add(\"1\") }"),
         ("setvar:'tx.a=+%{tx.b}'", "SetVar { collection: Tx, name: \"a\", change: Add(\"%{tx.b}\") }"),
         ("setvar:tx.a=-%{tx.b}", "SetVar { collection: Tx, name: \"a\", change: Subtract(\"%{tx.b}\") }"),
-        ("setvar:'tx.a_%{tx.1}=/%{tx.1}/, x'", "SetVar { collection: Tx, name: \"a_%{tx.1}\", change: Assign(\"/%{tx.1}/, x\") }"),
+        (
+            "setvar:'tx.a_%{tx.1}=/%{tx.1}/, x'",
+            "SetVar { collection: Tx, name: \"a_%{tx.1}\", change: Assign(\"/%{tx.1}/, x\") }",
+        ),
         ("setvar:'tx.a=b=c'", "SetVar { collection: Tx, name: \"a\", change: Assign(\"b=c\") }"),
         ("setvar:'tx.a.b=c'", "SetVar { collection: Tx, name: \"a.b\", change: Assign(\"c\") }"),
         ("ctl:ruleEngine=detectiononly", "Ctl(RuleEngine(DetectionOnly))"),
@@ -229,14 +232,19 @@ fn updates_and_removals_are_read_in_every_form() {
     for (text, expected) in [
         ("SecRuleUpdateTargetById 5 !ARGS:a", "Ids([(5, 5)]) [\"!ARGS name a\"] None"),
         ("SecRuleUpdateTargetById \"5-9\" \"!ARGS:a|TX:b\"", "Ids([(5, 9)]) [\"!ARGS name a\", \"TX name b\"] None"),
-        ("SecRuleUpdateTargetById 5:1 !ARGS:a,!TX:b", "Link { id: 5, link: 1 } [\"!ARGS name a\", \"!TX name b\"] None"),
+        (
+            "SecRuleUpdateTargetById 5:1 !ARGS:a,!TX:b",
+            "Link { id: 5, link: 1 } [\"!ARGS name a\", \"!TX name b\"] None",
+        ),
         ("SecRuleUpdateTargetById 5 TX:b ARGS", "Ids([(5, 5)]) [\"TX name b\"] Some([\"ARGS\"])"),
         ("SecRuleUpdateTargetByTag a !ARGS:b", "Tag(\"a\") [\"!ARGS name b\"] None"),
         ("SecRuleUpdateTargetByMsg 'a b' !ARGS:b", "Msg(\"a b\") [\"!ARGS name b\"] None"),
     ] {
         let found = directives(&format!("{rules}{text}"));
         let DirectiveKind::UpdateTarget { which, targets, replaced } = &found[2].kind else { panic!("{text}") };
-        let list = |targets: &Vec<_>| targets.iter().map(|target: &super::super::ast::Spanned<_>| shown(&target.value)).collect::<Vec<_>>();
+        let list = |targets: &Vec<_>| {
+            targets.iter().map(|target: &super::super::ast::Spanned<_>| shown(&target.value)).collect::<Vec<_>>()
+        };
         assert_eq!(format!("{which:?} {:?} {:?}", list(targets), replaced.as_ref().map(list)), expected, "{text}");
         assert!(matches!(which, Which::Ids(_) | Which::Link { .. } | Which::Tag(_) | Which::Msg(_)));
     }
@@ -251,10 +259,13 @@ fn a_chain_is_joined_to_its_head_whatever_stands_between() {
     let text = "SecRule ARGS a \"id:1,chain,deny\"\n\n  # next\n  SecRule ARGS b \"t:lowercase,chain\"\n  SecAction setvar:tx.a=1\n\
                 SecAction \"id:2,pass,chain\"\nSecRule ARGS c\nSecRule ARGS d id:3";
     let found = directives(text);
-    let links: Vec<usize> = found.iter().map(|directive| match &directive.kind {
-        DirectiveKind::Rule(rule) => rule.links.len(),
-        other => panic!("{other:?}"),
-    }).collect();
+    let links: Vec<usize> = found
+        .iter()
+        .map(|directive| match &directive.kind {
+            DirectiveKind::Rule(rule) => rule.links.len(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
     assert_eq!(links, [2, 1, 0]);
     let DirectiveKind::Rule(rule) = &found[0].kind else { unreachable!() };
     assert_eq!(rule.links[0].operator.value.argument, "b");
