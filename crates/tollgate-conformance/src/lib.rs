@@ -9,6 +9,7 @@ pub mod folder;
 pub mod form;
 pub mod front;
 pub mod judge;
+pub mod mutants;
 pub mod reflect;
 pub mod rules;
 pub mod wire;

@@ -87,7 +87,7 @@ fn sniffed(body: &[u8]) -> &'static str {
         let behind = text.strip_prefix(tag.as_bytes()).and_then(<[u8]>::first);
         *tag == "<!--" && behind.is_some() || behind.is_some_and(|byte| matches!(byte, b' ' | b'>'))
     };
-    if TAGS.iter().any(|tag| opens(&tag)) {
+    if TAGS.iter().any(opens) {
         "text/html; charset=utf-8"
     } else if text.starts_with(b"<?xml") {
         "text/xml; charset=utf-8"
