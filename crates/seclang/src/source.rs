@@ -45,3 +45,13 @@ impl Source for Memory {
         Ok(self.files.keys().filter(fits).cloned().collect())
     }
 }
+
+/// The path that `path` means when `file` names it: relative to the folder of `file`.
+#[must_use]
+pub fn beside(file: &str, path: &str) -> String {
+    let path = path.strip_prefix("./").unwrap_or(path);
+    match file.rsplit_once('/') {
+        Some((folder, _)) if !path.starts_with('/') => format!("{folder}/{path}"),
+        _ => path.to_owned(),
+    }
+}
