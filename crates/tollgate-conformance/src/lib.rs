@@ -12,4 +12,5 @@ pub mod judge;
 pub mod mutants;
 pub mod reflect;
 pub mod rules;
+pub mod suites;
 pub mod wire;

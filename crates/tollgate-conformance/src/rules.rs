@@ -8,9 +8,10 @@ use std::sync::Arc;
 use seclang::{Library, Options, Problem, RuleSet, Source};
 
 use crate::folder::Folder;
+use crate::suites;
 
-/// What the base configuration of ModSecurity does, in our words: body processors and the rules on their errors.
-pub const BASE: &str = include_str!("../conf/base.conf");
+/// The base configuration that every rule set stands on.
+pub const BASE: &str = include_str!("../../../rules/base.conf");
 /// Detection only at paranoia level 4, with the settings that the regression tests expect.
 pub const REGRESSION: &str = include_str!("../conf/regression.conf");
 
@@ -19,6 +20,23 @@ pub const REGRESSION: &str = include_str!("../conf/regression.conf");
 pub struct Overlay {
     files: BTreeMap<String, Vec<u8>>,
     folder: Option<PathBuf>,
+}
+
+/// Our own pack of rules, with its data files, under `pack/`.
+///
+/// # Errors
+/// What cannot be read.
+pub fn with_pack(mut overlay: Overlay) -> Result<(Overlay, Vec<String>), String> {
+    let folder = suites::rules().join("ml");
+    let entries = fs::read_dir(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.sort_unstable();
+    for name in &names {
+        let text = fs::read(folder.join(name)).map_err(|why| format!("{name}: {why}"))?;
+        overlay = overlay.with(&format!("pack/{name}"), text);
+    }
+    let files = names.iter().filter(|name| name.ends_with(".conf")).map(|name| format!("pack/{name}"));
+    Ok((overlay, files.collect()))
 }
 
 impl Overlay {

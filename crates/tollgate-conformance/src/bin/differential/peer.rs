@@ -162,6 +162,8 @@ fn modsecurity(folder: &Path, crs: &Path) -> String {
     let (folder, crs) = (folder.display(), crs.display());
     format!(
         "Include {folder}/base.conf
+SecRequestBodyLimit 134217728
+SecRequestBodyNoFilesLimit 134217728
 SecAuditEngine On
 SecAuditLogParts ABHZ
 SecAuditLogType Serial
