@@ -1,7 +1,26 @@
 //! The compiled form: what the AST becomes, once, at load.
 
+mod actions;
+pub(crate) mod bits;
+mod compile;
+mod link;
+mod load;
+pub(crate) mod names;
+mod pattern;
+pub(crate) mod rule;
+mod settings;
+pub(crate) mod shelf;
+pub(crate) mod text;
+pub(crate) mod trie;
+mod update;
+
 use std::sync::Arc;
 
+use crate::ir::names::Names;
+use crate::ir::rule::Rule;
+use crate::ir::settings::Settings;
+use crate::ir::trie::Trie;
+use crate::operators::Patterns;
 use crate::problem::Problem;
 use crate::source::Source;
 
@@ -34,11 +53,30 @@ pub enum Profile {
 
 /// Compiled patterns shared by the rule sets of one load (several routes, one Core Rule Set).
 #[derive(Debug, Default)]
-pub struct Library {}
+pub struct Library {
+    pub(crate) patterns: Patterns,
+}
 
 /// A compiled rule set: immutable, shared by all transactions.
 #[derive(Debug)]
-pub struct RuleSet {}
+pub struct RuleSet {
+    /// Tells rule sets apart in the memory of a thread.
+    pub(crate) serial: u64,
+    /// Rules of phases 1 to 5.
+    pub(crate) phases: [Vec<Rule>; 5],
+    pub(crate) names: Names,
+    pub(crate) trie: Trie,
+    pub(crate) settings: Settings,
+    pub(crate) options: Options,
+    infos: Vec<RuleInfo>,
+}
+
+/// Rules as the compiler leaves them.
+#[derive(Debug, Default)]
+pub(crate) struct Compiled {
+    phases: [Vec<Rule>; 5],
+    infos: Vec<RuleInfo>,
+}
 
 /// What is known of a rule, for tools.
 #[derive(Clone, Debug)]
@@ -72,12 +110,12 @@ impl RuleSet {
         options: &Options,
         library: &mut Library,
     ) -> Result<(Arc<Self>, Vec<Problem>), Vec<Problem>> {
-        todo!()
+        load::load(source, files, options, library)
     }
 
     /// Every rule, in file order.
     pub fn rules(&self) -> impl Iterator<Item = RuleInfo> {
-        std::iter::empty()
+        self.infos.iter().cloned()
     }
 
     /// Runs text, code and JSON that ship with the crate through a thread's memory, so that no request meets it cold.
@@ -88,12 +126,17 @@ impl RuleSet {
     /// `SecResponseBodyAccess` and the types it is for: whether phase 4 wants a body of this media type.
     #[must_use]
     pub fn wants_reply(&self, content_type: &[u8]) -> bool {
-        todo!()
+        self.settings.reads_reply(content_type)
     }
 
     /// `SecRequestBodyLimit`, where the rules set one.
     #[must_use]
-    pub fn request_body_limit(&self) -> Option<u64> {
-        todo!()
+    pub const fn request_body_limit(&self) -> Option<u64> {
+        self.settings.request_body_limit
+    }
+
+    /// How many rules there are.
+    pub(crate) const fn count(&self) -> usize {
+        self.infos.len()
     }
 }
