@@ -12,5 +12,6 @@ pub mod judge;
 pub mod mutants;
 pub mod reflect;
 pub mod rules;
+pub mod shapes;
 pub mod suites;
 pub mod wire;
