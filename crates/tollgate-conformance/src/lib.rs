@@ -10,6 +10,7 @@ pub mod form;
 pub mod front;
 pub mod judge;
 pub mod mutants;
+pub mod pages;
 pub mod reflect;
 pub mod rules;
 pub mod shapes;
