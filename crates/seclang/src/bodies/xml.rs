@@ -120,7 +120,7 @@ const OUTSIDE: Stop = Stop::Error("xml: text outside the root");
 /// The part of a body that is text, and what is wrong with the rest.
 fn text_of(body: &[u8]) -> (Cow<'_, str>, Option<&'static str>) {
     let is_control = |byte: &u8| *byte < 0x20 && !is_space(char::from(*byte));
-    let (body, control) = match body.iter().position(|byte| is_control(byte)) {
+    let (body, control) = match body.iter().position(is_control) {
         Some(at) => (body.get(..at).unwrap_or_default(), Some("xml: a control character")),
         None => (body, None),
     };

@@ -169,8 +169,6 @@ pub const OPERATORS: &[Name] = &[
     ("within", Done),
 ];
 
-const PARITY: Support = Refused("seven-bit parity is not in use any more");
-
 /// Transformations.
 pub const TRANSFORMS: &[Name] = &[
     ("base64Decode", Done),
@@ -192,9 +190,9 @@ pub const TRANSFORMS: &[Name] = &[
     ("normalisePathWin", Done),
     ("normalizePath", Done),
     ("normalizePathWin", Done),
-    ("parityEven7bit", PARITY),
-    ("parityOdd7bit", PARITY),
-    ("parityZero7bit", PARITY),
+    ("parityEven7bit", Done),
+    ("parityOdd7bit", Done),
+    ("parityZero7bit", Done),
     ("removeComments", Done),
     ("removeCommentsChar", Done),
     ("removeNulls", Done),
@@ -202,7 +200,7 @@ pub const TRANSFORMS: &[Name] = &[
     ("replaceComments", Done),
     ("replaceNulls", Done),
     ("sha1", Done),
-    ("sqlHexDecode", Refused("use `hexDecode`")),
+    ("sqlHexDecode", Done),
     ("trim", Done),
     ("trimLeft", Done),
     ("trimRight", Done),
@@ -341,6 +339,7 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
     }
     let allowed = (name.len() / 3).clamp(1, 4);
     known
+        .filter(|known| known.len().abs_diff(name.len()) <= allowed)
         .map(|known| (distance(name.as_bytes(), known.as_bytes()), known))
         .filter(|(distance, _)| *distance <= allowed)
         .min()
