@@ -96,11 +96,11 @@ impl Hygiene {
         }
     }
 
-    /// Whether a head has what it takes to be sent on: a method that routes know and a path.
+    /// Whether a head has what it takes to be sent on: a method that routes know, a path and a host.
     #[must_use]
     pub fn can_serve(&self, parts: &Parts) -> bool {
         let path = parts.uri.path_and_query().is_some_and(|path| path.as_str().starts_with('/'));
-        path && METHODS.contains(&parts.method)
+        path && METHODS.contains(&parts.method) && host::asked(parts).is_ok()
     }
 
     /// The caps. Over HTTP/1.1 the reader of raw bytes has already held them; over HTTP/2 this is the place.
