@@ -127,7 +127,7 @@ impl<'b> Reader<'b, '_> {
         if let Some(Open { content: Some(start), .. }) = self.part
             && start == at
         {
-            // Then the blank line was that line end, and some read on in the headers (CVE-2022-48279).
+            // Then the blank line was that line end, and some read on in the headers.
             self.flags.invalid_part = true;
             self.fail("multipart: the headers of a part do not end");
         }
