@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use regex_syntax::hir::{Hir, HirKind};
+use regex_syntax::hir::{Hir, HirKind, Repetition};
 
 use super::proof::{Literals, bytes_of};
 
@@ -20,9 +20,14 @@ const SHORTEST: usize = 2;
 type Strings = BTreeSet<Vec<u8>>;
 
 /// What is known of an expression.
+#[derive(Default)]
 struct Known {
     /// The strings that it matches, when they are few: all of them.
     exact: Option<Strings>,
+    /// Strings with one of which every match begins; never those of an exact expression.
+    first: Option<Strings>,
+    /// Strings with one of which every match ends, likewise.
+    last: Option<Strings>,
     /// Strings one of which is in every match.
     best: Option<Strings>,
 }
@@ -40,124 +45,135 @@ impl Known {
             HirKind::Literal(literal) => Self::literal(&literal.0),
             HirKind::Class(class) => {
                 let set = bytes_of(class);
-                let members =
-                    (0..=u8::MAX).filter(|&byte| set.contains(byte)).map(|byte| vec![byte.to_ascii_lowercase()]);
-                let members: Strings = members.collect();
-                if members.len() <= SPELLED { Self::exactly(members) } else { Self::nothing() }
+                let members = (0..=u8::MAX).filter(|&byte| set.contains(byte));
+                let folded: Strings = members.map(|byte| vec![byte.to_ascii_lowercase()]).collect();
+                if folded.len() <= SPELLED { Self::exactly(folded) } else { Self::default() }
             }
             HirKind::Capture(capture) => Self::of(&capture.sub),
-            HirKind::Repetition(repetition) => {
-                let once = Self::of(&repetition.sub);
-                match (repetition.min, repetition.max) {
-                    (0, Some(1)) => Self {
-                        exact: once
-                            .exact
-                            .map(|mut exact| {
-                                exact.insert(Vec::new());
-                                exact
-                            })
-                            .filter(small),
-                        best: None,
-                    },
-                    (0, _) => Self::nothing(),
-                    (1, Some(1)) => once,
-                    (count @ 1..=16, max) => {
-                        let fixed = Self::concat((0..count).map(|_| Self::of(&repetition.sub)));
-                        if max == Some(count) { fixed } else { Self { best: fixed.settled(), exact: None } }
-                    }
-                    _ => Self { best: once.settled(), exact: None },
-                }
-            }
+            HirKind::Repetition(repetition) => Self::repeated(repetition),
             HirKind::Concat(parts) => Self::concat(parts.iter().map(Self::of)),
             HirKind::Alternation(parts) => Self::alternation(parts.iter().map(Self::of)),
         }
     }
 
-    fn literal(bytes: &[u8]) -> Self {
-        if bytes.len() <= LENGTH {
-            return Self::exactly([bytes.to_ascii_lowercase()].into());
+    fn repeated(repetition: &Repetition) -> Self {
+        let once = || Self::of(&repetition.sub);
+        match (repetition.min, repetition.max) {
+            (0, Some(1)) => {
+                let exact = once().exact.map(|mut strings| {
+                    strings.insert(Vec::new());
+                    strings
+                });
+                Self { exact: exact.filter(small), ..Self::default() }
+            }
+            (0, _) => Self::default(),
+            (count @ 1..=16, max) => {
+                let fixed = Self::concat((0..count).map(|_| once()));
+                if max == Some(count) {
+                    return fixed;
+                }
+                let (first, last) = (fixed.first().cloned(), fixed.last().cloned());
+                Self { exact: None, first, last, best: fixed.settled() }
+            }
+            _ => Self { best: once().settled(), ..Self::default() },
         }
-        let parts = bytes.chunks(LENGTH).map(|part| Strings::from([part.to_ascii_lowercase()]));
-        Self { exact: None, best: parts.min_by(rarer) }
+    }
+
+    fn literal(bytes: &[u8]) -> Self {
+        let lower = bytes.to_ascii_lowercase();
+        if bytes.len() <= LENGTH {
+            return Self::exactly([lower].into());
+        }
+        let one = |part: &[u8]| Strings::from([part.to_vec()]);
+        Self {
+            exact: None,
+            first: lower.get(..LENGTH).map(one),
+            last: lower.get(lower.len() - LENGTH..).map(one),
+            best: lower.chunks_exact(LENGTH).map(one).min_by(rarer),
+        }
     }
 
     fn exactly(strings: Strings) -> Self {
-        Self { exact: Some(strings), best: None }
+        Self { exact: Some(strings), ..Self::default() }
     }
 
-    const fn nothing() -> Self {
-        Self { exact: None, best: None }
+    fn first(&self) -> Option<&Strings> {
+        self.exact.as_ref().or(self.first.as_ref())
+    }
+
+    fn last(&self) -> Option<&Strings> {
+        self.exact.as_ref().or(self.last.as_ref())
     }
 
     /// The strings one of which is in every match, whichever way they are known.
     fn settled(self) -> Option<Strings> {
-        let exact = self.exact.filter(useful);
-        exact.into_iter().chain(self.best).min_by(rarer)
+        let known = self.exact.into_iter().chain(self.first).chain(self.last).filter(useful);
+        known.chain(self.best).min_by(rarer)
     }
 
     fn concat(parts: impl Iterator<Item = Self>) -> Self {
-        let mut best: Option<Strings> = None;
-        let mut offer = |strings: Strings| {
-            if useful(&strings) {
-                best = best.take().into_iter().chain([strings]).min_by(rarer);
-            }
-        };
-        let mut whole = true;
-        let mut run: Strings = [Vec::new()].into();
+        let mut whole = Self::exactly([Vec::new()].into());
         for part in parts {
-            if let Some(strings) = part.best {
-                offer(strings);
-            }
-            let Some(exact) = part.exact else {
-                offer(std::mem::replace(&mut run, [Vec::new()].into()));
-                whole = false;
-                continue;
-            };
-            match product(&run, &exact) {
-                Some(longer) => run = longer,
-                None => {
-                    offer(std::mem::replace(&mut run, exact));
-                    whole = false;
-                }
-            }
+            whole = whole.then(part);
         }
-        if whole {
-            return Self { exact: Some(run), best };
+        whole
+    }
+
+    /// What is known of this followed by that.
+    fn then(self, next: Self) -> Self {
+        if let (Some(left), Some(right)) = (&self.exact, &next.exact)
+            && let Some(exact) = product(left, right)
+        {
+            return Self::exactly(exact);
         }
-        offer(run);
-        Self { exact: None, best }
+        let joined = |left: Option<&Strings>, right: Option<&Strings>| product(left?, right?);
+        // What stands at the seam of the two is often the rarest.
+        let seam = joined(self.last(), next.first());
+        let first = match &self.exact {
+            Some(exact) => joined(Some(exact), next.first()).or_else(|| Some(exact.clone())),
+            None => self.first.clone(),
+        };
+        let last = match &next.exact {
+            Some(exact) => joined(self.last(), Some(exact)).or_else(|| Some(exact.clone())),
+            None => next.last.clone(),
+        };
+        let offers = [seam, first.clone(), last.clone()].into_iter().flatten().filter(useful);
+        let best = offers.chain(self.settled()).chain(next.settled()).min_by(rarer);
+        Self { exact: None, first, last, best }
     }
 
     fn alternation(parts: impl Iterator<Item = Self>) -> Self {
-        let mut exact = Some(Strings::new());
-        let mut best = Some(Strings::new());
+        let mut all = Self {
+            exact: Some(Strings::new()),
+            first: Some(Strings::new()),
+            last: Some(Strings::new()),
+            best: Some(Strings::new()),
+        };
         for part in parts {
-            exact = match (exact, &part.exact) {
-                (Some(mut all), Some(more)) => {
-                    all.extend(more.iter().cloned());
-                    Some(all).filter(|all| all.len() <= MEMBERS)
-                }
-                _ => None,
-            };
-            best = match (best, part.settled()) {
-                (Some(mut all), Some(more)) => {
-                    all.extend(more);
-                    Some(all).filter(|all| all.len() <= MEMBERS)
-                }
-                _ => None,
-            };
-            if exact.is_none() && best.is_none() {
-                break;
-            }
+            all.first = union(all.first, part.first().cloned());
+            all.last = union(all.last, part.last().cloned());
+            all.exact = union(all.exact, part.exact.clone());
+            all.best = union(all.best, part.settled());
         }
-        Self { exact, best }
+        if all.exact.is_some() {
+            all.first = None;
+            all.last = None;
+        }
+        all
     }
+}
+
+/// The strings of both, when both are known and not too many.
+fn union(left: Option<Strings>, right: Option<Strings>) -> Option<Strings> {
+    let (mut left, right) = (left?, right?);
+    left.extend(right);
+    Some(left).filter(|strings| strings.len() <= MEMBERS)
 }
 
 /// Each string of the one followed by each of the other; `None` when these are too many or too long.
 fn product(left: &Strings, right: &Strings) -> Option<Strings> {
     let longest = |strings: &Strings| strings.iter().map(Vec::len).max().unwrap_or(0);
-    let few = left.len() * right.len() <= SPELLED || left.len() == 1 && left.first().is_some_and(Vec::is_empty);
+    let few = left.len() * right.len() <= SPELLED || left.len() == 1 || right.len() == 1;
     if !few || longest(left) + longest(right) > LENGTH {
         return None;
     }
