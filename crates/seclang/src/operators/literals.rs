@@ -8,13 +8,22 @@ use regex_syntax::hir::{Hir, HirKind, Repetition};
 use super::proof::{Literals, bytes_of};
 
 /// Most members of a set: `@pm` lists of thousands share the automaton, so this is about memory only.
-const MEMBERS: usize = 384;
+const MEMBERS: usize = 768;
 /// Most strings of an expression that is spelled out.
 const SPELLED: usize = 64;
 /// Longest string that is spelled out; a longer match is told as well by a part of this length.
 const LENGTH: usize = 24;
-/// Shortest literal of a set that is worth a search.
-const SHORTEST: usize = 2;
+/// Most members of a set at a seam: these are short.
+const SEAM: usize = 1024;
+/// How often a byte may occur for it to tell something alone.
+const RARE: f64 = 0.000_5;
+
+/// The shortest literal of a set that is worth a search.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Shortest {
+    Byte,
+    Pair,
+}
 
 /// A set of strings in lower case.
 type Strings = BTreeSet<Vec<u8>>;
@@ -32,14 +41,15 @@ struct Known {
     best: Option<Strings>,
 }
 
-/// Literals one of which is in every match; `None` when there are none.
-pub(super) fn required(hir: &Hir) -> Option<Literals> {
-    let best = Known::of(hir).settled()?;
+/// Literals one of which is in every match; `None` when there are none. With `Shortest::Byte` also single bytes, where
+/// these are rare in text.
+pub(super) fn required(hir: &Hir, shortest: Shortest) -> Option<Literals> {
+    let best = Known::of(hir, shortest).settled(shortest)?;
     Some(best.into_iter().map(Vec::into_boxed_slice).collect())
 }
 
 impl Known {
-    fn of(hir: &Hir) -> Self {
+    fn of(hir: &Hir, shortest: Shortest) -> Self {
         match hir.kind() {
             HirKind::Empty | HirKind::Look(_) => Self::exactly([Vec::new()].into()),
             HirKind::Literal(literal) => Self::literal(&literal.0),
@@ -49,15 +59,17 @@ impl Known {
                 let folded: Strings = members.map(|byte| vec![byte.to_ascii_lowercase()]).collect();
                 if folded.len() <= SPELLED { Self::exactly(folded) } else { Self::default() }
             }
-            HirKind::Capture(capture) => Self::of(&capture.sub),
-            HirKind::Repetition(repetition) => Self::repeated(repetition),
-            HirKind::Concat(parts) => Self::concat(parts.iter().map(Self::of)),
-            HirKind::Alternation(parts) => Self::alternation(parts.iter().map(Self::of)),
+            HirKind::Capture(capture) => Self::of(&capture.sub, shortest),
+            HirKind::Repetition(repetition) => Self::repeated(repetition, shortest),
+            HirKind::Concat(parts) => Self::concat(parts.iter().map(|part| Self::of(part, shortest)), shortest),
+            HirKind::Alternation(parts) => {
+                Self::alternation(parts.iter().map(|part| Self::of(part, shortest)), shortest)
+            }
         }
     }
 
-    fn repeated(repetition: &Repetition) -> Self {
-        let once = || Self::of(&repetition.sub);
+    fn repeated(repetition: &Repetition, shortest: Shortest) -> Self {
+        let once = || Self::of(&repetition.sub, shortest);
         match (repetition.min, repetition.max) {
             (0, Some(1)) => {
                 let exact = once().exact.map(|mut strings| {
@@ -68,14 +80,14 @@ impl Known {
             }
             (0, _) => Self::default(),
             (count @ 1..=16, max) => {
-                let fixed = Self::concat((0..count).map(|_| once()));
+                let fixed = Self::concat((0..count).map(|_| once()), shortest);
                 if max == Some(count) {
                     return fixed;
                 }
                 let (first, last) = (fixed.first().cloned(), fixed.last().cloned());
-                Self { exact: None, first, last, best: fixed.settled() }
+                Self { exact: None, first, last, best: fixed.settled(shortest) }
             }
-            _ => Self { best: once().settled(), ..Self::default() },
+            _ => Self { best: once().settled(shortest), ..Self::default() },
         }
     }
 
@@ -106,29 +118,30 @@ impl Known {
     }
 
     /// The strings one of which is in every match, whichever way they are known.
-    fn settled(self) -> Option<Strings> {
-        let known = self.exact.into_iter().chain(self.first).chain(self.last).filter(useful);
+    fn settled(self, shortest: Shortest) -> Option<Strings> {
+        let known =
+            self.exact.into_iter().chain(self.first).chain(self.last).filter(|strings| useful(strings, shortest));
         known.chain(self.best).min_by(rarer)
     }
 
-    fn concat(parts: impl Iterator<Item = Self>) -> Self {
+    fn concat(parts: impl Iterator<Item = Self>, shortest: Shortest) -> Self {
         let mut whole = Self::exactly([Vec::new()].into());
         for part in parts {
-            whole = whole.then(part);
+            whole = whole.then(part, shortest);
         }
         whole
     }
 
     /// What is known of this followed by that.
-    fn then(self, next: Self) -> Self {
+    fn then(self, next: Self, shortest: Shortest) -> Self {
         if let (Some(left), Some(right)) = (&self.exact, &next.exact)
-            && let Some(exact) = product(left, right)
+            && let Some(exact) = product(left, right, SPELLED)
         {
             return Self::exactly(exact);
         }
-        let joined = |left: Option<&Strings>, right: Option<&Strings>| product(left?, right?);
+        let joined = |left: Option<&Strings>, right: Option<&Strings>| product(left?, right?, SPELLED);
         // What stands at the seam of the two is often the rarest.
-        let seam = joined(self.last(), next.first());
+        let seam = self.last().zip(next.first()).and_then(|(left, right)| product(left, right, SEAM));
         let first = match &self.exact {
             Some(exact) => joined(Some(exact), next.first()).or_else(|| Some(exact.clone())),
             None => self.first.clone(),
@@ -137,12 +150,13 @@ impl Known {
             Some(exact) => joined(self.last(), Some(exact)).or_else(|| Some(exact.clone())),
             None => next.last.clone(),
         };
-        let offers = [seam, first.clone(), last.clone()].into_iter().flatten().filter(useful);
-        let best = offers.chain(self.settled()).chain(next.settled()).min_by(rarer);
+        let offers =
+            [seam, first.clone(), last.clone()].into_iter().flatten().filter(|strings| useful(strings, shortest));
+        let best = offers.chain(self.settled(shortest)).chain(next.settled(shortest)).min_by(rarer);
         Self { exact: None, first, last, best }
     }
 
-    fn alternation(parts: impl Iterator<Item = Self>) -> Self {
+    fn alternation(parts: impl Iterator<Item = Self>, shortest: Shortest) -> Self {
         let mut all = Self {
             exact: Some(Strings::new()),
             first: Some(Strings::new()),
@@ -153,7 +167,7 @@ impl Known {
             all.first = union(all.first, part.first().cloned());
             all.last = union(all.last, part.last().cloned());
             all.exact = union(all.exact, part.exact.clone());
-            all.best = union(all.best, part.settled());
+            all.best = union(all.best, part.settled(shortest));
         }
         if all.exact.is_some() {
             all.first = None;
@@ -171,9 +185,9 @@ fn union(left: Option<Strings>, right: Option<Strings>) -> Option<Strings> {
 }
 
 /// Each string of the one followed by each of the other; `None` when these are too many or too long.
-fn product(left: &Strings, right: &Strings) -> Option<Strings> {
+fn product(left: &Strings, right: &Strings, most: usize) -> Option<Strings> {
     let longest = |strings: &Strings| strings.iter().map(Vec::len).max().unwrap_or(0);
-    let few = left.len() * right.len() <= SPELLED || left.len() == 1 || right.len() == 1;
+    let few = left.len() * right.len() <= most || left.len() == 1 || right.len() == 1;
     if !few || longest(left) + longest(right) > LENGTH {
         return None;
     }
@@ -184,8 +198,13 @@ fn small(strings: &Strings) -> bool {
     strings.len() <= SPELLED
 }
 
-fn useful(strings: &Strings) -> bool {
-    !strings.is_empty() && strings.len() <= MEMBERS && strings.iter().all(|string| string.len() >= SHORTEST)
+fn useful(strings: &Strings, shortest: Shortest) -> bool {
+    let tells = |string: &Vec<u8>| match string.as_slice() {
+        [] => false,
+        [byte] => shortest == Shortest::Byte && frequency(*byte) <= RARE,
+        _ => true,
+    };
+    !strings.is_empty() && strings.len() <= SEAM && strings.iter().all(tells)
 }
 
 /// The set that occurs less in ordinary text comes first.

@@ -22,7 +22,7 @@ pub use self::caches::Caches;
 pub use self::ip_match::IpList;
 pub use self::number::Comparison;
 pub use self::pm::Pm;
-pub use self::proof::Literals;
+pub use self::proof::{Literals, Needs};
 pub use self::rx::Rx;
 pub use self::text::Relation;
 use crate::charset::ByteSet;
