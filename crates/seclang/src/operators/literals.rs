@@ -14,7 +14,7 @@ const SPELLED: usize = 64;
 /// Longest string that is spelled out; a longer match is told as well by a part of this length.
 const LENGTH: usize = 24;
 /// Most members of a set at a seam: these are short.
-const SEAM: usize = 1024;
+const SEAM: usize = 2048;
 /// How often a byte may occur for it to tell something alone.
 const RARE: f64 = 0.000_5;
 
@@ -168,6 +168,9 @@ impl Known {
             all.last = union(all.last, part.last().cloned());
             all.exact = union(all.exact, part.exact.clone());
             all.best = union(all.best, part.settled(shortest));
+            if all.exact.is_none() && all.first.is_none() && all.last.is_none() && all.best.is_none() {
+                break;
+            }
         }
         if all.exact.is_some() {
             all.first = None;

@@ -145,8 +145,12 @@ impl Facts {
             // It matches nothing at all.
             None => (usize::MAX, Some(0)),
         };
-        let literals = literals::required(hir, Shortest::Pair);
         let needs = literals::required(hir, Shortest::Byte).map(Needs::of);
+        let literals = match &needs {
+            Some(needs) if needs.bytes.is_empty() => Some(needs.literals.clone()),
+            Some(_) => literals::required(hir, Shortest::Pair),
+            None => None,
+        };
         Self { shape: Shape::of(hir), lengths, literals, needs }
     }
 }
