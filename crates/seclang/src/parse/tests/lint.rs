@@ -61,10 +61,17 @@ const DOUBTFUL: &[(&str, &str)] = &[
     ("SecRule ARGS \"@pm select, union, drop\"", "1:19: `@pm` takes spaces between its phrases"),
     ("SecRule ARGS x pass,deny", "1:16: the rule says twice what a match does"),
     ("SecRule ARGS x chain\nSecRule RESPONSE_BODY y", "2:9: `RESPONSE_BODY` is not known before phase 4"),
+    (
+        "SecRule ARGS a \"logdata:'%{tx.0}'\"",
+        "1:17: `%{TX.0}` is what some earlier rule captured: this one captures nothing",
+    ),
+    ("SecRule ARGS a chain\nSecRule ARGS b \"setvar:'tx.a=%{TX.1}'\"", "2:17: `%{TX.1}` is what some earlier rule"),
 ];
 
 /// Rules that are meant so.
 const SOUND: &[&str] = &[
+    "SecRule ARGS a chain\nSecRule ARGS b \"capture,setvar:'tx.a=%{TX.1}'\"",
+    "SecRule ARGS a \"logdata:'%{tx.10}%{tx.a}'\"",
     "SecRule &REQUEST_URI|REQUEST_HEADERS:Content-Length|TX:n|ARGS:n|RESPONSE_STATUS \"@eq 5\" phase:3",
     "SecRule ARGS|REQUEST_URI \"@gt 100\" t:length",
     "SecRule TX:n \"@gt %{tx.max}\"",
