@@ -11,8 +11,8 @@ pub(super) struct Disposition {
     pub(super) filename: Vec<u8>,
 }
 
-/// Reads the value of a header, as strictly as ModSecurity: what it refuses, some server reads otherwise. What was read
-/// before an error stays.
+/// Reads the value of a header, as strictly as ModSecurity: what it refuses, some server reads otherwise. What can be read
+/// in spite of an error is read.
 pub(super) fn disposition(
     value: &[u8],
     found: &mut Disposition,
@@ -21,40 +21,55 @@ pub(super) fn disposition(
     let Some(parameters) = value.strip_prefix(b"form-data") else {
         return Err("multipart: the disposition of a part is not form data");
     };
+    let mut result = Ok(());
     let mut rest = skip_blanks(parameters);
     let (mut named, mut filed) = (false, false);
     while let Some((&separator, tail)) = rest.split_first() {
         if separator != b';' {
             flags.invalid_quoting |= text_before(parameters, rest).is_some_and(|byte| matches!(byte, b'"' | b'\''));
-            return Err("multipart: no semicolon between parameters of a disposition");
+            return result.and(Err("multipart: no semicolon between parameters of a disposition"));
         }
         if tail.is_empty() {
             break;
         }
-        let parameter = parameter(tail, flags)?;
-        rest = skip_blanks(parameter.rest);
-        match parameter.name {
-            b"name" => put(&mut found.name, parameter.value, &mut named, flags)?,
-            b"filename" => put(&mut found.filename, parameter.value, &mut filed, flags)?,
+        let Parameter { name, value, closed, rest: behind } =
+            parameter(tail, flags).map_err(|message| result.err().unwrap_or(message))?;
+        rest = skip_blanks(behind);
+        flags.invalid_quoting |= !closed;
+        let wrong = match name {
+            _ if name.eq_ignore_ascii_case(b"name") => put(&mut found.name, value, &mut named, flags),
+            _ if name.eq_ignore_ascii_case(b"filename") => put(&mut found.filename, value, &mut filed, flags),
+            // RFC 7578, 4.2, forbids it; servers read it all the same, so its name has to be seen.
             b"filename*" => {
-                // RFC 7578, 4.2, forbids it; servers read it all the same, so its name has to be seen.
                 if found.filename.is_empty() {
-                    found.filename = extended(&parameter.value);
+                    found.filename = extended(&value);
                 }
-                return Err("multipart: `filename*` is not allowed in form data");
+                Err("multipart: `filename*` is not allowed in form data")
             }
-            _ => return Err("multipart: an unknown parameter in a disposition"),
+            _ => Err(UNKNOWN),
+        };
+        result = result.and(wrong);
+        if !closed {
+            result = result.and(Err("multipart: a quote is not closed in a disposition"));
+        }
+        if !matches!(name, b"name" | b"filename") {
+            result = result.and(Err(UNKNOWN));
         }
     }
-    Ok(())
+    result
 }
+
+const UNKNOWN: &str = "multipart: an unknown parameter in a disposition";
 
 struct Parameter<'t> {
     name: &'t [u8],
     value: Vec<u8>,
+    /// Its quotes, if any, are closed.
+    closed: bool,
     rest: &'t [u8],
 }
 
+/// Takes a value. The first one stays.
 fn put(into: &mut Vec<u8>, value: Vec<u8>, seen: &mut bool, flags: &mut MultipartFlags) -> Result<(), &'static str> {
     flags.invalid_quoting |= value.contains(&b'\'');
     if std::mem::replace(seen, true) {
@@ -74,29 +89,25 @@ fn parameter<'t>(text: &'t [u8], flags: &mut MultipartFlags) -> Result<Parameter
         (&quote @ (b'"' | b'\''), tail) => {
             // Some servers take single quotes: they are read, and flagged.
             flags.invalid_quoting |= quote == b'\'';
-            let (value, rest) = quoted(tail, quote).ok_or(MALFORMED)?;
-            Ok(Parameter { name, value, rest })
+            let (value, closed, rest) = quoted(tail, quote);
+            Ok(Parameter { name, value, closed, rest })
         }
         _ => {
             let length = tail.iter().position(|&byte| !is_token(byte)).unwrap_or(tail.len());
             let (value, rest) = tail.split_at_checked(length).ok_or(MALFORMED)?;
-            Ok(Parameter { name, value: value.to_vec(), rest })
+            Ok(Parameter { name, value: value.to_vec(), closed: true, rest })
         }
     }
 }
 
 /// Reads up to the closing quote, or to the end. Only the quote and the backslash can be escaped: browsers send Windows
 /// paths with backslashes as they are.
-fn quoted(text: &[u8], quote: u8) -> Option<(Vec<u8>, &[u8])> {
+fn quoted(text: &[u8], quote: u8) -> (Vec<u8>, bool, &[u8]) {
     let mut value = Vec::new();
     let mut rest = text;
-    if rest.is_empty() {
-        return None;
-    }
     loop {
         match rest {
-            [] => return Some((value, rest)),
-            [b'\\'] => return None,
+            [] => return (value, false, rest),
             [b'\\', escaped, tail @ ..] if *escaped == quote || *escaped == b'\\' => {
                 value.push(*escaped);
                 rest = tail;
@@ -104,7 +115,7 @@ fn quoted(text: &[u8], quote: u8) -> Option<(Vec<u8>, &[u8])> {
             [byte, tail @ ..] => {
                 rest = tail;
                 if *byte == quote {
-                    return Some((value, rest));
+                    return (value, true, rest);
                 }
                 value.push(*byte);
             }
@@ -129,7 +140,8 @@ fn extended(value: &[u8]) -> Vec<u8> {
     decoded
 }
 
-fn skip_blanks(mut text: &[u8]) -> &[u8] {
+/// What follows the blanks and tabs at the front.
+pub(super) fn skip_blanks(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', tail @ ..] = text {
         text = tail;
     }

@@ -5,16 +5,21 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 
 use super::elements::push_index;
+use super::escapes::unescape;
 use super::numbers::{Runs, number_end, skip_space};
-use super::{Bounds, Kind, Outlet, Piece, Report, Sink, Stop, hex};
+use super::{Bounds, Kind, Outlet, Piece, Report, Sink, Stop};
 use crate::{Knowledge, Known};
 
 /// Reads a document. `known` ranges are sorted and do not overlap: known numbers are reported as a run without being
-/// read, whatever is inside a known prompt is reported as such. A range at which no value begins is ignored.
+/// read, whatever is inside a known prompt is reported as such. A range at which no value begins is ignored. A
+/// body of no bytes at all is nothing, and no error.
 pub fn json(body: &[u8], known: &[Known], bounds: &Bounds, sink: &mut dyn Sink) -> Report {
+    if body.is_empty() {
+        return Report::default();
+    }
     let mut reader = Reader {
         body,
         at: 0,
@@ -265,59 +270,4 @@ impl<'b> Reader<'b, '_> {
         self.at += length + 2;
         Ok((raw, escaped))
     }
-}
-
-/// Appends a string without its escapes.
-fn unescape(raw: &[u8], text: &mut Vec<u8>) -> Result<(), Stop> {
-    const BAD: Stop = Stop::Error("json: an escape is malformed");
-    let mut rest = raw;
-    while let Some(at) = memchr(b'\\', rest) {
-        let (plain, tail) = rest.split_at_checked(at).ok_or(BAD)?;
-        text.extend_from_slice(plain);
-        let (&letter, tail) = tail.get(1..).and_then(<[u8]>::split_first).ok_or(BAD)?;
-        rest = tail;
-        text.push(match letter {
-            b'"' | b'\\' | b'/' => letter,
-            b'b' => 0x08,
-            b'f' => 0x0c,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'u' => {
-                let (decoded, tail) = code_point(tail).ok_or(BAD)??;
-                rest = tail;
-                text.extend_from_slice(decoded.encode_utf8(&mut [0; 4]).as_bytes());
-                continue;
-            }
-            _ => return Err(BAD),
-        });
-    }
-    text.extend_from_slice(rest);
-    Ok(())
-}
-
-/// Reads the digits behind `\u`, and the second half of a surrogate pair.
-fn code_point(text: &[u8]) -> Option<Result<(char, &[u8]), Stop>> {
-    const LONE: Stop = Stop::Error("json: half a surrogate pair");
-    let (high, tail) = unit(text)?;
-    let (code, tail) = match (high, tail) {
-        (0xD800..=0xDBFF, [b'\\', b'u', low @ ..]) => {
-            let (low, tail) = unit(low)?;
-            if !(0xDC00..=0xDFFF).contains(&low) {
-                return Some(Err(LONE));
-            }
-            (0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00), tail)
-        }
-        _ => (high, tail),
-    };
-    Some(char::from_u32(code).map(|decoded| (decoded, tail)).ok_or(LONE))
-}
-
-fn unit(text: &[u8]) -> Option<(u32, &[u8])> {
-    let (digits, tail) = text.split_first_chunk::<4>()?;
-    let mut code = 0;
-    for &digit in digits {
-        code = code << 4 | u32::from(hex(digit)?);
-    }
-    Some((code, tail))
 }

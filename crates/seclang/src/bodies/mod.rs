@@ -4,6 +4,7 @@ mod boundary;
 mod cookies;
 mod disposition;
 mod elements;
+mod escapes;
 mod json;
 mod multipart;
 mod numbers;

@@ -7,7 +7,7 @@ use std::ops::Range;
 use memchr::{memchr, memmem};
 
 use super::boundary::boundary;
-use super::disposition::{Disposition, disposition};
+use super::disposition::{Disposition, disposition, skip_blanks};
 use super::{Bounds, Kind, MultipartFlags, Outlet, Part, Piece, Report, Sink, Stop};
 
 /// Reads a body of the given content type.
@@ -77,11 +77,18 @@ impl<'b> Reader<'b, '_> {
         }
         let mut at = 0;
         while let Some(end) = body.get(at..).and_then(|rest| memchr(b'\n', rest)).map(|length| at + length + 1) {
-            if self.line(at..end)? {
-                self.flags.data_after = end < body.len();
-                return Ok(());
+            match self.line(at..end) {
+                Ok(false) => at = end,
+                Ok(true) => {
+                    self.flags.data_after = end < body.len();
+                    return Ok(());
+                }
+                Err(Stop::Error(message)) => {
+                    self.fail(message);
+                    return self.finish(at);
+                }
+                Err(Stop::Sink) => return Err(Stop::Sink),
             }
-            at = end;
         }
         self.unended(at)
     }
@@ -91,6 +98,7 @@ impl<'b> Reader<'b, '_> {
         let line = self.body.get(at..).unwrap_or_default();
         let last = line.strip_prefix(self.finder.needle()) == Some(b"--");
         if last && self.boundaries > 0 {
+            self.line_end_before(at);
             return self.finish(at);
         }
         self.fail(if self.boundaries > 0 {
@@ -122,6 +130,7 @@ impl<'b> Reader<'b, '_> {
     }
 
     fn boundary(&mut self, at: usize, tail: &[u8]) -> Result<bool, Stop> {
+        self.line_end_before(at);
         let (last, tail) = tail.strip_prefix(b"--").map_or((false, tail), |tail| (true, tail));
         match tail {
             b"\r\n" => self.crlf = true,
@@ -138,6 +147,15 @@ impl<'b> Reader<'b, '_> {
             self.part = Some(Open::default());
         }
         Ok(last)
+    }
+
+    /// Notes how the line before a boundary ends: that line end belongs to the boundary.
+    fn line_end_before(&mut self, at: usize) {
+        match self.body.get(..at).unwrap_or_default() {
+            [.., b'\r', b'\n'] => self.crlf = true,
+            [.., _] => self.flags.lf_line = true,
+            [] => {}
+        }
     }
 
     /// Looks at a line that begins like a boundary and is none.
@@ -162,23 +180,17 @@ impl<'b> Reader<'b, '_> {
     /// Reports the part that ends before `end`.
     fn finish(&mut self, end: usize) -> Result<(), Stop> {
         let Some(part) = self.part.take() else { return Ok(()) };
-        let Some(start) = part.content else {
+        let start = part.content.unwrap_or(end);
+        if start == end {
+            // No blank line, or one whose end belongs to the boundary: some read on in the headers.
             self.flags.invalid_part = true;
             self.fail("multipart: the headers of a part do not end");
+        }
+        if part.content.is_none() {
             return Ok(());
-        };
-        let content = self.body.get(start..end).unwrap_or_default();
-        // The line end before a boundary belongs to the boundary.
-        let length = match content {
-            [before @ .., b'\r', b'\n'] => {
-                self.crlf = true;
-                before.len()
-            }
-            [before @ .., b'\n'] => {
-                self.flags.lf_line = true;
-                before.len()
-            }
-            whole => whole.len(),
+        }
+        let length = match self.body.get(start..end).unwrap_or_default() {
+            [before @ .., b'\r', b'\n'] | [before @ .., b'\n'] | before => before.len(),
         };
         let content = start..start + length;
         let Disposition { name, filename } = &part.disposition;
@@ -282,7 +294,7 @@ const LONG: Stop = Stop::Error("multipart: a header is too long");
 /// Name and value of a header line.
 fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let (name, value) = memchr(b':', line).and_then(|at| line.split_at_checked(at))?;
-    Some((name, value.get(1..)?.trim_ascii()))
+    Some((name, skip_blanks(value.get(1..)?)))
 }
 
 const fn is_strict_error(flags: &MultipartFlags) -> bool {

@@ -25,6 +25,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) phase: u8,
     /// What the transaction may have scanned when this phase ends.
     pub(crate) budget: u64,
+    /// Only rules that look at nothing but a window of the reply, and have not matched yet.
+    pub(crate) window: bool,
 }
 
 /// How a phase ended.
@@ -68,6 +70,9 @@ impl Turn<'_> {
         let mut at = 0;
         while let Some(rule) = list.get(at) {
             at += 1;
+            if self.window && !self.is_for_window(rule) {
+                continue;
+            }
             if self.state.overlay.removes(rule.ordinal) || !self.chain(rule) {
                 if self.is_exhausted() {
                     return Outcome::Verdict(Verdict::OutOfWork);
@@ -88,6 +93,12 @@ impl Turn<'_> {
 
     pub(crate) fn is_exhausted(&self) -> bool {
         self.state.tally.work > self.budget
+    }
+
+    fn is_for_window(&self, rule: &Rule) -> bool {
+        let looks = rule.links.first().map_or(&[][..], |head| &head.looks);
+        let only = matches!(looks, [look] if look.variable == Variable::ResponseBody && !look.count);
+        only && !self.state.tally.matched.iter().any(|matched| matched.id == rule.id && matched.phase == self.phase)
     }
 
     /// Whether all links match.

@@ -185,6 +185,15 @@ impl Inputs {
         self.put(shelf, Span::EMPTY, text);
     }
 
+    /// Sets a variable that has one value, in the place of the value it had.
+    pub(crate) fn replace_span(&mut self, variable: Variable, text: Span) {
+        let old = self.shelves.get(Shelf::of(variable).index()).and_then(|row| row.first);
+        match old.and_then(|id| self.values.get_mut(id.0)) {
+            Some(value) => value.text = text,
+            None => self.set_span(variable, text),
+        }
+    }
+
     /// Sets a variable to a number.
     pub(crate) fn set_number(&mut self, variable: Variable, number: u64) {
         let text = self.write_with(|out| write_number(number, out));

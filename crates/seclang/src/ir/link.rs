@@ -1,11 +1,12 @@
 //! Compiles one link: variables, operator, transformations.
 
 use crate::ir::actions::Sorted;
+use crate::ir::bits::Bits;
 use crate::ir::names::Names;
 use crate::ir::pattern;
 use crate::ir::rule::{Act, Except, Link, Look, Select};
 use crate::ir::shelf::{Shelf, is_state, shelves};
-use crate::ir::text::{Text, has_macro};
+use crate::ir::text::{Segment, Text, has_macro};
 use crate::ir::trie::Trie;
 use crate::ir::Library;
 use crate::operators::{Env, Files, Operator};
@@ -19,6 +20,8 @@ pub(crate) struct Workshop<'a> {
     pub(crate) library: &'a mut Library,
     pub(crate) names: Names,
     pub(crate) trie: Trie,
+    /// Variables that some rule reads.
+    pub(crate) used: Bits,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -75,6 +78,7 @@ impl Workshop<'_> {
 
     fn look(&mut self, target: &Spanned<Target>) -> Vec<Look> {
         let variable = target.value.variable;
+        self.used.insert(variable as usize);
         let select = match self.select(target) {
             // Patterns on TX are matched against each name at run time, static ones included.
             Some(select) => select,
@@ -128,7 +132,14 @@ impl Workshop<'_> {
     /// Text with macros; an unknown one is reported.
     pub(crate) fn text(&mut self, text: &str, place: &Place) -> Text {
         match Text::compile(text, &mut self.names) {
-            Ok(text) => text,
+            Ok(text) => {
+                for segment in text.segments() {
+                    if let Segment::Variable(variable, _) = segment {
+                        self.used.insert(*variable as usize);
+                    }
+                }
+                text
+            }
             Err(name) => {
                 self.error(place, format!("no variable is called `{name}`")).hint("a macro is `%{variable}` or `%{variable.name}`");
                 Text::default()

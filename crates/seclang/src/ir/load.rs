@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::ir::bits::Bits;
 use crate::ir::compile::compile;
 use crate::ir::link::Workshop;
 use crate::ir::names::Names;
@@ -11,7 +12,7 @@ use crate::ir::trie::Trie;
 use crate::ir::update::{Draft, Item, action_rule, remove, update_actions, update_targets};
 use crate::ir::{Library, Options, RuleSet};
 use crate::parse;
-use crate::parse::ast::{Action, Directive, DirectiveKind, Rule, Spanned, Which};
+use crate::parse::ast::{Action, Directive, DirectiveKind, Rule, Spanned, Variable, Which};
 use crate::problem::{Place, Problem, Severity};
 use crate::source::Source;
 
@@ -29,10 +30,11 @@ pub(crate) fn load(source: &dyn Source, files: &[String], options: &Options, lib
         library,
         names: Names::default(),
         trie: Trie::default(),
+        used: Bits::none(Variable::ALL.len()),
         problems: gathering.problems,
     };
     let compiled = compile(&gathering.items, &mut shop, options.profile);
-    let Workshop { names, trie, mut problems, .. } = shop;
+    let Workshop { names, trie, used, mut problems, .. } = shop;
     problems.sort_by(|one, other| one.place.cmp(&other.place));
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
@@ -45,6 +47,7 @@ pub(crate) fn load(source: &dyn Source, files: &[String], options: &Options, lib
         trie,
         settings: gathering.settings,
         options: options.clone(),
+        used,
         infos: compiled.infos,
     };
     Ok((Arc::new(rules), problems))

@@ -16,11 +16,13 @@ mod update;
 
 use std::sync::Arc;
 
+use crate::ir::bits::Bits;
 use crate::ir::names::Names;
 use crate::ir::rule::Rule;
 use crate::ir::settings::Settings;
 use crate::ir::trie::Trie;
 use crate::operators::Patterns;
+use crate::parse::ast::Variable;
 use crate::problem::Problem;
 use crate::source::Source;
 
@@ -68,6 +70,8 @@ pub struct RuleSet {
     pub(crate) trie: Trie,
     pub(crate) settings: Settings,
     pub(crate) options: Options,
+    /// Variables that some rule reads.
+    used: Bits,
     infos: Vec<RuleInfo>,
 }
 
@@ -120,7 +124,7 @@ impl RuleSet {
 
     /// Runs text, code and JSON that ship with the crate through a thread's memory, so that no request meets it cold.
     pub fn warm(self: &Arc<Self>, scratch: &mut crate::engine::Scratch) {
-        todo!()
+        crate::engine::warm(self, scratch);
     }
 
     /// `SecResponseBodyAccess` and the types it is for: whether phase 4 wants a body of this media type.
@@ -133,6 +137,23 @@ impl RuleSet {
     #[must_use]
     pub const fn request_body_limit(&self) -> Option<u64> {
         self.settings.request_body_limit
+    }
+
+    /// Whether a rule reads the variable.
+    pub(crate) fn uses(&self, variable: Variable) -> bool {
+        self.used.contains(variable as usize)
+    }
+
+    /// Most arguments of a request.
+    pub(crate) fn most_arguments(&self) -> usize {
+        let own = if self.options.arguments == 0 { 1000 } else { self.options.arguments };
+        let limit = self.settings.arguments.and_then(|most| usize::try_from(most).ok());
+        limit.map_or(own, |limit| limit.min(own))
+    }
+
+    /// Most bytes × rules that a transaction may scan.
+    pub(crate) const fn most_work(&self) -> u64 {
+        if self.options.work == 0 { 100_000_000 } else { self.options.work }
     }
 
     /// How many rules there are.

@@ -71,7 +71,12 @@ impl Settings {
 
     /// Whether phase 4 reads a reply of this media type.
     pub(crate) fn reads_reply(&self, content_type: &[u8]) -> bool {
+        self.reply_body && self.reads_type(content_type)
+    }
+
+    /// Whether the media type is one that phase 4 is for.
+    pub(crate) fn reads_type(&self, content_type: &[u8]) -> bool {
         let media = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        self.reply_body && self.reply_types.iter().any(|wanted| wanted.as_bytes().eq_ignore_ascii_case(media))
+        self.reply_types.iter().any(|wanted| wanted.as_bytes().eq_ignore_ascii_case(media))
     }
 }

@@ -3,6 +3,7 @@
 mod caches;
 mod injection;
 mod ip_match;
+mod literals;
 mod number;
 mod pcre;
 mod pm;

@@ -65,7 +65,7 @@ fn one(item: View<'_>, report: &mut Report) -> Option<Action> {
     let known = match names::find(ACTIONS, text) {
         Some((known, Support::Done)) => known,
         Some((known, Support::Ignored(instead))) => {
-            report.warn(&name.place(), format!("action `{known}` does nothing here")).hint(instead);
+            report.ignored(&name.place(), format!("action `{known}` does nothing"), instead);
             return Some(Action::Ignored(known.to_owned()));
         }
         Some((known, Support::Refused(why))) => {
@@ -102,20 +102,20 @@ fn one(item: View<'_>, report: &mut Report) -> Option<Action> {
 
 /// The value without its quotes.
 fn unquoted<'t>(value: View<'t>, report: &mut Report) -> View<'t> {
-    let text = value.as_str();
-    let inner = value.unquoted();
-    if text.starts_with('\'') && inner.as_str().len() == text.len() {
-        let mut escaped = false;
-        let close = text.bytes().skip(1).position(|byte| {
-            let closes = !escaped && byte == b'\'';
-            escaped = !escaped && byte == b'\\';
-            closes
-        });
+    let Some(inside) = value.strip_prefix('\'') else { return value };
+    let mut escaped = false;
+    let close = inside.as_str().bytes().position(|byte| {
+        let closes = !escaped && byte == b'\'';
+        escaped = !escaped && byte == b'\\';
+        closes
+    });
+    let (inside, behind) = inside.split_at(close.unwrap_or(inside.as_str().len()));
+    if behind.as_str().len() > 1 {
         report
-            .error(&value.place_at(close.map_or(0, |close| close + 2)), "text stands behind the closing quote")
+            .error(&behind.place_at(1), "text stands behind the closing quote")
             .hint("separate actions by commas; an apostrophe within the text is written `\\'`");
     }
-    inner
+    inside
 }
 
 /// Actions without a value.
@@ -253,21 +253,12 @@ fn transform(value: View<'_>, report: &mut Report) -> Option<Option<Transform>> 
     if text.eq_ignore_ascii_case("none") {
         return Some(None);
     }
-    match names::find(TRANSFORMS, text) {
-        Some((known, Support::Refused(why))) => {
-            report.error(&value.place(), format!("transformation `{known}` is not supported")).hint(why);
-            return None;
-        }
-        Some((known, _)) => {
-            if let Some(transform) = Transform::from_name(known) {
-                return Some(Some(transform));
-            }
-        }
-        None => {}
+    let found = Transform::from_name(text);
+    if found.is_none() {
+        let near = nearest(text, TRANSFORMS.iter().map(|(known, _)| *known));
+        report
+            .error(&value.place(), format!("unknown transformation `{}`", shortened(text)))
+            .maybe(near.map(|near| format!("did you mean `{near}`?")));
     }
-    let near = nearest(text, TRANSFORMS.iter().map(|(known, _)| *known));
-    report
-        .error(&value.place(), format!("unknown transformation `{}`", shortened(text)))
-        .maybe(near.map(|near| format!("did you mean `{near}`?")));
-    None
+    found.map(Some)
 }

@@ -64,7 +64,7 @@ fn inspect(link: &Rule, report: &mut Report) {
             Action::Block => "block",
             Action::Deny => "deny",
             Action::Drop => "drop",
-            Action::Id(_) => "id",
+            Action::Id(id) if id > 0 => "id",
             Action::Maturity(_) => "maturity",
             Action::Pass => "pass",
             Action::Phase(_) => "phase",

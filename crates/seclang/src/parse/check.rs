@@ -29,6 +29,7 @@ fn head<'d>(actions: &'d [Spanned<Action>], place: &Place, ids: &mut BTreeMap<u6
     let mut phase: Option<&Place> = None;
     for action in actions {
         match action.value {
+            Action::Id(0) if own.is_some() => {}
             Action::Id(id) => match own {
                 Some(_) => report
                     .error(&action.place, "the rule has a second id")
@@ -46,6 +47,7 @@ fn head<'d>(actions: &'d [Spanned<Action>], place: &Place, ids: &mut BTreeMap<u6
         None => report
             .error(place, "the rule has no id")
             .hint("add `id:…`; local rules use 1 to 99,999; if it is a link, the rule above lacks `chain`"),
+        Some((0, _)) => {}
         Some((id, at)) => match ids.get(&id) {
             Some(first) => report
                 .error(at, format!("id {id} is taken by the rule at {first}"))

@@ -76,7 +76,7 @@ fn known(name: View<'_>, report: &mut Report) -> Option<&'static str> {
     match names::find(DIRECTIVES, text) {
         Some((known, Support::Done)) => return Some(known),
         Some((known, Support::Ignored(instead))) => {
-            report.warn(&name.place(), format!("`{known}` does nothing here")).hint(instead);
+            report.ignored(&name.place(), format!("`{known}` does nothing"), instead);
         }
         Some((known, Support::Refused(why))) => {
             report.error(&name.place(), format!("`{known}` is not supported")).hint(why);
@@ -116,11 +116,9 @@ fn exactly<'w, const N: usize>(
 pub(crate) fn no_more(rest: &[Word], report: &mut Report) {
     let Some(word) = rest.first() else { return };
     let text = word.view().as_str();
-    let hint = match text.starts_with('#') {
-        true => "a comment stands on a line of its own, and not between the lines of one directive",
-        false => "an argument that holds spaces stands in double quotes",
-    };
-    report.error(&word.view().place(), format!("`{}` is one argument too many", shortened(text))).hint(hint);
+    report
+        .error(&word.view().place(), format!("`{}` is one argument too many", shortened(text)))
+        .hint("an argument that holds spaces stands in double quotes");
 }
 
 fn rule(place: &Place, words: &[Word], line: &Line, report: &mut Report) -> Option<Rule> {

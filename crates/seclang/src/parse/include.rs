@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::ast::Directive;
+use super::ast::{Action, Directive, DirectiveKind, Spanned};
 use super::chain::Chains;
-use super::directive::{Step, step};
-use super::lexer;
+use super::directive::{Step, always, step};
+use super::lexer::{self, Line};
 use super::report::Report;
 use crate::problem::Place;
 use crate::source::{Source, beside};
@@ -72,6 +72,7 @@ impl Reader<'_> {
                 .hint("include the innermost files from a file further out");
             return;
         }
+        self.report.opened(path);
         let bytes = match self.source.read(path) {
             Ok(bytes) => bytes,
             Err(why) if optional => {
@@ -112,8 +113,15 @@ impl Reader<'_> {
     fn lines(&mut self, path: &Arc<str>, bytes: &[u8]) {
         let mut chains = Chains::default();
         for line in lexer::lines(path, bytes, self.report) {
-            match step(&line, self.source, self.report) {
+            if self.report.is_full() {
+                return;
+            }
+            let errors = self.report.errors();
+            let step = step(&line, self.source, self.report);
+            let broken = self.report.errors() > errors;
+            match step {
                 Some(Step::Directive(directive)) => {
+                    let directive = if broken { mended(directive, &line) } else { directive };
                     self.found.extend(chains.add(directive, line.raw, self.report).into_iter().flatten());
                 }
                 Some(Step::Include { pattern, place, optional }) => {
@@ -122,9 +130,42 @@ impl Reader<'_> {
                         self.pattern(&beside(path, &pattern), &place, optional);
                     }
                 }
+                None if broken => {
+                    let rule = placeholder(&line).map(|directive| mended(directive, &line));
+                    let complete = rule.map(|rule| chains.add(rule, line.raw, self.report));
+                    self.found.extend(complete.into_iter().flatten().flatten());
+                }
                 None => {}
             }
         }
         self.found.extend(chains.close(self.report));
     }
+}
+
+/// Stands for a rule that could not be read, so that the rules around it are read as they would be with it.
+fn placeholder(line: &Line) -> Option<Directive> {
+    let view = line.text.view();
+    let name = view.as_str().split_ascii_whitespace().next()?;
+    let rule = name.eq_ignore_ascii_case("SecRule") || name.eq_ignore_ascii_case("SecAction");
+    rule.then(|| {
+        let place = view.place();
+        Directive { kind: DirectiveKind::Rule(always(Vec::new(), String::new(), &place)), place }
+    })
+}
+
+/// Gives a rule that was read in part the id and the chain that it may have: what follows from one mistake is not
+/// worth reporting. The id 0 is nobody's.
+fn mended(mut directive: Directive, line: &Line) -> Directive {
+    let actions = match &mut directive.kind {
+        DirectiveKind::Rule(rule) => &mut rule.actions,
+        DirectiveKind::Action(actions) => actions,
+        _ => return directive,
+    };
+    let mut mend = |value| actions.push(Spanned { value, place: directive.place.clone() });
+    mend(Action::Id(0));
+    let words = line.raw.split(|char: char| char.is_ascii_whitespace() || matches!(char, ',' | '"'));
+    if words.clone().any(|word| word.eq_ignore_ascii_case("chain")) {
+        mend(Action::Chain);
+    }
+    directive
 }

@@ -123,6 +123,12 @@ pub(crate) fn words(line: &Text, report: &mut Report) -> Option<Vec<Word>> {
             '"' | '\'' if !words.is_empty() => quoted(rest, first, report)?,
             _ => bare(rest),
         };
+        if first == '#' {
+            report
+                .error(&word.view().place(), "a comment cannot stand within a directive")
+                .hint("put it on a line of its own, above the directive");
+            return None;
+        }
         if word.view().as_str() == "\\" && behind.as_str().is_empty() {
             report
                 .error(&word.view().place(), "white space stands behind the backslash that should continue the line")

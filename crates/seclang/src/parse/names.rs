@@ -169,8 +169,6 @@ pub const OPERATORS: &[Name] = &[
     ("within", Done),
 ];
 
-const PARITY: Support = Refused("seven-bit parity is not in use any more");
-
 /// Transformations.
 pub const TRANSFORMS: &[Name] = &[
     ("base64Decode", Done),
@@ -192,9 +190,9 @@ pub const TRANSFORMS: &[Name] = &[
     ("normalisePathWin", Done),
     ("normalizePath", Done),
     ("normalizePathWin", Done),
-    ("parityEven7bit", PARITY),
-    ("parityOdd7bit", PARITY),
-    ("parityZero7bit", PARITY),
+    ("parityEven7bit", Done),
+    ("parityOdd7bit", Done),
+    ("parityZero7bit", Done),
     ("removeComments", Done),
     ("removeCommentsChar", Done),
     ("removeNulls", Done),
@@ -202,7 +200,7 @@ pub const TRANSFORMS: &[Name] = &[
     ("replaceComments", Done),
     ("replaceNulls", Done),
     ("sha1", Done),
-    ("sqlHexDecode", Refused("use `hexDecode`")),
+    ("sqlHexDecode", Done),
     ("trim", Done),
     ("trimLeft", Done),
     ("trimRight", Done),
@@ -299,10 +297,10 @@ const LOCAL: Support = Refused("it tells of the web server, which is not this pr
 
 /// Variables that nothing fills. All others are those of [`super::ast::Variable`].
 pub const EMPTY_VARIABLES: &[Name] = &[
-    ("FILES_TMPNAMES", Refused("uploads are not written to disk")),
-    ("FILES_TMP_CONTENT", Refused("uploads are not written to disk; `@rx` on `REQUEST_BODY` sees them")),
+    ("FILES_TMPNAMES", Refused("uploads are not written to disk; `FILES_TMP_CONTENT` is what they hold")),
     ("GEO", Ignored("no database is asked for it, so it is always empty")),
     ("MODSEC_BUILD", Refused("this is another engine; ask for the parts of the language instead")),
+    ("PATH_INFO", Refused("no script stands behind a path here; use `REQUEST_FILENAME`")),
     ("PERF_ALL", LOCAL),
     ("PERF_COMBINED", LOCAL),
     ("PERF_GC", LOCAL),
@@ -315,6 +313,7 @@ pub const EMPTY_VARIABLES: &[Name] = &[
     ("PERF_RULES", LOCAL),
     ("PERF_SREAD", LOCAL),
     ("PERF_SWRITE", LOCAL),
+    ("REMOTE_USER", Refused("users are the gateway's own matter: say who may do what in its settings")),
     ("SCRIPT_BASENAME", LOCAL),
     ("SCRIPT_FILENAME", LOCAL),
     ("SCRIPT_GID", LOCAL),
@@ -341,6 +340,7 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
     }
     let allowed = (name.len() / 3).clamp(1, 4);
     known
+        .filter(|known| known.len().abs_diff(name.len()) <= allowed)
         .map(|known| (distance(name.as_bytes(), known.as_bytes()), known))
         .filter(|(distance, _)| *distance <= allowed)
         .min()

@@ -83,18 +83,18 @@ pub(crate) fn variable(name: View<'_>, report: &mut Report) -> Option<Variable> 
             return None;
         }
         Some((known, Support::Ignored(why))) => {
-            report.warn(&name.place(), format!("variable `{known}` holds nothing here")).hint(why);
+            report.ignored(&name.place(), format!("variable `{known}` is always empty"), why);
         }
         _ => {}
     }
     let found = Variable::ALL.iter().copied().find(|variable| variable.name().eq_ignore_ascii_case(text));
-    if found.is_none() {
-        let message = match text {
-            "" => "a variable is missing".to_owned(),
-            _ => format!("unknown variable `{}`", shortened(text)),
-        };
+    if found.is_none() && text.is_empty() {
+        report.error(&name.place(), "a variable is missing").hint("write its name, or take the sign before it away");
+    } else if found.is_none() {
         let near = nearest(text, Variable::ALL.iter().map(|variable| variable.name()));
-        report.error(&name.place(), message).maybe(near.map(|near| format!("did you mean `{near}`?")));
+        report
+            .error(&name.place(), format!("unknown variable `{}`", shortened(text)))
+            .maybe(near.map(|near| format!("did you mean `{near}`?")));
     }
     found
 }

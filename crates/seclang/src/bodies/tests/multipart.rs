@@ -43,7 +43,9 @@ fn filled(pattern: &str) -> String {
 
 #[test]
 fn flags_say_what_others_may_read_differently() {
-    let rows: [(&str, &str, &str); 31] = [
+    let rows: [(&str, &str, &str); 33] = [
+        ("--B~{}~~x\n--B--", "a=x", "lf mixed strict"),                // *
+        ("pre\n--B--~", "", "before lf mixed strict"),                 // *
         ("--B~{}~~x~--B--~", "a=x", ""),                               // *
         ("--B~{}~~x~--B--", "a=x", ""),                                // *
         ("--B~{}~~x~--B~{}~~y~--B--~", "a=x a=y", ""),                 // *
@@ -86,18 +88,21 @@ fn flags_say_what_others_may_read_differently() {
 
 #[test]
 fn errors_are_told_and_what_follows_is_read_where_that_makes_sense() {
-    let rows: [(&str, &str, &str); 29] = [
+    let rows: [(&str, &str, &str); 34] = [
         ("--B~{}~~x~", "a=x", "final boundary is missing"), // *
         ("--B~{}~~x", "a=x", "final boundary is missing"),
         ("--B~{}", "", "final boundary is missing"),
         ("x~", "", "no boundary in the body"),
         ("--B", "", "no boundary in the body"),
         ("--Bx~{}~~x~--B--~", "", "something behind a boundary"), // *
+        ("--B~{}~~x~--B x~y", "a=x", "something behind a boundary"),
+        ("--B~{}~~x~-- B~y", "a=x", "white space before a boundary"),
+        ("--B~{}~~--B--", "a=", "headers of a part do not end"),
         ("--B ~{}~~x~--B--~", "", "something behind a boundary"),
         ("-- B~{}~~x~--B--~", "", "white space before a boundary"), // *
         ("--B~~x~--B--~", "=x", "without a disposition"),           // *
         ("--B~{}~--B--~", "", "headers of a part do not end"),      // *
-        ("--B~{}~~--B--~", "a=", "nothing"),
+        ("--B~{}~~--B--~", "a=", "headers of a part do not end"),   // *
         ("--B~content-disposition : form-data; name=a~~x~--B--~", "=x", "without a disposition"), // *
         ("--B~{}~{}~~x~--B--~", "a=x", "header twice"),
         ("--B~no colon~{}~~x~--B--~", "a=x", "without a colon"), // *
@@ -109,13 +114,15 @@ fn errors_are_told_and_what_follows_is_read_where_that_makes_sense() {
         ("--B~Content-Disposition: form-data; name=\"\"~~x~--B--~", "=x", "without a name"),
         ("--B~Content-Disposition: attachment; name=a~~x~--B--~", "=x", "not form data"), // *
         ("--B~Content-Disposition: Form-Data; name=a~~x~--B--~", "=x", "not form data"),  // *
-        ("--B~Content-Disposition: form-data; Name=a~~x~--B--~", "=x", "unknown parameter"), // *
+        ("--B~Content-Disposition: form-data; Name=a~~x~--B--~", "a=x", "unknown parameter"), // *
         ("--B~{}; foo=bar~~x~--B--~", "a=x", "unknown parameter"),                        // *
         ("--B~{}; filename=\"x\"y~~x~--B--~", "", "no semicolon"),                        // *
         ("--B~{}; filename=x y~~x~--B--~", "", "no semicolon"),                           // *
         ("--B~{}; filename~~x~--B--~", "a=x", "malformed"),
         ("--B~{}; filename=~~x~--B--~", "a=x", "malformed"),
-        ("--B~{}; filename=\"x\\~~x~--B--~", "a=x", "malformed"),
+        ("--B~Content-Disposition: form-data; name=\"a~~x~--B--~", "a=x", "quote is not closed"),
+        ("--B~Content-Disposition: form-data; name=\"a\"\r~~x~--B--~", "a=x", "no semicolon"), // *
+        ("--B~Content-Disposition: form-data; name=\"a\\~~x~--B--~", "a\\\\=x", "quote is not closed"),
     ];
     for (pattern, arguments, words) in rows {
         let (lines, error, flags) = read(TYPE, &filled(pattern), &Bounds::default());
@@ -134,7 +141,10 @@ fn a_file_is_a_part_and_no_argument() {
         ("; filename=b", "b", "", None),
         ("; filename=\"a b\"", "a b", "", None),
         ("; filename=\"C:\\dir\\f\"", "C:\\\\dir\\\\f", "", None),
-        ("; filename=\"x", "x", "", None),
+        ("; filename=\"x", "x", "", Some("multipart: a quote is not closed in a disposition")),
+        ("; FileName=b", "b", "", Some("multipart: an unknown parameter in a disposition")),
+        ("; foo=bar; filename=b", "b", "", Some("multipart: an unknown parameter in a disposition")),
+        ("; filename=b; filename=c", "b", "", Some("multipart: a parameter twice in a disposition")),
         ("; filename = b", "b", "", None),
         ("; filename*=UTF-8''b%20c", "b c", "", Some("multipart: `filename*` is not allowed in form data")),
         ("; filename*=\"b%2\"", "b%2", "", Some("multipart: `filename*` is not allowed in form data")),
