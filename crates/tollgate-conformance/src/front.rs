@@ -65,7 +65,8 @@ impl Request {
     fn first_line(line: &[u8]) -> Option<Self> {
         let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
         let (method, target, protocol) = match words.as_slice() {
-            [method, target] => (method.to_vec(), target.to_vec(), Vec::new()),
+            // The form of HTTP/0.9, which names no version.
+            [method, target] | [method, target, b""] => (method.to_vec(), target.to_vec(), b"HTTP/0.9".to_vec()),
             [method, target @ .., protocol] => (method.to_vec(), target.join(b" ".as_slice()), protocol.to_vec()),
             [] | [_] => return None,
         };
