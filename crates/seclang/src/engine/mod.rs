@@ -1,6 +1,7 @@
 //! Runs a compiled rule set over one request and its reply.
 
 mod act;
+mod board;
 mod body;
 mod clock;
 mod collections;
@@ -10,6 +11,8 @@ mod head;
 mod inputs;
 mod macros;
 mod overlay;
+mod proofs;
+mod runs;
 mod state;
 mod transaction;
 mod tx;
@@ -21,8 +24,10 @@ use std::sync::Arc;
 
 pub use self::transaction::Transaction;
 pub(crate) use self::warm::warm;
+use crate::engine::board::Board;
+use crate::engine::proofs::Proofs;
 use crate::engine::transaction::Parts;
-use crate::operators::Caches;
+use crate::operators::{Caches, Captures};
 
 /// What the embedder knows of an exchange before its head.
 #[derive(Clone, Debug)]
@@ -169,6 +174,9 @@ pub trait Store: Send + Sync {
 #[derive(Debug, Default)]
 pub struct Scratch {
     pub(crate) caches: Caches,
+    pub(crate) captures: Captures,
+    pub(crate) board: Board,
+    pub(crate) proofs: Proofs,
     pub(crate) parameter: Vec<u8>,
     pub(crate) name: Vec<u8>,
     pub(crate) digits: Vec<u8>,

@@ -434,7 +434,7 @@ pub enum Ctl {
     ForceRequestBodyVariable(bool),
     /// Accepted with a warning, nothing done. Its text.
     Ignored(String),
-    /// `parseXmlIntoArgs=On|Off`
+    /// `parseXmlIntoArgs=Off`: the parser refuses all else.
     ParseXmlIntoArgs(bool),
     /// `requestBodyAccess=On|Off`
     RequestBodyAccess(bool),
