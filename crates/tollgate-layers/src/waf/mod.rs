@@ -4,6 +4,7 @@
 //! verdicts into rulings. It reads no file by itself and writes no log: both come through the gateway.
 
 mod config;
+mod desk;
 mod files;
 mod known;
 mod load;
@@ -29,7 +30,8 @@ use tollgate_core::ruling::{Code, Fault, Origin, Refusal, Ruling};
 pub use config::{RouteWaf, WafConfig, WafLogConfig};
 pub use load::Given;
 use scratch::Scratches;
-pub use seclang::{HeadView, Matched, Source, Tally};
+pub use seclang::ir::RuleInfo;
+pub use seclang::{HeadView, Matched, Problem, Severity, Source, Tally};
 pub use turn::Turn;
 
 /// The compiled layer.
