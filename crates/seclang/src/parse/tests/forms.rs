@@ -287,3 +287,22 @@ fn a_rule_keeps_its_text_and_the_places_of_its_parts() {
     ];
     assert_eq!(shown, ["r.conf:2:1", "r.conf:2:14", "r.conf:3:6", "r.conf:3:12", "r.conf:5:5"]);
 }
+
+#[test]
+fn each_byte_of_an_argument_has_its_place() {
+    for (text, expected) in [
+        ("SecRule ARGS \"@rx abc\" id:1", &["1:19", "1:20", "1:21"] as &[&str]),
+        ("SecRule ARGS \"@rx a\\\"c\" id:1", &["1:19", "1:21", "1:22"]),
+        ("SecRule ARGS '@rx \\\'\"' id:1", &["1:20", "1:21"]),
+        ("SecRule ARGS \"@rx \\\\'\" id:1", &["1:19", "1:20", "1:21"]),
+        ("\n SecRule \\\n  ARGS \\\r\n \"@rx a\\\n b\" id:1", &["4:7", "5:1", "5:2"]),
+        ("SecRule ARGS \"@rx a\\\\\" id:1", &["1:19", "1:20", "1:21"]),
+        ("SecRule ARGS abc id:1", &["1:14", "1:15", "1:16"]),
+    ] {
+        let rule = rule(text);
+        let places: Vec<String> = (0..rule.operator.value.argument.len())
+            .map(|at| rule.place_in_argument(at).to_string().trim_start_matches("r.conf:").to_owned())
+            .collect();
+        assert_eq!(places, expected, "{text}");
+    }
+}
