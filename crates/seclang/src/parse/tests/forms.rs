@@ -111,6 +111,8 @@ fn actions_are_read_in_every_form() {
         ("msg:plain text", "Msg(\"plain text\")"),
         ("msg:it's", "Msg(\"it's\")"),
         ("msg:''", "Msg(\"\")"),
+        ("msg:'open", "Msg(\"open\")"),
+        ("phase: 3", "Phase(3)"),
         ("logdata:'%{TX.0}, %{MATCHED_VAR}'", "LogData(\"%{TX.0}, %{MATCHED_VAR}\")"),
         ("tag:'a/b'", "Tag(\"a/b\")"),
         ("t:none", "Transform(None)"),
