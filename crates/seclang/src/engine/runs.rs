@@ -42,6 +42,7 @@ pub(crate) fn narrow(
         } else {
             no_element(&rules.trie, head, summary.longest, mask)
         };
+        if !none && std::env::var("DBG").is_ok() { eprintln!("names {names} rule {} req {:?}", rule.id, head.operator.required().map(|l| l.len())); }
         if none && let Some(word) = row.get_mut(at / 64) {
             *word &= !(1 << (at % 64));
         }

@@ -12,7 +12,7 @@ const MEMBERS: usize = 768;
 /// Most strings of an expression that is spelled out.
 const SPELLED: usize = 64;
 /// Longest string that is spelled out; a longer match is told as well by a part of this length.
-const LENGTH: usize = 24;
+const LENGTH: usize = 40;
 /// Most members of a set at a seam: these are short.
 const SEAM: usize = 2048;
 /// How often a byte may occur for it to tell something alone.

@@ -43,6 +43,7 @@ pub fn lint(directives: &[Directive]) -> Vec<Problem> {
     }
     flow::skipped(directives, &mut report);
     flow::uninitialised(directives, &mut report);
+    phase::unread(directives, &mut report);
     report.into_problems()
 }
 
