@@ -34,7 +34,7 @@ waf: {{ mode: {mode}, pack: none, rules: [local.conf], inbound_threshold: 9{more
 }
 
 fn house(server: &ModelServer, mode: &str, more: &str) -> House {
-    House::start_in(&config(server, mode, more), |folder| drop(folder.write("local.conf", RULES)))
+    House::start_in(&config(server, mode, more), |folder| folder.write("local.conf", RULES))
 }
 
 fn infer(text: &str, id: &str, lines: &str) -> String {

@@ -12,6 +12,7 @@ use tollgate_core::call::Call;
 use tollgate_core::guard::{Guard, Mode, OnFault, Switch};
 use tollgate_core::identity::{ExchangeId, Facts, Peer};
 use tollgate_core::journal::Journal;
+use tollgate_core::ruling::Refusal;
 use tollgate_core::stage::Stage;
 use tollgate_core::time::Clock;
 use tollgate_gateway::firewall;
@@ -44,12 +45,12 @@ impl Run {
         let (head, body) = split(&request).context("the request has no head: a request line and fields are due")?;
         let opened = self.which.open()?;
         let waf = opened.compile()?;
-        let turn = walk(waf, opened.route, &head, body);
+        let turn = walk(waf, opened.route, &head, &body);
         let refused = turn.spared();
         if self.json {
-            as_json(&turn, refused.as_ref().map(|refusal| refusal.evidence()));
+            as_json(&turn, refused.as_ref().map(Refusal::evidence));
         } else {
-            as_text(&turn, refused.as_ref().map(|refusal| refusal.evidence()));
+            as_text(&turn, refused.as_ref().map(Refusal::evidence));
         }
         Ok(if refused.is_some() { Exit::Findings } else { Exit::Good })
     }
@@ -80,7 +81,7 @@ fn split(request: &[u8]) -> Option<(RawHead, Bytes)> {
 }
 
 /// The request through phases 1, 2 and 5, watched, so that no rule keeps another from being seen.
-fn walk(waf: Waf, route: usize, head: &RawHead, body: Bytes) -> Turn {
+fn walk(waf: Waf, route: usize, head: &RawHead, body: &Bytes) -> Turn {
     let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let peer = Peer { ip, port: 49_152, local: (ip, 443), listener: "waf run".into(), sni: None, tls: true };
     let clock = Clock::real();
@@ -92,7 +93,7 @@ fn walk(waf: Waf, route: usize, head: &RawHead, body: Bytes) -> Turn {
     let call = Call::default();
     // A watched guard lets everything pass; what it would have refused is in the turn.
     drop(guard.ask(&mut log, |f, notes| firewall::head(f, &mut turn, &asked, (Some(head), None), notes)));
-    drop(guard.ask(&mut log, |f, _| f.body(&mut turn, Content { bytes: Some(&body), call: &call }, 0)));
+    drop(guard.ask(&mut log, |f, _| f.body(&mut turn, Content { bytes: Some(body), call: &call }, 0)));
     if let Some(waf) = &guard.layer {
         waf.finish(&mut turn, &asked, Mode::Observe, 200);
     }
