@@ -5,9 +5,11 @@ use crate::bodies::Kind;
 use crate::engine::derived::Derived;
 use crate::engine::inputs::{Form, Id, Inputs, Value};
 use crate::engine::proofs::Proofs;
-use crate::engine::runs;
+use crate::engine::names::Walkers;
+use crate::engine::runs::{self, Run};
 use crate::ir::RuleSet;
 use crate::ir::plan::{Plan, Targets};
+use crate::operators::Caches;
 
 /// Rules of a phase × values of a transaction.
 #[derive(Debug, Default)]
@@ -29,7 +31,7 @@ impl Board {
         (rules, phase): (&RuleSet, usize),
         inputs: &Inputs,
         derived: &mut Derived,
-        proofs: &mut Proofs,
+        (proofs, walkers, caches): (&mut Proofs, &mut Walkers, &mut Caches),
     ) {
         self.rows.clear();
         self.places.clear();
@@ -55,7 +57,9 @@ impl Board {
             let Some(row) = self.rows.get_mut(start..) else { continue };
             concern(row, (targets, plan), proof.words(), (inputs, value));
             if let Form::Run { names, run, .. } = value.form {
-                runs::narrow(row, (rules, phase), (inputs, value), (names, run, mask));
+                let Some(summary) = inputs.run(run) else { continue };
+                let run = Run { rules, phase, prefix: inputs.bytes(value.name), summary, mask };
+                if names { run.narrow_names(row, (walkers, caches)) } else { run.narrow_elements(row) }
             }
             for (alive, word) in self.alive.iter_mut().zip(row) {
                 *alive |= *word;

@@ -10,6 +10,7 @@ mod eval;
 mod head;
 mod inputs;
 mod macros;
+mod names;
 mod overlay;
 mod proofs;
 mod runs;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 pub use self::transaction::Transaction;
 pub(crate) use self::warm::warm;
 use crate::engine::board::Board;
+use crate::engine::names::Walkers;
 use crate::engine::proofs::Proofs;
 use crate::engine::transaction::Parts;
 use crate::operators::{Caches, Captures};
@@ -177,6 +179,7 @@ pub struct Scratch {
     pub(crate) captures: Captures,
     pub(crate) board: Board,
     pub(crate) proofs: Proofs,
+    pub(crate) walkers: Walkers,
     pub(crate) parameter: Vec<u8>,
     pub(crate) name: Vec<u8>,
     pub(crate) digits: Vec<u8>,
