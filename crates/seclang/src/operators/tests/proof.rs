@@ -50,7 +50,7 @@ fn sample(hir: &Hir, dice: &mut Dice, out: &mut Vec<u8>) {
         HirKind::Literal(literal) => out.extend_from_slice(&literal.0),
         HirKind::Class(class) => {
             let set = bytes_of(class);
-            let members: Vec<u8> = (0..=u8::MAX).filter(|&byte| set.contains(byte)).collect();
+            let members: Vec<u8> = set.iter().collect();
             out.extend(members.get(dice.roll(members.len())));
         }
         HirKind::Repetition(repetition) => {
