@@ -9,6 +9,7 @@ mod pcre;
 mod pm;
 mod proof;
 mod rx;
+mod sieve;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -24,6 +25,7 @@ pub use self::number::Comparison;
 pub use self::pm::Pm;
 pub use self::proof::{Literals, Needs};
 pub use self::rx::Rx;
+pub use self::sieve::{Sieve, Sifted};
 pub use self::text::Relation;
 use crate::charset::ByteSet;
 

@@ -98,7 +98,6 @@ impl Operator {
             Self::Rx(rx) | Self::RxGlobal(rx) => rx.facts.literals.clone(),
             Self::Text(Relation::Within, _) => None,
             Self::Text(_, Some(text)) if text.len() >= 2 => Some(vec![text.to_ascii_lowercase().into()]),
-            Self::ValidateUrlEncoding => None,
             _ => None,
         }
     }
