@@ -4,17 +4,26 @@
 //! characters of prose admit, 26 are left. The pass costs 3 to 6 ns a byte, each pattern that it saves 1.4 ns a byte and
 //! the states of its automaton.
 
+use std::collections::BTreeMap;
+
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind};
 
 use super::Operator;
 use crate::charset::ByteSet;
 
+/// Most literals of one condition. Longer lists are those of `@pmFromFile`, which is such a search itself: joining them
+/// would take longer to build than all else at load.
+const MEMBERS: usize = 1024;
+
+/// How much of a literal is looked for: what has its beginning mostly has the rest, in half the time to build.
+const LENGTH: usize = 12;
+
 /// Many operators, by what they need.
 #[derive(Debug)]
 pub struct Sieve {
     searcher: Option<AhoCorasick>,
-    /// The condition that each literal of the searcher fulfils.
-    owners: Vec<usize>,
+    /// The conditions that each literal of the searcher fulfils.
+    owners: Vec<Vec<usize>>,
     /// All conditions of an operator stand in a row.
     conditions: Vec<Condition>,
     /// How many operators there are.
@@ -40,15 +49,20 @@ impl Sieve {
     /// out (a negated one).
     pub fn new<'a>(operators: impl Iterator<Item = Option<&'a Operator>>) -> Self {
         let mut sieve = Self { searcher: None, owners: Vec::new(), conditions: Vec::new(), count: 0 };
-        let mut literals: Vec<Box<[u8]>> = Vec::new();
+        let mut literals: BTreeMap<Box<[u8]>, Vec<usize>> = BTreeMap::new();
         for (at, operator) in operators.enumerate() {
             sieve.count = at + 1;
             let Some(needs) = operator.and_then(Operator::needs) else { continue };
             let also = operator.and_then(Operator::required).filter(|_| !needs.bytes.is_empty());
             let sets = [Some((needs.literals, needs.bytes)), also.map(|literals| (literals, ByteSet::NONE))];
-            for (strings, bytes) in sets.into_iter().flatten() {
-                sieve.owners.extend(std::iter::repeat_n(sieve.conditions.len(), strings.len()));
-                literals.extend(strings);
+            for (strings, bytes) in sets.into_iter().flatten().filter(|(strings, _)| strings.len() <= MEMBERS) {
+                for string in strings {
+                    let beginning = string.get(..LENGTH).map_or(string.clone(), Into::into);
+                    let owners = literals.entry(beginning).or_default();
+                    if owners.last() != Some(&sieve.conditions.len()) {
+                        owners.push(sieve.conditions.len());
+                    }
+                }
                 sieve.conditions.push(Condition { operator: at, bytes });
             }
         }
@@ -58,11 +72,12 @@ impl Sieve {
             builder.ascii_case_insensitive(true).kind(Some(AhoCorasickKind::ContiguousNFA));
             builder
         };
-        match builder().build(&literals) {
+        match builder().build(literals.keys()) {
             Ok(searcher) => sieve.searcher = Some(searcher).filter(|_| !literals.is_empty()),
             // More states than can be numbered: then nothing is ruled out.
             Err(_) => sieve.conditions.clear(),
         }
+        sieve.owners = literals.into_values().collect();
         sieve
     }
 
@@ -81,13 +96,14 @@ impl Sieve {
         let mut open = met.iter().filter(|met| !**met).count();
         if let Some(searcher) = self.searcher.as_ref().filter(|_| open > 0) {
             for found in searcher.find_overlapping_iter(value) {
-                let slot = self.owners.get(found.pattern().as_usize()).and_then(|&owner| met.get_mut(owner));
-                if let Some(slot) = slot.filter(|slot| !**slot) {
-                    *slot = true;
-                    open -= 1;
-                    if open == 0 {
-                        break;
+                for &owner in self.owners.get(found.pattern().as_usize()).into_iter().flatten() {
+                    if let Some(slot) = met.get_mut(owner).filter(|slot| !**slot) {
+                        *slot = true;
+                        open -= 1;
                     }
+                }
+                if open == 0 {
+                    break;
                 }
             }
         }
