@@ -9,6 +9,7 @@ mod pcre;
 mod pm;
 mod proof;
 mod rx;
+mod sieve;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -21,11 +22,10 @@ use std::sync::Arc;
 pub use self::caches::Caches;
 pub use self::ip_match::IpList;
 pub use self::number::Comparison;
-pub(crate) use self::number::parse as integer;
 pub use self::pm::Pm;
 pub use self::proof::{Literals, Needs};
 pub use self::rx::Rx;
-pub(crate) use self::rx::parse as parse_pattern;
+pub use self::sieve::{Sieve, Sifted};
 pub use self::text::Relation;
 use crate::charset::ByteSet;
 
