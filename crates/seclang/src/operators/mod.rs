@@ -22,6 +22,7 @@ use std::sync::Arc;
 pub use self::caches::Caches;
 pub use self::ip_match::IpList;
 pub use self::number::Comparison;
+pub(crate) use self::number::parse as integer;
 pub use self::pm::Pm;
 pub use self::proof::{Literals, Needs};
 pub use self::rx::Rx;
