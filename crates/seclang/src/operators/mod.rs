@@ -26,6 +26,7 @@ pub(crate) use self::number::parse as integer;
 pub use self::pm::Pm;
 pub use self::proof::{Literals, Needs};
 pub use self::rx::Rx;
+pub(crate) use self::rx::parse as parse_pattern;
 pub use self::sieve::{Sieve, Sifted};
 pub use self::text::Relation;
 use crate::charset::ByteSet;
