@@ -4,9 +4,12 @@ use std::process::{Command, Output};
 
 use tollgate_testkit::Folder;
 
-const RULES: &str = r#"SecRule ARGS "@contains evil" "id:10,phase:2,deny,log,msg:'An evil word',tag:'attack-generic',severity:'CRITICAL',logdata:'%{MATCHED_VAR}'"
-SecRule REQUEST_FILENAME "@eq /admin" "id:11,phase:1,deny,msg:'A path compared as a number'"
-"#;
+const RULES: &str = "SecRule ARGS \"@contains evil\" \"id:10,phase:2,deny,log,msg:'An evil word',tag:'attack-generic',\
+severity:'CRITICAL',logdata:'%{MATCHED_VAR}'\"
+SecRule ARGS \"@contains bad\" \"id:11,phase:2,deny\"
+";
+/// What a path is compared with here is a number: it is 0, and so is every path.
+const DOUBTFUL: &str = "\nSecRule REQUEST_FILENAME \"@eq /admin\" \"id:11,phase:1,deny\"\n";
 
 fn folder() -> Folder {
     let folder = Folder::fresh();
@@ -64,6 +67,7 @@ fn a_request_is_tried_out_against_files_and_against_a_configuration() {
 #[test]
 fn a_path_that_is_compared_as_a_number_is_explained() {
     let folder = folder();
+    folder.write("rules.conf", DOUBTFUL);
     let (code, told) = waf(&folder, &["lint"]);
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("rules.conf:2:") && told.contains("@eq"), "{told}");
