@@ -15,7 +15,8 @@ pub mod source;
 pub mod transforms;
 
 pub use crate::engine::{
-    Facts, HeadView, Known, Knowledge, Matched, Processor, ReplyView, Scope, Scratch, Store, Tally, Transaction, Verdict,
+    Facts, HeadView, Knowledge, Known, Matched, Processor, ReplyView, Scope, Scratch, Store, Tally, Transaction,
+    Verdict,
 };
 pub use crate::ir::{Library, Options, Profile, RuleSet};
 pub use crate::problem::{Problem, Severity};

@@ -1,12 +1,35 @@
 //! Runs a compiled rule set over one request and its reply.
 
+mod act;
+mod board;
+mod body;
+mod clock;
+mod collections;
+mod derived;
+mod eval;
+mod head;
+mod inputs;
+mod macros;
+mod names;
+mod overlay;
+mod proofs;
+mod runs;
+mod state;
+mod transaction;
+mod tx;
+mod warm;
+
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use crate::ir::RuleSet;
+pub use self::transaction::Transaction;
+pub(crate) use self::warm::warm;
+use crate::engine::board::Board;
+use crate::engine::names::Walkers;
+use crate::engine::proofs::Proofs;
+use crate::engine::transaction::Parts;
+use crate::operators::{Caches, Captures};
 
 /// What the embedder knows of an exchange before its head.
 #[derive(Clone, Debug)]
@@ -148,61 +171,33 @@ pub trait Store: Send + Sync {
     fn save(&self, collection: &str, key: &[u8], name: &[u8], value: Option<&[u8]>, seconds: u64);
 }
 
-/// Mutable memory of one thread: arena, transformation cache, matcher caches. Reused over transactions.
+/// Mutable memory of one thread: matcher caches and the buffers of transactions that have ended. Reused over
+/// transactions.
 #[derive(Debug, Default)]
-pub struct Scratch {}
-
-/// One request and its reply before the rules. `Send`: it may move to another thread between its phases.
-#[derive(Debug)]
-pub struct Transaction {
-    rules: Arc<RuleSet>,
+pub struct Scratch {
+    pub(crate) caches: Caches,
+    pub(crate) captures: Captures,
+    pub(crate) board: Board,
+    pub(crate) proofs: Proofs,
+    pub(crate) walkers: Walkers,
+    pub(crate) parameter: Vec<u8>,
+    pub(crate) name: Vec<u8>,
+    pub(crate) digits: Vec<u8>,
+    pub(crate) value: Vec<u8>,
+    spare: Vec<Box<Parts>>,
 }
 
-impl Transaction {
-    /// Begins.
-    #[must_use]
-    pub fn new(rules: Arc<RuleSet>, facts: Facts) -> Self {
-        todo!()
+/// How many ended transactions leave their buffers.
+const SPARE: usize = 4;
+
+impl Scratch {
+    pub(crate) fn take_parts(&mut self) -> Box<Parts> {
+        self.spare.pop().unwrap_or_default()
     }
 
-    /// With a store for persistent collections.
-    #[must_use]
-    pub fn with_store(self, store: Arc<dyn Store>) -> Self {
-        todo!()
-    }
-
-    /// Phase 1.
-    pub fn head(&mut self, head: &HeadView<'_>, scratch: &mut Scratch) -> Verdict {
-        todo!()
-    }
-
-    /// Gives the body. `known` ranges are sorted and do not overlap.
-    pub fn read_body(&mut self, body: Bytes, processor: Processor, known: &[Known]) {
-        todo!()
-    }
-
-    /// Phase 2.
-    pub fn body(&mut self, scratch: &mut Scratch) -> Verdict {
-        todo!()
-    }
-
-    /// Phase 3.
-    pub fn reply_head(&mut self, reply: &ReplyView<'_>, scratch: &mut Scratch) -> Verdict {
-        todo!()
-    }
-
-    /// Phase 4, over the whole body or its first part.
-    pub fn reply_body(&mut self, body: Bytes, scratch: &mut Scratch) -> Verdict {
-        todo!()
-    }
-
-    /// Phase-4 pattern rules on one window of a streamed reply: only rules whose sole target is `RESPONSE_BODY`.
-    pub fn reply_window(&mut self, window: &[u8], scratch: &mut Scratch) -> Verdict {
-        todo!()
-    }
-
-    /// Phase 5. `status` is what the client got.
-    pub fn finish(&mut self, status: u16, scratch: &mut Scratch) -> Tally {
-        todo!()
+    pub(crate) fn give_back(&mut self, parts: Box<Parts>) {
+        if self.spare.len() < SPARE {
+            self.spare.push(parts);
+        }
     }
 }

@@ -38,7 +38,7 @@ impl Comparison {
 
 /// The number at the beginning of a text: an optional sign and digits behind optional whitespace, else 0. What exceeds
 /// 64 bits becomes the nearest that fits.
-pub(super) fn parse(text: &[u8]) -> i64 {
+pub(crate) fn parse(text: &[u8]) -> i64 {
     let (negative, digits) = match text.trim_ascii_start() {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] | digits => (false, digits),

@@ -65,6 +65,13 @@ pub enum DirectiveKind {
 pub enum Which {
     /// Inclusive ranges of ids.
     Ids(Vec<(u64, u64)>),
+    /// One link of a chain: `ID:LINK`, 0 for the head.
+    Link {
+        /// The chain's id.
+        id: u64,
+        /// Which link.
+        link: u32,
+    },
     /// Rules whose message matches the pattern.
     Msg(String),
     /// Rules with a tag that matches the pattern.
@@ -143,6 +150,44 @@ pub struct Rule {
     pub place: Place,
     /// Its text as written, for `explain`.
     pub text: String,
+}
+
+impl Rule {
+    /// Where the byte at `offset` of the operator's argument stands in the file: escapes and continued lines before it
+    /// count.
+    #[must_use]
+    pub fn place_in_argument(&self, offset: usize) -> Place {
+        let begin = &self.operator.value.argument_place;
+        let mut place = self.place.clone();
+        let mut left = offset;
+        let mut last = b' ';
+        let mut quote = b'"';
+        let mut escaped = false;
+        let mut bytes = self.text.bytes().peekable();
+        while let Some(byte) = bytes.next() {
+            let inside = (place.line, place.column) >= (begin.line, begin.column);
+            let next = bytes.peek().copied();
+            let continues = byte == b'\\' && matches!(next, Some(b'\n' | b'\r'));
+            let escapes = byte == b'\\' && next == Some(quote) && !escaped;
+            let ends = byte == b'\n' || byte == b'\r';
+            if inside && !continues && !escapes && !ends {
+                match left.checked_sub(1) {
+                    Some(less) => left = less,
+                    None => return place,
+                }
+            }
+            if !inside && last == b' ' && matches!(byte, b'\'' | b'"') {
+                quote = byte;
+            }
+            escaped = !escaped && byte == b'\\' && !continues;
+            last = if byte.is_ascii_whitespace() { b' ' } else { byte };
+            place.column = place.column.saturating_add(1);
+            if byte == b'\n' {
+                (place.line, place.column) = (place.line.saturating_add(1), 1);
+            }
+        }
+        if left == 0 { place } else { begin.clone() }
+    }
 }
 
 /// An operator as written.
@@ -307,42 +352,90 @@ variables! {
 /// An action of a rule, its value checked for form.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
-    Allow(AllowScope),
-    AuditLog(bool),
-    Block,
-    Capture,
-    Chain,
-    Ctl(Ctl),
-    Deny,
-    Drop,
-    /// `exec`, `append`, `prepend`, `proxy`, `deprecatevar`, `sanitise…`: accepted with a warning by the parser, nothing done. Its name.
-    Ignored(String),
-    /// `expirevar:name=seconds`
-    ExpireVar { collection: Variable, name: String, seconds: String },
-    Id(u64),
-    /// `initcol:collection=key`
-    InitCol { collection: Variable, key: String },
-    Log(bool),
-    LogData(String),
-    Maturity(u8),
+    /// `accuracy:1` to `9`
     Accuracy(u8),
+    /// `allow`
+    Allow(AllowScope),
+    /// `auditlog`, `noauditlog`
+    AuditLog(bool),
+    /// `block`
+    Block,
+    /// `capture`
+    Capture,
+    /// `chain`
+    Chain,
+    /// `ctl:option=value`
+    Ctl(Ctl),
+    /// `deny`
+    Deny,
+    /// `drop`
+    Drop,
+    /// `expirevar:collection.name=seconds`
+    ExpireVar {
+        /// Its collection.
+        collection: Variable,
+        /// Its name; may hold macros.
+        name: String,
+        /// After how long it goes; may hold macros.
+        seconds: String,
+    },
+    /// `id:1`
+    Id(u64),
+    /// One that the parser accepts with a warning and nothing is done for. Its name.
+    Ignored(String),
+    /// `initcol:collection=key`
+    InitCol {
+        /// Which collection.
+        collection: Variable,
+        /// Its key; may hold macros.
+        key: String,
+    },
+    /// `log`, `nolog`
+    Log(bool),
+    /// `logdata:'text'`; may hold macros.
+    LogData(String),
+    /// `maturity:1` to `9`
+    Maturity(u8),
+    /// `msg:'text'`; may hold macros.
     Msg(String),
+    /// `multiMatch`
     MultiMatch,
+    /// `pass`
     Pass,
+    /// `phase:1` to `5`
     Phase(u8),
+    /// `redirect:url`; may hold macros.
     Redirect(String),
+    /// `rev:'text'`
     Rev(String),
+    /// `setenv:name=value`; may hold macros.
     SetEnv(String),
+    /// `setsid:key`; may hold macros.
     SetSid(String),
+    /// `setuid:key`; may hold macros.
     SetUid(String),
-    SetVar { collection: Variable, name: String, change: Change },
+    /// `setvar:collection.name=value`
+    SetVar {
+        /// Its collection.
+        collection: Variable,
+        /// Its name; may hold macros.
+        name: String,
+        /// What is done to it.
+        change: Change,
+    },
+    /// `severity:0` to `7`, by number or name
     Severity(u8),
+    /// `skip:1`
     Skip(u32),
+    /// `skipAfter:marker`
     SkipAfter(String),
+    /// `status:403`
     Status(u16),
+    /// `tag:'text'`
     Tag(String),
-    /// `None` is `t:none`.
+    /// `t:name`; `None` is `t:none`.
     Transform(Option<Transform>),
+    /// `ver:'text'`
     Ver(String),
 }
 
@@ -373,19 +466,32 @@ pub enum AllowScope {
 /// What `ctl` changes, for this transaction.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Ctl {
+    /// `auditEngine=On|Off|RelevantOnly`
     AuditEngine(String),
+    /// `forceRequestBodyVariable=On|Off`
     ForceRequestBodyVariable(bool),
     /// Accepted with a warning, nothing done. Its text.
     Ignored(String),
+    /// `parseXmlIntoArgs=Off`: the parser refuses all else.
     ParseXmlIntoArgs(bool),
+    /// `requestBodyAccess=On|Off`
     RequestBodyAccess(bool),
+    /// `requestBodyProcessor=JSON|MULTIPART|URLENCODED|XML`, in capitals
     RequestBodyProcessor(String),
+    /// `responseBodyAccess=On|Off`
     ResponseBodyAccess(bool),
+    /// `ruleEngine=On|Off|DetectionOnly`
     RuleEngine(EngineMode),
+    /// `ruleRemoveById=from-to`: an inclusive range.
     RuleRemoveById(u64, u64),
+    /// `ruleRemoveByMsg=pattern`
     RuleRemoveByMsg(String),
+    /// `ruleRemoveByTag=pattern`
     RuleRemoveByTag(String),
+    /// `ruleRemoveTargetById=from-to;target`
     RuleRemoveTargetById(u64, u64, Target),
+    /// `ruleRemoveTargetByMsg=pattern;target`
     RuleRemoveTargetByMsg(String, Target),
+    /// `ruleRemoveTargetByTag=pattern;target`
     RuleRemoveTargetByTag(String, Target),
 }
