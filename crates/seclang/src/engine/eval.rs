@@ -350,9 +350,10 @@ impl Turn<'_> {
     /// TX variables that a pattern, or nothing, selects.
     fn tx_names(&self, look: &Look) -> Vec<(Vec<u8>, Vec<u8>)> {
         let tx = &self.state.tx;
-        let known = look.slots.iter().filter_map(|slot| {
-            tx.get(*slot).map(|value| (self.rules.names.spelling(*slot).to_vec(), value.to_vec()))
-        });
+        let known = look
+            .slots
+            .iter()
+            .filter_map(|slot| tx.get(*slot).map(|value| (self.rules.names.spelling(*slot).to_vec(), value.to_vec())));
         let others = (0..).map_while(|at| tx.other(at)).filter_map(|(name, value)| {
             value.filter(|_| look.select.takes(name)).map(|value| (name.to_vec(), value.to_vec()))
         });
@@ -406,13 +407,7 @@ impl Turn<'_> {
         }
     }
 
-    fn test_at(
-        &mut self,
-        rule: &Rule,
-        link: &Link,
-        (bytes, node): (Bytes<'_>, Node),
-        subject: Subject<'_>,
-    ) -> bool {
+    fn test_at(&mut self, rule: &Rule, link: &Link, (bytes, node): (Bytes<'_>, Node), subject: Subject<'_>) -> bool {
         let loose;
         let text: &[u8] = match bytes {
             Bytes::Kept(id) if self.fast && self.is_identity(id, node) => {

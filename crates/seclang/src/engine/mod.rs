@@ -109,15 +109,28 @@ pub enum Verdict {
     /// A rule lets the rest pass.
     Allow(Scope),
     /// A rule refuses.
-    Deny { status: u16, rule: u64 },
+    Deny {
+        /// What the client is to get.
+        status: u16,
+        /// Which rule; 0 when it was a limit.
+        rule: u64,
+    },
     /// A rule wants the connection closed.
-    Drop { rule: u64 },
+    Drop {
+        /// Which rule.
+        rule: u64,
+    },
     /// The transaction has scanned more than it may.
     OutOfWork,
     /// Nothing objects.
     Pass,
     /// A rule sends the client elsewhere.
-    Redirect { to: Vec<u8>, rule: u64 },
+    Redirect {
+        /// Where to.
+        to: Vec<u8>,
+        /// Which rule.
+        rule: u64,
+    },
 }
 
 /// What an `allow` covers.
@@ -201,3 +214,6 @@ impl Scratch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -199,7 +199,11 @@ impl Transaction {
     }
 
     fn phase(&mut self, phase: u8, scratch: &mut Scratch) -> Verdict {
-        if self.runs(phase, scratch) { self.run(phase, false, scratch) } else { self.ended.clone().unwrap_or(Verdict::Pass) }
+        if self.runs(phase, scratch) {
+            self.run(phase, false, scratch)
+        } else {
+            self.ended.clone().unwrap_or(Verdict::Pass)
+        }
     }
 
     fn run(&mut self, phase: u8, window: bool, scratch: &mut Scratch) -> Verdict {
