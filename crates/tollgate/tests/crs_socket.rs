@@ -49,6 +49,7 @@ fn the_core_rule_set_passes_its_own_tests_over_the_socket() {
     report(&corpus, &failed);
 }
 
+#[expect(clippy::print_stdout, reason = "says what was not run")]
 fn not_run(why: &str) {
     println!("not run: {why}");
     assert!(!is_ci(), "{why}");
@@ -155,6 +156,7 @@ fn matched(message: Message) -> Matched {
 }
 
 /// Prints the rates, lists the failures, and holds the number that pass to the one that is pinned.
+#[expect(clippy::print_stdout, reason = "rates and failures are what a run is for")]
 fn report(corpus: &[Case], failed: &BTreeMap<&str, String>) {
     for polarity in [Polarity::Positive, Polarity::Negative, Polarity::StatusOnly] {
         let all: Vec<_> = corpus.iter().filter(|case| case.polarity() == polarity).collect();

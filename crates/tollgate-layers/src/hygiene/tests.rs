@@ -422,13 +422,10 @@ fn a_lenient_listener_serves_what_can_be_served_and_notes_the_rest() {
     use tollgate_core::journal::{Event, Journal};
     use tollgate_core::stage::Stage;
 
-    let gate = Gate {
-        stage: Stage::Hygiene,
-        layer: crate::hygiene::HygieneConfig::default().compile(&mut Checker::default()),
-    };
+    let gate = Gate { stage: Stage::Hygiene, layer: HygieneConfig::default().compile(&mut Checker::default()) };
     let ask = |target: &str, host: &str, lenient: bool| {
         let mut log = Journal::default();
-        let request = http::Request::builder().uri(target).header("host", host).body(()).expect("a request");
+        let request = Request::builder().uri(target).header("host", host).body(()).expect("a request");
         let head = gate.demand(&mut log, |h, notes| h.receive(request.into_parts().0, None, lenient, notes));
         let noted = log.entries().iter().any(|entry| matches!(entry.event, Event::WouldRefuse(_)));
         (head.map(|head| head.uri.to_string()).ok(), noted)
