@@ -4,8 +4,8 @@
 use crate::bodies::Kind;
 use crate::engine::derived::Derived;
 use crate::engine::inputs::{Form, Id, Inputs, Value};
-use crate::engine::proofs::Proofs;
 use crate::engine::names::Walkers;
+use crate::engine::proofs::Proofs;
 use crate::engine::runs::{self, Run};
 use crate::ir::RuleSet;
 use crate::ir::plan::{Plan, Targets};
@@ -113,4 +113,3 @@ fn add(row: &mut [u64], more: &[u64]) {
         *word |= more;
     }
 }
-

@@ -5,10 +5,10 @@ use crate::charset::ByteSet;
 use crate::engine::derived;
 use crate::engine::inputs::{Inputs, Value};
 use crate::engine::names::{Shape, Walkers};
-use crate::ir::{RuleSet, collapse};
 use crate::ir::bits::{Bits, next_in};
 use crate::ir::rule::{Link, Rule};
 use crate::ir::trie::{Node, Trie};
+use crate::ir::{RuleSet, collapse};
 use crate::operators::{Caches, Operator};
 use crate::transforms::Transform;
 

@@ -42,7 +42,8 @@ pub(crate) fn compile(items: &[Item], shop: &mut Workshop<'_>, profile: Profile)
     for rule in compiled.phases.iter_mut().flatten() {
         for look in rule.links.iter_mut().flat_map(|link| &mut link.looks) {
             if look.variable == Variable::Tx {
-                look.slots = shop.names.spellings().filter(|(_, name)| look.select.takes(name)).map(|(slot, _)| slot).collect();
+                look.slots =
+                    shop.names.spellings().filter(|(_, name)| look.select.takes(name)).map(|(slot, _)| slot).collect();
             }
         }
     }
