@@ -80,6 +80,18 @@ impl Spread {
     }
 }
 
+/// Whether a link could match a value of these bytes: for one link, where no proof of all rules is at hand.
+pub(crate) fn could(trie: &Trie, link: &Link, mask: ByteSet) -> bool {
+    link.negated || link.nodes().iter().any(|node| link.operator.can_match(&at_node(trie, *node, mask)))
+}
+
+fn at_node(trie: &Trie, node: Node, mask: ByteSet) -> ByteSet {
+    let Some((parent, step)) = trie.last_step(node) else { return mask };
+    let above = at_node(trie, parent, mask);
+    let untouched = step.triggers().is_some_and(|triggers| triggers.is_disjoint(&above));
+    if untouched { above } else { transfer(step, above) }
+}
+
 /// What a step makes of a set of bytes.
 fn transfer(step: Transform, set: ByteSet) -> ByteSet {
     match step {
