@@ -5,17 +5,17 @@
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use seclang::{Options, RuleSet, Scratch};
 use tollgate_conformance::folder::Folder;
 use tollgate_conformance::pages::Page;
-use tollgate_conformance::shapes::thread_ns;
 use tollgate_conformance::{exchange, rules};
 
 /// Requests of a row; the slow rows have fewer.
 const REQUESTS: u64 = 200;
-/// CPU time after which a row has enough of them.
-const ENOUGH_NS: u64 = 1_500_000_000;
+/// Time after which a row has enough of them.
+const ENOUGH: Duration = Duration::from_millis(1_500);
 
 fn main() -> ExitCode {
     let folder = match Folder::find() {
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     let mut scratch = Scratch::default();
     let loaded = now();
     rules.warm(&mut scratch);
-    println!("load {:.0} ms, warm {:.0} ms", ms(loaded - before), ms(now() - loaded));
+    println!("load {:.0} ms, warm {:.0} ms", ms(loaded - before), ms(loaded.elapsed()));
     println!("{:14} {:>10} {:>10} {:>10} {:>14}", "request", "median µs", "p99 µs", "most µs", "bytes × rules");
     for page in Page::ALL {
         row(page, &rules, &mut scratch);
@@ -52,9 +52,9 @@ fn row(page: Page, rules: &Arc<RuleSet>, scratch: &mut Scratch) {
         let request = page.head_and_body(seed);
         let before = now();
         let outcome = black_box(exchange::run(rules, exchange::facts(false), &request, scratch));
-        costs.push(now() - before);
+        costs.push(before.elapsed());
         work = outcome.tally.work;
-        if costs.len() >= 5 && now() - begun > ENOUGH_NS {
+        if costs.len() >= 5 && begun.elapsed() > ENOUGH {
             break;
         }
     }
@@ -63,11 +63,11 @@ fn row(page: Page, rules: &Arc<RuleSet>, scratch: &mut Scratch) {
     println!("{:14} {:10.1} {:10.1} {:10.1} {work:14}", page.name(), at(50), at(99), at(100));
 }
 
-/// CPU time of this thread.
-fn now() -> u64 {
-    thread_ns().unwrap_or_default()
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+fn now() -> Instant {
+    Instant::now()
 }
 
-fn ms(ns: u64) -> f64 {
-    ns as f64 / 1e6
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }

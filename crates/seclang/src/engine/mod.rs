@@ -9,6 +9,7 @@ mod derived;
 mod eval;
 mod head;
 mod inputs;
+mod looks;
 mod macros;
 mod names;
 mod overlay;
@@ -181,6 +182,7 @@ pub trait Store: Send + Sync {
     /// All variables of `collection` under `key`.
     fn load(&self, collection: &str, key: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)>;
     /// Replaces them; `None` deletes. `seconds` is when it expires.
+    #[expect(clippy::too_many_arguments, reason = "it takes all of these to say what is kept where and how long")]
     fn save(&self, collection: &str, key: &[u8], name: &[u8], value: Option<&[u8]>, seconds: u64);
 }
 
@@ -197,6 +199,10 @@ pub struct Scratch {
     pub(crate) name: Vec<u8>,
     pub(crate) digits: Vec<u8>,
     pub(crate) value: Vec<u8>,
+    #[expect(
+        clippy::vec_box,
+        reason = "they move between here and transactions: a pointer is moved, not its kilobytes"
+    )]
     spare: Vec<Box<Parts>>,
 }
 

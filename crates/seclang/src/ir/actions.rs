@@ -105,7 +105,7 @@ impl Ending {
                 Action::Drop => self.disruptive = Some(Disruptive::Drop),
                 Action::Pass => self.disruptive = Some(Disruptive::Pass),
                 Action::Redirect(to) => {
-                    self.disruptive = Some(Disruptive::Redirect { to: shop.text(to, &action.place) })
+                    self.disruptive = Some(Disruptive::Redirect { to: shop.text(to, &action.place) });
                 }
                 Action::Status(code) => status = Some(*code),
                 Action::Log(on) if head => self.log = Some(*on),

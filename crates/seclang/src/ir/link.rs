@@ -80,11 +80,7 @@ impl Workshop<'_> {
     fn look(&mut self, target: &Spanned<Target>) -> Vec<Look> {
         let variable = target.value.variable;
         self.used.insert(variable as usize);
-        let select = match self.select(target) {
-            // Patterns on TX are matched against each name at run time, static ones included.
-            Some(select) => select,
-            None => return Vec::new(),
-        };
+        let Some(select) = self.select(target) else { return Vec::new() };
         vec![Look {
             variable,
             shelves: places(variable, &select),
