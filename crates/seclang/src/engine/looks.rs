@@ -3,8 +3,10 @@
 use crate::bodies::{self, Kind};
 use crate::engine::derived;
 use crate::engine::eval::{Bytes, Subject, Turn};
-use crate::engine::inputs::{Form, Value, write_number};
+use crate::engine::inputs::{Form, Id, Value, write_number};
+use crate::engine::runs;
 use crate::ir::names::Slot;
+use crate::ir::proof;
 use crate::ir::rule::{Link, Look, Rule, Select};
 use crate::parse::ast::Variable;
 
@@ -16,10 +18,12 @@ impl Turn<'_> {
         let mut matched = false;
         for shelf in look.shelves {
             for (id, value) in inputs.shelf(*shelf) {
-                if place.is_some_and(|place| !self.scratch.board.admits(id, place))
-                    || rule.excuses_prompts && value.kind == Kind::Prompt
-                    || self.fast && self.is_too_short(link, value)
-                {
+                let concerned = match place {
+                    Some(place) => self.scratch.board.admits(id, place),
+                    None => !self.fast || self.could(link, (id, value)),
+                };
+                let excused = rule.excuses_prompts && value.kind == Kind::Prompt;
+                if !concerned || excused || self.fast && self.is_too_short(link, value) {
                     continue;
                 }
                 if let Form::Run { names, .. } = value.form {
@@ -37,6 +41,15 @@ impl Turn<'_> {
             }
         }
         matched
+    }
+
+    /// Whether a link behind the head could match a value, told from its bytes.
+    fn could(&mut self, link: &Link, (id, value): (Id, &Value)) -> bool {
+        let mask = match value.form {
+            Form::Run { names, run, .. } => runs::mask(self.inputs, value, (names, run)),
+            Form::Plain | Form::Uncounted => self.derived.mask(self.inputs, id),
+        };
+        proof::could(&self.rules.trie, link, mask)
     }
 
     /// Whether no transformation makes the value as long as the operator needs.

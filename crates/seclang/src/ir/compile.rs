@@ -73,6 +73,7 @@ fn one(draft: &Draft, ordinal: usize, (map, shop): (&Map<'_>, &mut Workshop<'_>)
         skip: map.skip(&ending.skip, draft, ordinal, shop),
         links: links.into_boxed_slice(),
         excuses_prompts: profile == Profile::Ml && tags(draft).any(|tag| PROMPT_TAGS.contains(&tag)),
+        number_search: None,
         keeps_matched,
     }
 }
