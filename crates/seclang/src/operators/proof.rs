@@ -37,19 +37,28 @@ impl Operator {
     #[must_use]
     pub fn can_match(&self, set: &ByteSet) -> bool {
         match self {
-            Self::DetectSqli | Self::DetectXss | Self::UnconditionalMatch => true,
+            // Letters alone are one word, and no fingerprint of one word is on libinjection's list.
+            Self::DetectSqli => !set.is_subset(&ByteSet::of(b"_").with_range(b'a', b'z').with_range(b'A', b'Z')),
+            Self::DetectXss => !set.is_disjoint(&ByteSet::of(b"<=")),
             Self::IpMatch(_) => !set.is_disjoint(&ByteSet::of(b":.")),
             Self::NoMatch => false,
             Self::Number(comparison, fixed) => fixed.is_none_or(|fixed| number_can(*comparison, fixed, set)),
             Self::Pm(phrases) => phrases.phrases.iter().any(|phrase| folded_subset(phrase, set)),
             Self::Rx(rx) | Self::RxGlobal(rx) => rx.facts.shape.possible(set),
             // Nothing but the empty value may lie within a text; that one always does.
-            Self::Text(Relation::Within, _) | Self::Text(_, None) => true,
+            Self::Text(Relation::Within, _) | Self::Text(_, None) | Self::UnconditionalMatch => true,
             Self::Text(_, Some(text)) => ByteSet::of(text).is_subset(set),
             Self::ValidateByteRange(allowed) => !set.is_subset(allowed),
             Self::ValidateUrlEncoding => set.contains(b'%'),
             Self::ValidateUtf8Encoding => !set.is_subset(&ByteSet::NONE.with_range(0, 0x7f)),
         }
+    }
+
+    /// Whether no JSON number matches, also when its `+` has become a space: for detectors that no set of bytes rules
+    /// out, as `1-1` has the bytes of a number.
+    #[must_use]
+    pub const fn spares_numbers(&self) -> bool {
+        matches!(self, Self::DetectSqli | Self::DetectXss)
     }
 
     /// Shortest and longest value that can match; `None` where there is no bound.
@@ -64,9 +73,8 @@ impl Operator {
             Self::Text(Relation::Within, Some(text)) => (0, Some(text.len())),
             Self::Text(_, Some(text)) => (text.len(), None),
             Self::ValidateByteRange(_) | Self::ValidateUrlEncoding | Self::ValidateUtf8Encoding => (1, None),
-            Self::DetectSqli | Self::DetectXss | Self::Number(..) | Self::Text(_, None) | Self::UnconditionalMatch => {
-                (0, None)
-            }
+            Self::DetectSqli | Self::DetectXss => (2, None),
+            Self::Number(..) | Self::Text(_, None) | Self::UnconditionalMatch => (0, None),
         }
     }
 
