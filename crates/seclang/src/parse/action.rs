@@ -65,7 +65,7 @@ fn one(item: View<'_>, report: &mut Report) -> Option<Action> {
     let known = match names::find(ACTIONS, text) {
         Some((known, Support::Done)) => known,
         Some((known, Support::Ignored(instead))) => {
-            report.warn(&name.place(), format!("action `{known}` does nothing here")).hint(instead);
+            report.ignored(&name.place(), format!("action `{known}` does nothing"), instead);
             return Some(Action::Ignored(known.to_owned()));
         }
         Some((known, Support::Refused(why))) => {

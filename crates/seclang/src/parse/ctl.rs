@@ -17,7 +17,7 @@ pub(crate) fn ctl(text: View<'_>, report: &mut Report) -> Option<Ctl> {
     let known = match names::find(CTLS, name.as_str()) {
         Some((known, Support::Done)) => known,
         Some((known, Support::Ignored(instead))) => {
-            report.warn(&name.place(), format!("`ctl:{known}` does nothing here")).hint(instead);
+            report.ignored(&name.place(), format!("`ctl:{known}` does nothing"), instead);
             return Some(Ctl::Ignored(text.as_str().to_owned()));
         }
         Some((known, Support::Refused(why))) => {

@@ -83,7 +83,7 @@ pub(crate) fn variable(name: View<'_>, report: &mut Report) -> Option<Variable> 
             return None;
         }
         Some((known, Support::Ignored(why))) => {
-            report.warn(&name.place(), format!("variable `{known}` holds nothing here")).hint(why);
+            report.ignored(&name.place(), format!("variable `{known}` is always empty"), why);
         }
         _ => {}
     }

@@ -4,6 +4,7 @@ mod bounds;
 mod broken;
 mod corpus;
 mod forms;
+mod lint;
 
 use super::parse;
 use crate::problem::Problem;

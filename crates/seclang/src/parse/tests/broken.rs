@@ -33,10 +33,10 @@ const FILES: &[(&str, &[&str])] = &[
     ("SecRule XML x id:1", &["1:9: error: `XML` needs a path"]),
     ("SecRule XML:/a/text() x id:1", &["1:13: error: the path `/a/text()` is not supported"]),
     ("SecRule FILES_TMPNAMES x id:1", &["1:9: error: variable `FILES_TMPNAMES` is not supported"]),
-    ("SecRule GEO:COUNTRY_CODE \"@streq x\" id:1", &["1:9: warning: variable `GEO` holds nothing here"]),
+    ("SecRule GEO:COUNTRY_CODE \"@streq x\" id:1", &["1:9: warning: variable `GEO` is always empty"]),
     ("SecRule ARGS \"@rxx a\" id:1", &["1:16: error: unknown operator `@rxx`"]),
     ("SecRule ARGS \"!@verifyCC a\" id:1", &["1:17: error: operator `@verifyCC` is not supported"]),
-    ("SecRule REMOTE_ADDR \"@rbl a.example\" id:1", &["1:23: warning: operator `@rbl` does nothing here"]),
+    ("SecRule REMOTE_ADDR \"@rbl a.example\" id:1", &["1:23: warning: operator `@rbl` does nothing"]),
     ("SecRule REMOTE_ADDR \"!@rbl a.example\" id:1", &["1:24: error: operator `!@rbl` is not supported"]),
     ("SecRule ARGS \"@pm\" id:1", &["1:18: error: `@pm` needs an argument"]),
     ("SecRule ARGS x \"id:1,,deny\"", &["1:22: error: an action is missing between two commas"]),
@@ -53,7 +53,7 @@ const FILES: &[(&str, &[&str])] = &[
     ("SecRule ARGS x \"id:1,status:99\"", &["1:29: error: `99` is no value for `status`"]),
     ("SecRule ARGS x \"id:1,allow:all\"", &["1:28: error: `allow` knows no `all`"]),
     ("SecRule ARGS x \"id:1,proxy:http://a\"", &["1:22: error: action `proxy` is not supported"]),
-    ("SecRule ARGS x \"id:1,exec:/a\"", &["1:22: warning: action `exec` does nothing here"]),
+    ("SecRule ARGS x \"id:1,exec:/a\"", &["1:22: warning: action `exec` does nothing"]),
     ("SecRule ARGS x \"id:1,setvar:n=1\"", &["1:29: error: `n` names no member of a collection"]),
     ("SecRule ARGS x \"id:1,setvar:'!tx.n=1'\"", &["1:36: error: what is deleted takes no value"]),
     ("SecRule ARGS x \"id:1,setvar:args.n=1\"", &["1:29: error: `ARGS` cannot be set"]),
@@ -95,7 +95,7 @@ const FILES: &[(&str, &[&str])] = &[
     ("SecArgumentSeparator &&", &["1:22: error: `&&` is no value for this directive"]),
     ("SecCookieFormat 1", &["1:17: warning: version 1 cookies are read like those of version 0"]),
     ("SecXmlExternalEntity On", &["1:22: error: external entities are never loaded (XXE)"]),
-    ("SecAuditEngine RelevantOnly", &["1:1: warning: `SecAuditEngine` does nothing here"]),
+    ("SecAuditEngine RelevantOnly", &["1:1: warning: `SecAuditEngine` does nothing"]),
     ("SecRemoteRules key https://a", &["1:1: error: `SecRemoteRules` is not supported"]),
     ("SecResponseBodyMimeType text", &["1:25: error: `text` is no value for this directive"]),
     ("SecUnicodeMapFile none.mapping 20127", &["1:19: error: `none.mapping` cannot be read: no such file"]),
@@ -162,7 +162,7 @@ fn a_mistake_shows_its_own_place_however_the_line_is_continued() {
 fn a_byte_that_is_not_utf_8_is_shown_and_one_in_a_comment_is_not() {
     let found = super::problems_of(b"# \xE9\nSecMarker A\\\n\xE9\n");
     assert_eq!(
-        found.iter().map(|problem| problem.to_string()).collect::<Vec<_>>(),
+        found.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["r.conf:3:1: error: byte 0xE9 is not UTF-8\n  hint: in a pattern write `\\xe9`; or save the file as UTF-8"]
     );
 }
@@ -191,4 +191,14 @@ fn one_mistake_in_a_chain_is_reported_once() {
         "SecRule ARGS \"a\"b \"id:1,chain\"\nSecRule ARGS b\nSecRule ARGS c \"id:2,chain,nope\"\nSecRule ARGS d\n";
     let found: Vec<String> = problems(text).iter().map(|problem| problem.place.to_string()).collect();
     assert_eq!(found, ["r.conf:1:17", "r.conf:3:28"]);
+}
+
+#[test]
+fn what_does_nothing_is_said_once_and_counted() {
+    let found = problems("SecTmpDir /a\nSecDataDir /b\nSecTmpDir /c\nSecTmpDir /d\n");
+    let messages: Vec<String> = found.iter().map(|problem| format!("{} {}", problem.place, problem.message)).collect();
+    assert_eq!(
+        messages,
+        ["r.conf:1:1 `SecTmpDir` does nothing, here and in 2 more places", "r.conf:2:1 `SecDataDir` does nothing",]
+    );
 }

@@ -82,6 +82,10 @@ fn the_core_rule_set_of_debian_is_read_whole() {
     }
     let parsed = read(&["/usr/share/modsecurity-crs/rules/*.conf".to_owned()]);
     assert_eq!(errors(&parsed), Vec::<String>::new());
+    // Geography, block lists (twice said: the operator and its variable) and parts of the audit log.
+    assert_eq!(parsed.problems.len(), 4);
+    // Four rules of that version decode twice.
+    assert_eq!(super::super::lint(&parsed.directives).len(), 4);
 }
 
 #[test]
@@ -92,4 +96,15 @@ fn the_recommended_configuration_is_read_with_warnings_only() {
     }
     let parsed = read(&[path.to_owned()]);
     assert_eq!(errors(&parsed), Vec::<String>::new());
+}
+
+#[test]
+fn the_core_rule_set_gives_no_cause_for_doubt() {
+    let Some(folder) = core_rules() else { return };
+    let files = [
+        folder.join("crs-setup.conf.example").to_string_lossy().into_owned(),
+        format!("{}/rules/*.conf", folder.display()),
+    ];
+    let doubts: Vec<String> = super::super::lint(&read(&files).directives).iter().map(Problem::to_string).collect();
+    assert_eq!(doubts, Vec::<String>::new());
 }
