@@ -2,6 +2,8 @@
 //! stated; ordinary traffic to model servers is not. And the tests of our own pack, in the format of the Core Rule Set.
 #![expect(clippy::print_stdout, reason = "the tests say how many passed, and what was not run")]
 
+mod orders;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -124,10 +126,14 @@ fn run(rules: &Arc<RuleSet>, entry: &Entry, scratch: &mut Scratch) -> Outcome {
 
 fn load(folder: Option<&Folder>, with_pack: bool, prompt_fields: &[String], library: &mut Library) -> Arc<RuleSet> {
     let overlay = folder.map_or_else(Overlay::default, Overlay::over).with("base.conf", rules::BASE);
-    let (overlay, pack) = rules::with_pack(overlay).expect("the pack");
+    let (mut overlay, pack) = rules::with_pack(overlay).expect("the pack");
     let mut files = vec!["base.conf".to_owned()];
     if folder.is_some() {
-        files.extend(["crs-setup.conf.example", "rules/*.conf"].map(str::to_owned));
+        for name in ["suites/setup.conf", "crs-media.conf"] {
+            overlay = overlay.with(name, std::fs::read(suites::rules().join(name)).expect("a file of ours"));
+        }
+        let around = ["suites/setup.conf", "crs-setup.conf.example", "rules/*.conf", "crs-media.conf"];
+        files.extend(around.map(str::to_owned));
     }
     if with_pack {
         files.extend(pack);
