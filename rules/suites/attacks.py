@@ -71,8 +71,54 @@ SHORT = {in_query: "query", in_query_second: "query2", in_cookie: "cookie", in_a
          in_json_name: "name", in_path: "path"}
 
 
+# Entries that exactly one rule of CRS finds, in one value: the score is that of one critical rule.
+SINGLE = {
+    911100: "protocol-method-track protocol-method-connectx "
+            "protocol-method-debug protocol-method-propfind protocol-method-mkcol",
+    913100: "scanner-01 scanner-02 scanner-03 scanner-04 scanner-05",
+    920420: "protocol-type-zip protocol-type-php protocol-type-flash protocol-type-yaml",
+    920440: "protocol-extension-bak protocol-extension-sql "
+            "protocol-extension-log protocol-extension-pem protocol-extension-key",
+    920450: "protocol-method-override protocol-middleware protocol-proxy-header protocol-content-encoding",
+    920480: "protocol-charset",
+    920530: "protocol-two-charsets",
+    921200: "protocol-ldap",
+    922110: "multipart-header-charset",
+    922120: "multipart-transfer-encoding",
+    930120: "lfi-04-query2 lfi-04-escaped lfi-08-escaped lfi-08-query lfi-13-json",
+    931100: "rfi-03-form rfi-03-json rfi-04-multipart rfi-04-query",
+    931120: "rfi-02-json rfi-02-multipart rfi-05-form rfi-05-json rfi-06-multipart",
+    932160: "encoding-rce-quotes encoding-rce-backslash rce-05-json rce-05-form rce-10-multipart",
+    932180: "multipart-htaccess",
+    932235: "rce-07-array rce-07-query2 rce-23-array rce-23-query2 rce-25-json",
+    932380: "encoding-rce-caret",
+    933110: "multipart-upload-php multipart-upload-phtml multipart-upload-php5 multipart-upload-phar",
+    933130: "php-08-query2 php-08-escaped",
+    933140: "php-03-multipart php-03-array",
+    933150: "php-09-query php-09-json php-14-form",
+    933160: "php-06-form",
+    933170: "php-05-query php-05-json",
+    933200: "php-11-multipart php-11-array php-12-query2 php-12-escaped",
+    934100: "node-01-query node-01-json node-02-form node-05-json node-05-form",
+    934110: "ssrf-02-form ssrf-02-query ssrf-04-json ssrf-04-form",
+    934130: "node-06-multipart",
+    941100: "php-02-cookie",
+    941170: "xss-head-04-referer",
+    942100: "rce-22-cookie sqli-01-query sqli-01-json sqli-05-json sqli-05-form",
+    942190: "sqli-17-json sqli-17-form",
+    943110: "fixation-1-query fixation-2-query fixation-3-query",
+    943120: "fixation-1-norefer fixation-2-norefer fixation-3-norefer",
+    944130: "java-05-agent java-05-query java-07-cookie java-11-cookie",
+    944140: "multipart-upload-jsp",
+    944150: "java-02-cookie java-09-agent",
+}
+PINNED = {name: rule for rule, names in SINGLE.items() for name in names.split()}
+
+
 def entry(name, kind, request, needs=("crs",), **more):
     needs = ("pack",) if name in ONLY_PACK else ("crs", "pack") if name in ALSO_PACK else needs
+    if name in PINNED:
+        more = {"score": 5, "rules": [PINNED[name]], **more}
     return {"name": name, "class": kind, **request, "verdict": "block", "needs": list(needs), **more}
 
 
@@ -305,6 +351,28 @@ def encodings():
     return out
 
 
+def scores():
+    """What several findings add up to: each matching value of each rule counts once."""
+    node, file, agent = quote("require('child_process').exec", safe=""), "/root/.bash_history", "sqlmap/1.8"
+    chat = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+
+    def get(query, **headers):
+        return {"method": "GET", "path": "/v1/models?" + query, **({"headers": headers} if headers else {})}
+
+    def post(body):
+        return {"method": "POST", "path": "/v1/batch", "headers": JSON, "body": json.dumps(body)}
+    cases = [
+        ("one-value", 5, [934100], get("a=" + node)), ("two-values", 10, [934100], get(f"a={node}&b={node}")),
+        ("three-values", 15, [934100], get(f"a={node}&b={node}&c={node}")), ("same-name-twice", 10, [934100], get(f"a={node}&a={node}")),
+        ("two-files", 10, [930120], get(f"a={quote(file)}&b={quote(file)}")), ("two-rules", 10, [934100, 930120], get(f"a={node}&b={quote(file)}")),
+        ("agent-and-value", 10, [913100, 934100], get("a=" + node, **{"User-Agent": agent})), ("agent-alone", 5, [913100], get("a=1", **{"User-Agent": agent})),
+        ("json-two-members", 10, [934100], post({**chat, "a": "require('child_process').exec", "b": "require('child_process').exec"})),
+        ("json-array-of-three", 15, [934100], post({"a": ["require('child_process').exec"] * 3})),
+        ("query-and-body", 10, [934100], {**post({"a": "require('child_process').exec"}), "path": "/v1/batch?a=" + node}),
+    ]
+    return [entry("score-" + name, "scores", request, score=score, rules=rules) for name, score, rules, request in cases]
+
+
 # --- attacks on model servers ---------------------------------------------------------------------------------------
 
 def model_servers():
@@ -421,6 +489,7 @@ def files():
         "protocol": ("Methods, types, names and forms that the protocol rules refuse.", [e for e in protocol() if e["name"] not in BEYOND]),
         "clients": ("Scanners and session fixation.", scanners() + sessions()),
         "multipart": ("Uploads, and multipart bodies that two readers read differently.", multipart()),
+        "scores": ("Anomaly scores that add up.", scores()),
         "encodings": ("One payload in many disguises.", encodings()),
         "model-servers": ("Administration verbs, advisories and payloads of model servers: the pack in rules/ml.", model_servers()),
     }
