@@ -365,7 +365,7 @@ def scores():
         ("one-value", 5, [934100], get("a=" + node)), ("two-values", 10, [934100], get(f"a={node}&b={node}")),
         ("three-values", 15, [934100], get(f"a={node}&b={node}&c={node}")), ("same-name-twice", 10, [934100], get(f"a={node}&a={node}")),
         ("two-files", 10, [930120], get(f"a={quote(file)}&b={quote(file)}")), ("two-rules", 10, [934100, 930120], get(f"a={node}&b={quote(file)}")),
-        ("agent-and-value", 10, [913100, 934100], get("a=" + node, **{"User-Agent": agent})), ("agent-alone", 5, [913100], get("a=1", **{"User-Agent": agent})),
+        ("agent-and-value", 10, [913100], get("a=" + node, **{"User-Agent": agent})), ("agent-alone", 5, [913100], get("a=1", **{"User-Agent": agent})),
         ("json-two-members", 10, [934100], post({**chat, "a": "require('child_process').exec", "b": "require('child_process').exec"})),
         ("json-array-of-three", 15, [934100], post({"a": ["require('child_process').exec"] * 3})),
         ("query-and-body", 10, [934100], {**post({"a": "require('child_process').exec"}), "path": "/v1/batch?a=" + node}),
