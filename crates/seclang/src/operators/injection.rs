@@ -11,7 +11,8 @@ use std::borrow::Cow;
 use std::panic::catch_unwind;
 
 use libinjectionrs::sqli::SqliTokenizer;
-use libinjectionrs::{SqliFlags, SqliState};
+use libinjectionrs::xss::Html5Flags;
+use libinjectionrs::{SqliFlags, SqliState, XssDetector};
 
 use super::Captures;
 
@@ -44,11 +45,24 @@ pub(super) fn sqli(value: &[u8], captures: Option<&mut Captures>) -> bool {
     true
 }
 
-/// Whether the value reads as cross-site scripting. Every finding of the detector is a tag, a comment or a document
-/// type, which begin with `<`, or an attribute's value behind its name, which follows `=`.
+/// Whether the value reads as cross-site scripting, in any of the five places where it may land. Every finding of the
+/// detector is a tag, a comment or a document type, which begin with `<`, or an attribute's value behind its name, which
+/// follows `=`. In a place between quotes, nothing is read before the quote that closes it.
 pub(super) fn xss(value: &[u8]) -> bool {
-    memchr::memchr2(b'<', b'=', value).is_some()
-        && catch_unwind(|| libinjectionrs::detect_xss(value).is_injection()).unwrap_or(true)
+    let has = |byte: u8| memchr::memchr(byte, value).is_some();
+    let tags = has(b'<');
+    if !tags && !has(b'=') {
+        return false;
+    }
+    let places = [
+        (Html5Flags::DataState, tags),
+        (Html5Flags::ValueNoQuote, true),
+        (Html5Flags::ValueSingleQuote, has(b'\'')),
+        (Html5Flags::ValueDoubleQuote, has(b'"')),
+        (Html5Flags::ValueBackQuote, has(b'`')),
+    ];
+    let found = |&(place, possible): &(Html5Flags, bool)| possible && XssDetector::is_xss(value, place);
+    catch_unwind(|| places.iter().any(found)).unwrap_or(true)
 }
 
 /// The part of the value that decides: the detector stops at the sixth token that does not fold, mostly after a few

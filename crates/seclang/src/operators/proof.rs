@@ -4,8 +4,9 @@
 
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
+use super::literals::{self, Shortest};
 use super::number::Comparison;
-use super::{Operator, Relation, literals};
+use super::{Operator, Relation};
 use crate::charset::ByteSet;
 
 /// Literals one of which every match must contain (compared without regard to ASCII case).
@@ -17,6 +18,16 @@ pub(super) struct Facts {
     shape: Shape,
     lengths: (usize, Option<usize>),
     literals: Option<Literals>,
+    needs: Option<Needs>,
+}
+
+/// What every matching value has at least one of.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Needs {
+    /// Literals of two bytes or more, compared without regard to ASCII case.
+    pub literals: Literals,
+    /// Single bytes that are rare in text.
+    pub bytes: ByteSet,
 }
 
 /// Which bytes a match must have, in the form of the pattern.
@@ -93,6 +104,37 @@ impl Operator {
     }
 }
 
+impl Operator {
+    /// As [`Operator::required`], with single bytes as members where these are rare: a value that has none of the
+    /// literals and none of the bytes does not match. More rules have such a set, and where one has both, this is the
+    /// one that fewer texts pass.
+    #[must_use]
+    pub fn needs(&self) -> Option<Needs> {
+        match self {
+            Self::Rx(rx) | Self::RxGlobal(rx) => rx.facts.needs.clone(),
+            Self::DetectXss => Some(Needs { literals: Literals::new(), bytes: ByteSet::of(b"<=") }),
+            _ => self.required().map(|literals| Needs { literals, bytes: ByteSet::NONE }),
+        }
+    }
+}
+
+impl Needs {
+    fn of(strings: Literals) -> Self {
+        let mut needs = Self::default();
+        for string in strings {
+            match &*string {
+                // The strings are in lower case and mean both.
+                [byte] => {
+                    needs.bytes.insert(*byte);
+                    needs.bytes.insert(byte.to_ascii_uppercase());
+                }
+                _ => needs.literals.push(string),
+            }
+        }
+        needs
+    }
+}
+
 impl Facts {
     pub(super) fn of(hir: &Hir) -> Self {
         let properties = hir.properties();
@@ -103,7 +145,13 @@ impl Facts {
             // It matches nothing at all.
             None => (usize::MAX, Some(0)),
         };
-        Self { shape: Shape::of(hir), lengths, literals: literals::required(hir) }
+        let needs = literals::required(hir, Shortest::Byte).map(Needs::of);
+        let literals = match &needs {
+            Some(needs) if needs.bytes.is_empty() => Some(needs.literals.clone()),
+            Some(_) => literals::required(hir, Shortest::Pair),
+            None => None,
+        };
+        Self { shape: Shape::of(hir), lengths, literals, needs }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::ast::{Ctl, Target};
 use super::names::{self, CTLS, Support, nearest};
 use super::report::Report;
-use super::setting::{engine_mode, switch};
+use super::setting::{engine_mode, switch, xml_into_args};
 use super::target::{shortened, target};
 use super::text::View;
 
@@ -44,7 +44,7 @@ fn option(name: &'static str, value: View<'_>, report: &mut Report) -> Option<Ct
     Some(match name {
         "auditEngine" => Ctl::AuditEngine(text()),
         "forceRequestBodyVariable" => Ctl::ForceRequestBodyVariable(switch(value, report)?),
-        "parseXmlIntoArgs" => Ctl::ParseXmlIntoArgs(switch(value, report)?),
+        "parseXmlIntoArgs" => xml_into_args(value, report).then_some(Ctl::ParseXmlIntoArgs(false))?,
         "requestBodyAccess" => Ctl::RequestBodyAccess(switch(value, report)?),
         "requestBodyProcessor" => Ctl::RequestBodyProcessor(processor(value, report)?),
         "responseBodyAccess" => Ctl::ResponseBodyAccess(switch(value, report)?),

@@ -8,6 +8,7 @@ use crate::problem::{Place, Problem};
 use crate::transforms::Transform;
 
 mod absent;
+mod capture;
 mod flow;
 mod literal;
 mod pattern;
@@ -24,6 +25,7 @@ pub fn lint(directives: &[Directive]) -> Vec<Problem> {
         match &directive.kind {
             DirectiveKind::Rule(head) => {
                 flow::rule(&head.actions, &mut report);
+                capture::lint(head, &mut report);
                 let chained = !head.links.is_empty();
                 for rule in std::iter::once(head).chain(&head.links) {
                     one(&Subject::new(rule, phase_of(&head.actions)), &mut report);
@@ -41,6 +43,7 @@ pub fn lint(directives: &[Directive]) -> Vec<Problem> {
     }
     flow::skipped(directives, &mut report);
     flow::uninitialised(directives, &mut report);
+    phase::unread(directives, &mut report);
     report.into_problems()
 }
 

@@ -154,7 +154,7 @@ pub const OPERATORS: &[Name] = &[
     ("rx", Done),
     ("rxGlobal", Done),
     ("streq", Done),
-    ("strmatch", Refused("use `@contains`, or `@rx` with `(?i)`")),
+    ("strmatch", Done),
     ("unconditionalMatch", Done),
     ("validateByteRange", Done),
     ("validateDTD", SCHEMA),

@@ -5,6 +5,7 @@ mod broken;
 mod corpus;
 mod forms;
 mod lint;
+mod reference;
 
 use super::parse;
 use crate::problem::Problem;

@@ -3,6 +3,7 @@
 use libinjectionrs::{detect_sqli, detect_xss};
 use proptest::prelude::*;
 
+use super::proof::Dice;
 use super::*;
 
 fn sqli(value: &[u8]) -> bool {
@@ -11,8 +12,8 @@ fn sqli(value: &[u8]) -> bool {
 
 #[test]
 fn no_json_number_is_an_injection() {
-    let mut dice = super::proof::Dice(11);
-    let digits = |dice: &mut super::proof::Dice, most: usize, out: &mut String| {
+    let mut dice = Dice(11);
+    let digits = |dice: &mut Dice, most: usize, out: &mut String| {
         for _ in 0..=dice.roll(most) {
             out.push(char::from(b'0' + u8::try_from(dice.roll(10)).unwrap()));
         }

@@ -21,6 +21,12 @@ pub(super) fn holds(operator: &Operator, value: &[u8], matched: bool) {
         let found = literals.iter().any(|literal| memchr::memmem::find(&lower, literal).is_some());
         assert!(found, "no literal of {operator:?} in {}", value.escape_ascii());
     }
+    if let Some(needs) = operator.needs() {
+        let lower = value.to_ascii_lowercase();
+        let found = needs.literals.iter().any(|literal| memchr::memmem::find(&lower, literal).is_some());
+        let met = found || !needs.bytes.is_disjoint(&ByteSet::of(value));
+        assert!(met, "nothing that {operator:?} needs in {}", value.escape_ascii());
+    }
 }
 
 /// A small generator of its own, so that a failing seed is one number.

@@ -192,12 +192,7 @@ pub(super) fn uninitialised(directives: &[Directive], report: &mut Report) {
     let mut opened = Vec::new();
     let mut written: BTreeMap<Variable, &Place> = BTreeMap::new();
     for directive in directives {
-        let (first, links): (_, &[Rule]) = match &directive.kind {
-            DirectiveKind::Rule(rule) => (&rule.actions, &rule.links),
-            DirectiveKind::Action(actions) => (actions, &[]),
-            _ => continue,
-        };
-        for action in first.iter().chain(links.iter().flat_map(|link| &link.actions)) {
+        for action in super::phase::all_actions(directive) {
             match &action.value {
                 Action::InitCol { collection, .. } => opened.push(*collection),
                 Action::SetSid(_) => opened.push(Variable::Session),

@@ -61,10 +61,25 @@ const DOUBTFUL: &[(&str, &str)] = &[
     ("SecRule ARGS \"@pm select, union, drop\"", "1:19: `@pm` takes spaces between its phrases"),
     ("SecRule ARGS x pass,deny", "1:16: the rule says twice what a match does"),
     ("SecRule ARGS x chain\nSecRule RESPONSE_BODY y", "2:9: `RESPONSE_BODY` is not known before phase 4"),
+    (
+        "SecRule ARGS a \"logdata:'%{tx.0}'\"",
+        "1:17: `%{TX.0}` is what some earlier rule captured: this one captures nothing",
+    ),
+    ("SecRule ARGS a chain\nSecRule ARGS b \"setvar:'tx.a=%{TX.1}'\"", "2:17: `%{TX.1}` is what some earlier rule"),
+    ("SecRule FILES a\nSecRequestBodyAccess Off", "2:1: the body of a request is not read, and 1 rule looks at it"),
+    (
+        "SecResponseBodyAccess Off\nSecRule RESPONSE_BODY a phase:4\nSecRule RESPONSE_BODY b phase:4",
+        "1:1: the body of a reply is not read, and 2 rules look at it",
+    ),
 ];
 
 /// Rules that are meant so.
 const SOUND: &[&str] = &[
+    "SecRequestBodyAccess Off\nSecRule ARGS|!FILES a\nSecRequestBodyAccess Off",
+    "SecRequestBodyAccess Off\nSecRequestBodyAccess On\nSecRule REQUEST_BODY a",
+    "SecRequestBodyAccess Off\nSecRule REQUEST_BODY a\nSecAction ctl:requestBodyAccess=On",
+    "SecRule ARGS a chain\nSecRule ARGS b \"capture,setvar:'tx.a=%{TX.1}'\"",
+    "SecRule ARGS a \"logdata:'%{tx.10}%{tx.a}'\"",
     "SecRule &REQUEST_URI|REQUEST_HEADERS:Content-Length|TX:n|ARGS:n|RESPONSE_STATUS \"@eq 5\" phase:3",
     "SecRule ARGS|REQUEST_URI \"@gt 100\" t:length",
     "SecRule TX:n \"@gt %{tx.max}\"",
