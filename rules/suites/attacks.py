@@ -212,7 +212,7 @@ ALSO_PACK = set("""
     php-03-multipart php-03-array php-12-query2 php-12-escaped encoding-lfi-every-byte encoding-lfi-upper-hex
     encoding-lfi-plus encoding-lfi-padded encoding-lfi-second-value encoding-lfi-array-name encoding-lfi-twice
     encoding-lfi-backslash encoding-lfi-dots-only lfi-01-query lfi-07-query2 lfi-11-query2 ssrf-01-query ssrf-01-json
-    ssrf-02-form ssrf-02-query ssrf-03-json ssrf-03-form ssrf-04-json ssrf-04-form ssrf-05-json ssrf-05-form
+    ssrf-02-form ssrf-02-query ssrf-03-json ssrf-03-form ssrf-04-json ssrf-04-form ssrf-05-json ssrf-05-form score-agent-and-value score-agent-alone
 """.split())
 # and what it alone blocks.
 ONLY_PACK = set("""
