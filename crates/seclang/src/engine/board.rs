@@ -9,6 +9,7 @@ use crate::engine::names::Walkers;
 use crate::engine::runs::{self, Run};
 use crate::ir::RuleSet;
 use crate::ir::plan::{Plan, Targets};
+use crate::operators::Caches;
 
 /// Rules of a phase × values of a transaction.
 #[derive(Debug, Default)]
@@ -30,7 +31,7 @@ impl Board {
         (rules, phase): (&RuleSet, usize),
         inputs: &Inputs,
         derived: &mut Derived,
-        (proofs, walkers): (&mut Proofs, &mut Walkers),
+        (proofs, walkers, caches): (&mut Proofs, &mut Walkers, &mut Caches),
     ) {
         self.rows.clear();
         self.places.clear();
@@ -58,7 +59,7 @@ impl Board {
             if let Form::Run { names, run, .. } = value.form {
                 let Some(summary) = inputs.run(run) else { continue };
                 let run = Run { rules, phase, prefix: inputs.bytes(value.name), summary, mask };
-                if names { run.narrow_names(row, walkers) } else { run.narrow_elements(row) }
+                if names { run.narrow_names(row, (walkers, caches)) } else { run.narrow_elements(row) }
             }
             for (alive, word) in self.alive.iter_mut().zip(row) {
                 *alive |= *word;

@@ -72,8 +72,8 @@ impl Turn<'_> {
         let phase = usize::from(self.phase) - 1;
         let Some(list) = rules.phases.get(phase) else { return Outcome::Done };
         if self.fast {
-            let Scratch { board, proofs, walkers, .. } = &mut *self.scratch;
-            board.fill((rules, phase), self.inputs, self.derived, (proofs, walkers));
+            let Scratch { board, proofs, walkers, caches, .. } = &mut *self.scratch;
+            board.fill((rules, phase), self.inputs, self.derived, (proofs, walkers, caches));
         }
         let mut at = 0;
         loop {

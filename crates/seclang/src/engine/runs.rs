@@ -9,6 +9,7 @@ use crate::ir::{RuleSet, collapse};
 use crate::ir::bits::{Bits, next_in};
 use crate::ir::rule::{Link, Rule};
 use crate::ir::trie::Trie;
+use crate::operators::{Caches, Operator};
 use crate::transforms::Transform;
 
 /// The bytes of all elements, or of all their names.
@@ -41,13 +42,16 @@ impl Run<'_> {
     }
 
     /// Takes out the rules that can match no name: their literals are in none, or their patterns lead nowhere.
-    pub(crate) fn narrow_names(&self, row: &mut [u64], walkers: &mut Walkers) {
+    pub(crate) fn narrow_names(&self, row: &mut [u64], (walkers, caches): (&mut Walkers, &mut Caches)) {
         let mut found = Bits::none(self.rules.count());
         self.rules.name_filter.scan(&skeleton(self.prefix, self.summary.depth), &mut found);
         self.narrow(row, |rule, head| {
             let changes_case = |step| matches!(step, Transform::Lowercase | Transform::Uppercase);
             if !keeps(&self.rules.trie, head, self.mask, changes_case) {
-                return false;
+                return is_cut(&self.rules.trie, head, self.mask) && self.spares_first(head, caches);
+            }
+            if matches!(head.operator, Operator::DetectSqli) && self.mask.is_subset(&words()) {
+                return self.spares_first(head, caches);
             }
             if self.rules.name_filter.excludes(rule.ordinal, &found) {
                 return true;
@@ -60,6 +64,16 @@ impl Run<'_> {
         });
     }
 
+    /// Whether the operator does not match the first name.
+    fn spares_first(&self, head: &Link, caches: &mut Caches) -> bool {
+        let mut name = self.prefix.to_vec();
+        for _ in 0..self.summary.depth {
+            name.extend_from_slice(b".array_0");
+        }
+        let text = derived::apply(self.rules, &name, head.node);
+        !head.operator.test(&text, &[], caches, None)
+    }
+
     fn narrow(&self, row: &mut [u64], mut is_out: impl FnMut(&Rule, &Link) -> bool) {
         let Some(list) = self.rules.phases.get(self.phase) else { return };
         let mut from = 0;
@@ -67,7 +81,9 @@ impl Run<'_> {
             from = at + 1;
             let Some(rule) = list.get(at) else { continue };
             let Some(head) = rule.links.first() else { continue };
-            if head.negated || !head.stations.is_empty() || !is_out(rule, head) {
+            // With `multiMatch` each step tests: it must be one that changes nothing.
+            let multi = !head.stations.is_empty() && !keeps(&self.rules.trie, head, self.mask, |_| false);
+            if head.negated || multi || !is_out(rule, head) {
                 continue;
             }
             if let Some(word) = row.get_mut(at / 64) {
@@ -95,6 +111,33 @@ fn keeps(trie: &Trie, head: &Link, mask: ByteSet, allowed: impl Fn(Transform) ->
         node = parent;
     }
     true
+}
+
+/// Whether a chain decodes base64 before anything else happens: that ends at the first dot, and so before any digit in
+/// which the names differ.
+fn is_cut(trie: &Trie, head: &Link, mask: ByteSet) -> bool {
+    let mut node = head.node;
+    let mut cut = false;
+    while let Some((parent, step)) = trie.last_step(node) {
+        let untouched = step.triggers().is_some_and(|triggers| triggers.is_disjoint(&mask));
+        cut = step == Transform::Base64Decode || cut && untouched;
+        node = parent;
+    }
+    cut
+}
+
+/// The bytes of words and of the dots between them. Digits within a word change nothing for libinjection, which knows
+/// no keyword that an index is part of.
+const fn words() -> ByteSet {
+    let mut set = ByteSet::NONE;
+    let mut byte = 0;
+    while byte < 0x80_u8 {
+        if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.' {
+            set.insert(byte);
+        }
+        byte += 1;
+    }
+    set
 }
 
 /// What all names of the elements look like when they are written as [`collapse`] does.

@@ -5,6 +5,7 @@ use crate::ir::RuleSet;
 use crate::ir::bits::Bits;
 use crate::ir::rule::Link;
 use crate::ir::trie::{Node, Trie};
+use crate::transforms::Transform;
 
 /// What a set of bytes rules out.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Spread {
             if untouched && identity.contains(parent.index()) {
                 identity.insert(node.index());
             }
-            masks.push(if untouched { above } else { step.transfer(above) });
+            masks.push(if untouched { above } else { transfer(step, above) });
         }
         Self { masks, identity }
     }
@@ -64,4 +65,39 @@ impl Spread {
         let can = |node: &Node| self.masks.get(node.index()).is_none_or(|mask| link.operator.can_match(mask));
         if link.stations.is_empty() { can(&link.node) } else { link.stations.iter().any(can) }
     }
+}
+
+/// What a step makes of a set of bytes.
+fn transfer(step: Transform, set: ByteSet) -> ByteSet {
+    match step {
+        Transform::Base64Decode => decoded(set),
+        _ => step.transfer(set),
+    }
+}
+
+/// Bytes that base64 text of these bytes can stand for. Digits alone stand for no bracket and no percent sign.
+fn decoded(set: ByteSet) -> ByteSet {
+    let alphabet = (b'A'..=b'Z').chain(b'a'..=b'z').chain(b'0'..=b'9').chain([b'+', b'/']).zip(0_u8..);
+    let sextets: Vec<u8> = alphabet.filter(|(byte, _)| set.contains(*byte)).map(|(_, sextet)| sextet).collect();
+    let parts = |part: fn(u8) -> u8| {
+        // A text may end within a group: what is missing counts 0.
+        let mut seen = ByteSet::of(&[0]);
+        sextets.iter().for_each(|sextet| seen.insert(part(*sextet)));
+        seen
+    };
+    let whole = parts(|sextet| sextet);
+    let joined = [
+        (whole, 2, parts(|sextet| sextet >> 4)),
+        (parts(|sextet| sextet & 15), 4, parts(|sextet| sextet >> 2)),
+        (parts(|sextet| sextet & 3), 6, whole),
+    ];
+    let mut out = ByteSet::NONE;
+    for (high, shift, low) in joined {
+        for high in (0..64).filter(|part| high.contains(*part)) {
+            for low in (0..64).filter(|part| low.contains(*part)) {
+                out.insert(high << shift | low);
+            }
+        }
+    }
+    out
 }
