@@ -2,6 +2,8 @@
 //! stated; ordinary traffic to model servers is not. And the tests of our own pack, in the format of the Core Rule Set.
 #![expect(clippy::print_stdout, reason = "the tests say how many passed, and what was not run")]
 
+mod orders;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
