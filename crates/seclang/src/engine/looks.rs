@@ -72,6 +72,11 @@ impl Turn<'_> {
         (value, names): (&Value, bool),
     ) -> bool {
         let inputs = self.inputs;
+        if let Select::Name(name) = &look.select
+            && !runs::could_be_named(inputs, value, name)
+        {
+            return false;
+        }
         let prefix = inputs.bytes(value.name);
         let mut elements = bodies::elements(inputs.bytes(value.text));
         let mut matched = false;
