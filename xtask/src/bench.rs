@@ -46,7 +46,10 @@ proxy only:
   --no-latency     leave out the open loop
   --control        nginx against itself: how far from 1 this machine is without any difference
   --tollgate FILE  that binary instead of a build of this tree
-  --keep           leave configurations and logs where they are";
+  --keep           leave configurations and logs where they are
+
+waf only: --rounds, --seconds, --only and --keep as above, and
+  --programs DIR   `waf`, `mock` and `tollgate` of that folder instead of a build of this tree";
 
 /// Runs the benchmark that `args` names.
 ///

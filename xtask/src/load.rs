@@ -104,7 +104,8 @@ fn is_absence(problem: &Value) -> bool {
     const FILES: [&str; 7] = ["ca", "cert", "crs", "file", "key", "keys", "pepper"];
     let message = problem["message"].as_str().unwrap_or_default();
     let mut path = problem["path"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let says_so = ["cannot be read", "does not exist", "holds no", "not found"].iter().any(|words| message.contains(words));
+    let says_so =
+        ["cannot be read", "does not exist", "holds no", "not found"].iter().any(|words| message.contains(words));
     says_so && path.any(|step| FILES.contains(&step))
 }
 

@@ -104,8 +104,8 @@ fn theirs(folder: &Folder) -> anyhow::Result<Engine<'static>> {
     }))
 }
 
-/// Our base configuration without the directives that it does not know.
+/// Of our base configuration what it knows; it finds the readers of bodies by itself.
 fn entry_file(crs: &Path) -> String {
-    let base = rules::BASE;
-    format!("{base}\nInclude {0}/crs-setup.conf.example\nInclude {0}/rules/*.conf\n", crs.display())
+    let base = "SecRuleEngine On\nSecRequestBodyAccess On\nSecResponseBodyAccess On\n";
+    format!("{base}Include {0}/crs-setup.conf.example\nInclude {0}/rules/*.conf\n", crs.display())
 }

@@ -35,7 +35,7 @@ pub(super) struct Options {
     rounds: usize,
     seconds: f64,
     only: Vec<String>,
-    tollgate: Option<PathBuf>,
+    programs: Option<PathBuf>,
     what: What,
 }
 
@@ -84,7 +84,7 @@ impl Options {
             rounds: if quick { 3 } else { 7 },
             seconds: if quick { 0.3 } else { 0.8 },
             only: Vec::new(),
-            tollgate: None,
+            programs: None,
             what: What::Gateways,
         };
         let mut args = args.iter();
@@ -101,7 +101,7 @@ impl Options {
                 "--rounds" => options.rounds = value()?.parse()?,
                 "--seconds" => options.seconds = value()?.parse()?,
                 "--only" => options.only.push(value()?.clone()),
-                "--tollgate" => options.tollgate = Some(value()?.into()),
+                "--programs" => options.programs = Some(value()?.into()),
                 "--callgrind" => {}
                 other => bail!("`bench waf` takes no `{other}`"),
             }
@@ -122,14 +122,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<()> {
 
 fn gateways(options: &Options) -> anyhow::Result<()> {
     let crs = crs()?;
-    let mut wanted = vec![("tollgate-bench", "waf"), ("tollgate-bench", "mock")];
-    if options.tollgate.is_none() {
-        wanted.push(("tollgate", "tollgate"));
-    }
-    let built = build::build(&wanted)?;
-    let tollgate = options.tollgate.as_ref().or(built.get(2)).context("a program is missing")?;
+    let (client, mock, tollgate) = options.find_programs()?;
     let (nginx, machine) = (Nginx::find()?, Machine::read());
-    let scene = Scene::set((&built[1], &nginx, tollgate), &crs, options.keep)?;
+    let scene = Scene::set((&mock, &nginx, &tollgate), &crs, options.keep)?;
     let rows: Vec<Row> = Row::all().into_iter().filter(|row| options.measures(row)).collect();
     ensure!(!rows.is_empty(), "no row is called so");
     let mut measured = Vec::new();
@@ -137,13 +132,13 @@ fn gateways(options: &Options) -> anyhow::Result<()> {
         if !options.json {
             say(&format!("measuring {}", row.name));
         }
-        let round = |round: usize| measure(options, &built[0], &scene, (&row, number * 1_000 + round));
+        let round = |round: usize| measure(options, &client, &scene, (&row, number * 1_000 + round));
         let rounds = (0..options.rounds).map(round).collect::<anyhow::Result<_>>();
         measured.push(Measured { row: row.clone(), rounds: rounds.with_context(|| row.name.to_owned())? });
     }
     let memory = (scene.rss_mb(Side::NginxRules), scene.rss_mb(Side::OurRules));
     drop(scene);
-    let engines = engines(&built[0])?;
+    let engines = engines(&client)?;
     let report = Report { peer: nginx.version, machine, measured, engines, memory };
     let text = report.to_string();
     if options.json {
@@ -160,6 +155,16 @@ fn gateways(options: &Options) -> anyhow::Result<()> {
 }
 
 impl Options {
+    /// The client, the mock model server and the gateway.
+    fn find_programs(&self) -> anyhow::Result<(PathBuf, PathBuf, PathBuf)> {
+        if let Some(folder) = &self.programs {
+            return Ok((folder.join("waf"), folder.join("mock"), folder.join("tollgate")));
+        }
+        let built = build::build(&[("tollgate-bench", "waf"), ("tollgate-bench", "mock"), ("tollgate", "tollgate")])?;
+        let [client, mock, tollgate] = built.as_slice() else { bail!("a program is missing") };
+        Ok((client.clone(), mock.clone(), tollgate.clone()))
+    }
+
     fn measures(&self, row: &Row) -> bool {
         let named = self.only.iter().any(|text| row.name.contains(text.as_str()));
         if self.only.is_empty() { !self.quick || row.is_telling() } else { named }
