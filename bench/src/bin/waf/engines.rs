@@ -36,8 +36,12 @@ type Engine<'a> = Box<dyn FnMut(&Request) -> anyhow::Result<()> + 'a>;
 pub(crate) fn run(args: &Args) -> anyhow::Result<Value> {
     let folder = Folder::find().map_err(|why| anyhow!(why))?;
     let mut engines: Vec<(&str, Engine<'_>)> = vec![("seclang", ours(&folder)?)];
+    let mut note = Value::Null;
     if !args.alone {
-        engines.push(("zentinel-modsec", theirs(&folder)?));
+        match theirs(&folder) {
+            Ok(engine) => engines.push(("zentinel-modsec", engine)),
+            Err(why) => note = json!(why.to_string()),
+        }
     }
     let mut rows = Vec::new();
     for page in Page::ALL {
@@ -47,7 +51,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Value> {
         }
         rows.push(row);
     }
-    Ok(json!({ "rows": rows }))
+    Ok(json!({ "rows": rows, "note": note }))
 }
 
 fn measured(args: &Args, page: Page, engine: &mut Engine<'_>) -> anyhow::Result<Value> {

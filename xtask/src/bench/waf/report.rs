@@ -135,6 +135,9 @@ impl fmt::Display for Report {
         table(f, &rows)?;
         writeln!(f)?;
         table(f, &self.engine_rows())?;
+        if let Some(note) = self.engines["note"].as_str() {
+            writeln!(f, "\n{note}.")?;
+        }
         let (theirs, ours) = self.memory;
         writeln!(f, "\nMemory of the worker with rules: nginx {theirs:.0} MB, Tollgate {ours:.0} MB.\n")?;
         writeln!(f, "{}; {}.", self.machine, self.peer)?;

@@ -174,7 +174,7 @@ models:
         - {{ name: x, dtype: FP32, shape: [batch, features], range: [-10, 10] }}
 routes:
   - {{ name: infer, path: "/v2/models/{{model}}/infer", protocol: oip, models: [m], auth: none, max_body_bytes: 4194304 }}
-  - {{ name: rest, path: "/{{*rest}}", protocol: none, auth: none, upstream: mock, max_body_bytes: 4194304 }}
+  - {{ name: rest, path: "/{{*rest}}", methods: [GET, POST], protocol: none, auth: none, upstream: mock, max_body_bytes: 4194304 }}
 network: {{ mode: "off" }}
 flood: {{ mode: "off" }}
 authz: {{ mode: "off" }}
