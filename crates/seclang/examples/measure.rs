@@ -44,8 +44,10 @@ fn main() {
         }
     };
     say(&format!("load {:?}, {} rules, {} warnings", (clock() - begin), rules.rules().count(), warnings.len()));
+    say(&format!("resident after load: {}", resident()));
     let mut scratch = Scratch::default();
     rules.warm(&mut scratch);
+    say(&format!("resident after warming: {}", resident()));
     for (name, body) in bodies() {
         if only.as_deref().is_some_and(|only| only != name) {
             continue;
@@ -71,6 +73,11 @@ fn main() {
 fn clock() -> Duration {
     let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
     Duration::from_nanos(text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0))
+}
+
+fn resident() -> String {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("unknown").trim().to_owned()
 }
 
 fn say(line: &str) {

@@ -103,8 +103,11 @@ impl Board {
 fn concern(row: &mut [u64], (targets, plan): (&Targets, &Plan), can: &[u64], (inputs, value): (&Inputs, &Value)) {
     row.copy_from_slice(targets.any.words());
     match value.form {
-        // Any element may have the name.
-        Form::Run { .. } => targets.named.iter().for_each(|(_, rules)| add(row, rules.words())),
+        Form::Run { .. } => {
+            for (_, rules) in targets.named.iter().filter(|(name, _)| runs::could_be_named(inputs, value, name)) {
+                add(row, rules.words());
+            }
+        }
         Form::Plain | Form::Uncounted => {
             let name = inputs.bytes(value.name);
             for (wanted, rules) in &targets.named {

@@ -8,6 +8,7 @@ use crate::engine::runs;
 use crate::ir::names::Slot;
 use crate::ir::proof;
 use crate::ir::rule::{Link, Look, Rule, Select};
+use crate::ir::trie::Node;
 use crate::parse::ast::Variable;
 
 impl Turn<'_> {
@@ -72,6 +73,11 @@ impl Turn<'_> {
         (value, names): (&Value, bool),
     ) -> bool {
         let inputs = self.inputs;
+        if let Select::Name(name) = &look.select
+            && !runs::could_be_named(inputs, value, name)
+        {
+            return false;
+        }
         let prefix = inputs.bytes(value.name);
         let mut elements = bodies::elements(inputs.bytes(value.text));
         let mut matched = false;
@@ -173,6 +179,14 @@ impl Turn<'_> {
 
     fn slot_look(&mut self, rule: &Rule, link: &Link, (look, slot): (&Look, Slot)) -> bool {
         let Some(value) = self.state.tx.get(slot) else { return false };
+        // Gates by the hundred fail here; only a match needs its value to itself.
+        if self.fast && link.nodes() == [Node::RAW] {
+            let parameter = link.parameter.fixed().unwrap_or(&self.scratch.parameter);
+            if link.operator.test(value, parameter, &mut self.scratch.caches, None) == link.negated {
+                self.state.tally.work = self.state.tally.work.saturating_add(link.operator.work(value.len()));
+                return false;
+            }
+        }
         let mut copy = std::mem::take(&mut self.scratch.digits);
         copy.clear();
         copy.extend_from_slice(value);

@@ -20,6 +20,12 @@ pub(crate) fn mask(inputs: &Inputs, value: &Value, (names, run): (bool, usize)) 
     inputs.run(run).map_or(ByteSet::ALL, |summary| summary.mask)
 }
 
+/// Whether an element could have that name: all of them begin alike.
+pub(crate) fn could_be_named(inputs: &Inputs, value: &Value, name: &[u8]) -> bool {
+    let prefix = inputs.bytes(value.name);
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
 /// A run of a phase: the rules, and what it stands for.
 #[derive(Clone, Copy)]
 pub(crate) struct Run<'a> {

@@ -7,6 +7,7 @@ use proptest::{prop_assert_eq, prop_oneof};
 use super::{Request, load_with, once, run, run_as};
 use crate::engine::{Knowledge, Scratch};
 use crate::ir::{Options, Profile};
+use crate::operators::{Caches, Operator};
 
 const RULES: &str = r#"
     SecRule ARGS "@rx (?i)union\s+select|1e309|[<>]script" "id:1,phase:2,pass,capture,logdata:'%{TX.0} in %{MATCHED_VAR_NAME}',t:none,t:urlDecodeUni,setvar:tx.n=+1"
@@ -86,6 +87,30 @@ fn serde_like(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// Dotted names of the words that libinjection knows, of numbers and of others.
+fn dotted() -> impl Strategy<Value = String> {
+    const WORDS: [&str; 24] = [
+        "select", "union", "or", "and", "1", "a", "_", "from", "drop", "table", "json", "data", "x1", "sleep",
+        "waitfor", "delay", "having", "like", "0x1", "1e5", "null", "user", "in", "array_",
+    ];
+    let word = prop_oneof![prop::sample::select(&WORDS[..]).prop_map(str::to_owned), "[a-zA-Z0-9_]{0,4}"];
+    prop::collection::vec((word, prop_oneof![Just("."), Just("_"), Just("")]), 0..6)
+        .prop_map(|parts| parts.into_iter().map(|(word, mark)| word + mark).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn an_index_changes_nothing_for_libinjection(prefix in dotted(), indices in prop::collection::vec(0_u32..200_000, 1..4)) {
+        let name = |index: &dyn Fn(u32) -> u32| {
+            indices.iter().fold(prefix.clone(), |name, at| format!("{name}.array_{}", index(*at)))
+        };
+        let test = |name: String| Operator::DetectSqli.test(name.as_bytes(), b"", &mut Caches::default(), None);
+        prop_assert_eq!(test(name(&|_| 0)), test(name(&|at| at)), "{}", prefix);
+    }
 }
 
 proptest! {
