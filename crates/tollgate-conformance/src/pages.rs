@@ -137,7 +137,7 @@ fn prose(characters: usize, dice: &mut Dice) -> String {
     ];
     const SMALL: [&str; 16] =
         ["the", "of", "and", "a", "to", "in", "is", "that", "it", "for", "as", "with", "on", "by", "we", "not"];
-    const ENDS: [&str; 12] = [" ", " ", " ", " ", " ", " ", " ", ", ", ". ", "? ", ": ", "; "];
+    const ENDS: [&str; 12] = [" ", " ", " ", " ", " ", " ", " ", ", ", ". ", "? ", ": ", " - "];
     let mut text = String::with_capacity(characters + 32);
     while text.len() < characters {
         if dice.below(5) < 2 {
