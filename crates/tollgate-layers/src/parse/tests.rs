@@ -450,6 +450,7 @@ fn shown(values: &Values) -> Vec<serde_json::Value> {
         Values::F32(values) => values.iter().map(|value| serde_json::json!(f64::from(*value))).collect(),
         Values::F64(values) => values.iter().map(|value| serde_json::json!(value)).collect(),
         Values::Int(values) => values.iter().map(|value| serde_json::json!(value)).collect(),
+        Values::Raw(..) => panic!("JSON has no raw values"),
         Values::Uint(values) => values.iter().map(|value| serde_json::json!(value)).collect(),
     }
 }
