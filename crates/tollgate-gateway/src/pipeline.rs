@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::body::Incoming as IncomingBody;
 use tollgate_core::call::Call;
 use tollgate_core::cost::{Cost, Estimate};
@@ -122,7 +123,7 @@ pub struct View<'a> {
     /// Its route and what the path said.
     pub found: &'a Found<'a>,
     /// Its body, decoded.
-    pub body: &'a [u8],
+    pub body: &'a Bytes,
     /// Who asks.
     pub who: &'a Identity,
 }

@@ -250,8 +250,11 @@ fn upward(ex: &Exchange, head: Head, verb: Verb, upload: &Upload) -> http::reque
         headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
     }
     if verb == Verb::Infer {
-        // It was read as JSON, whatever the client called it; a server must not be left to guess (KServe would).
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // It was read as JSON, or as JSON and tensors, whatever the client called it; a server must not be left to guess
+        // (KServe would).
+        let binary = headers.contains_key(oip::binary::HEADER);
+        let kind = if binary { "application/octet-stream" } else { "application/json" };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     }
     let mut parts = http::Request::new(()).into_parts().0;
     parts.method = method;

@@ -6,7 +6,7 @@ use tollgate_core::backend::{Dim, Port, Signature};
 use tollgate_core::call::Dtype;
 use tollgate_core::check::Checker;
 
-use super::rule::{Column, Number, Numbers, Permit, Rule};
+use super::rule::{Column, Number, Numbers, Odd, Permit, Rule};
 use super::{Contract, Input, MAX_SYMBOLS, sizes};
 use crate::protocol::tensor::MAX_RANK;
 
@@ -34,7 +34,8 @@ pub struct ContractConfig {
     /// Default: `allow`.
     #[serde(default)]
     pub unknown_members: UnknownMembers,
-    /// Whether the whole body may be one tensor without JSON. Not available yet: must be false. Default: false.
+    /// Whether the whole body may be one raw tensor without JSON (`Inference-Header-Content-Length: 0`). Only for a
+    /// contract with one input, not `BYTES`, of whose dimensions at most the first is a name. Default: false.
     #[serde(default)]
     pub raw_body: bool,
 }
@@ -56,6 +57,15 @@ pub struct InputConfig {
     /// Least and greatest value. Default: the embedded model's, or every finite number of the type.
     #[serde(default)]
     pub range: Option<[f64; 2]>,
+    /// Whether NaN passes; only binary data can hold one. Default: `deny`.
+    #[serde(default)]
+    pub nan: Odds,
+    /// Whether infinities pass; only binary data can hold one. Default: `deny`.
+    #[serde(default)]
+    pub infinity: Odds,
+    /// Whether subnormal numbers pass: an FP16 below 0.000061, an FP32 below 1.2e-38. Default: `allow`.
+    #[serde(default = "Odds::allow")]
+    pub subnormal: Odds,
     /// Rules for places in the last dimension.
     #[serde(default)]
     #[schemars(length(max = 256))]
@@ -117,6 +127,23 @@ pub enum At {
     Run(String),
 }
 
+/// Whether numbers of some kind pass.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Odds {
+    /// They pass, whatever the range.
+    Allow,
+    /// A call with one is refused.
+    #[default]
+    Deny,
+}
+
+impl Odds {
+    const fn allow() -> Self {
+        Self::Allow
+    }
+}
+
 /// Bounds of the batch.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -171,7 +198,6 @@ const fn default_text_max_bytes() -> u64 {
 impl ContractConfig {
     /// Reports every mistake, then builds the contract. `embedded` is the signature of a model inside the process.
     pub fn compile(&self, check: &mut Checker, embedded: Option<&Signature>) -> Contract {
-        check.require(!self.raw_body, "raw_body", "bodies that are one raw tensor are not available yet");
         check.within("batch", |check| check.require(self.batch.max >= 1, "max", "a batch of `0` refuses every call"));
         let ports = self.ports(check, embedded);
         let mut symbols = Vec::new();
@@ -183,7 +209,7 @@ impl ContractConfig {
             let rule = check.within("inputs", |check| {
                 check.within(at, |check| match config {
                     Some((_, config)) => config.rule(check, port, range),
-                    None => InputConfig::silent(&port.name).rule(check, port, range),
+                    None => InputConfig::default().rule(check, port, range),
                 })
             });
             if sizes.is_none() {
@@ -194,7 +220,12 @@ impl ContractConfig {
             inputs.push(Input { sizes: sizes.unwrap_or_default(), optional, rule });
         }
         let outputs = self.outputs(check, embedded);
+        if self.raw_body {
+            let message = "only for one input, not `BYTES`, of whose dimensions at most the first is a name";
+            check.require(takes_raw(&ports), "raw_body", message);
+        }
         Contract {
+            raw_body: self.raw_body,
             // The first symbol met is the batch.
             batch: (!symbols.is_empty()).then_some((0, self.batch.max)),
             outputs: match embedded {
@@ -265,6 +296,21 @@ impl ContractConfig {
     }
 }
 
+/// Whether a body's size tells the shape.
+fn takes_raw(ports: &[Port]) -> bool {
+    let [Port { dtype, dims, .. }] = ports else { return false };
+    *dtype != Dtype::Bytes && dims.iter().skip(1).all(|dim| matches!(dim, Dim::Fixed(_)))
+}
+
+/// An input of which nothing is said.
+impl Default for InputConfig {
+    fn default() -> Self {
+        let (name, dtype, shape, range, columns, max_length, optional) = Default::default();
+        let (nan, infinity, subnormal) = (Odds::Deny, Odds::Deny, Odds::Allow);
+        Self { name, dtype, shape, range, nan, infinity, subnormal, columns, max_length, optional }
+    }
+}
+
 impl InputConfig {
     /// The port of an input that stands in no model file.
     fn port(&self, check: &mut Checker) -> Option<Port> {
@@ -306,16 +352,15 @@ impl InputConfig {
     }
 
     /// The rule of the values of `port`.
-    /// An input of which nothing is said.
-    fn silent(name: &str) -> Self {
-        let (dtype, shape, range, max_length) = (None, None, None, None);
-        Self { name: name.to_owned(), dtype, shape, range, columns: Vec::new(), max_length, optional: false }
-    }
-
     /// `made_for` is the range of an embedded model's input.
     fn rule(&self, check: &mut Checker, port: &Port, made_for: Option<[f64; 2]>) -> Rule {
         let text = port.dtype == Dtype::Bytes;
         check.require(text || self.max_length.is_none(), "max_length", "only `BYTES` have a length");
+        let float = matches!(port.dtype, Dtype::Bf16 | Dtype::Fp16 | Dtype::Fp32 | Dtype::Fp64);
+        let odd = [("nan", self.nan, Odds::Deny), ("infinity", self.infinity, Odds::Deny)];
+        for (name, odds, default) in odd.into_iter().chain([("subnormal", self.subnormal, Odds::Allow)]) {
+            check.require(float || odds == default, name, format!("`{}` has no such numbers", port.dtype));
+        }
         let numeric = !matches!(port.dtype, Dtype::Bytes | Dtype::Bool);
         check.require(numeric || self.range.is_none(), "range", format!("`{}` has no range", port.dtype));
         check.require(numeric || self.columns.is_empty(), "columns", format!("`{}` has no columns", port.dtype));
@@ -343,7 +388,9 @@ impl InputConfig {
             let columns = self.columns.iter().enumerate();
             columns.filter_map(|(at, column)| check.within(at, |check| column.compile(check, port))).collect()
         });
-        Numbers { range, columns }
+        let allows = |odds| odds == Odds::Allow;
+        let odd = Odd { infinity: allows(self.infinity), nan: allows(self.nan), subnormal: allows(self.subnormal) };
+        Numbers { range, odd, columns }
     }
 }
 
@@ -398,15 +445,17 @@ impl Rule {
     fn of(port: &Port) -> Self {
         let dtype = port.dtype;
         match dtype {
-            Dtype::Bf16 | Dtype::Bool | Dtype::Fp16 => Self::Any,
+            Dtype::Bool => Self::Any,
             Dtype::Bytes => Self::Bytes(u64::MAX),
-            Dtype::Fp32 => Self::F32(Numbers { range: f32::widest(dtype), columns: Vec::new() }),
-            Dtype::Fp64 => Self::F64(Numbers { range: f64::widest(dtype), columns: Vec::new() }),
+            Dtype::Bf16 | Dtype::Fp16 | Dtype::Fp32 => {
+                Self::F32(Numbers { range: f32::widest(dtype), odd: Odd::default(), columns: Vec::new() })
+            }
+            Dtype::Fp64 => Self::F64(Numbers { range: f64::widest(dtype), odd: Odd::default(), columns: Vec::new() }),
             Dtype::Int8 | Dtype::Int16 | Dtype::Int32 | Dtype::Int64 => {
-                Self::Int(Numbers { range: i64::widest(dtype), columns: Vec::new() })
+                Self::Int(Numbers { range: i64::widest(dtype), odd: Odd::default(), columns: Vec::new() })
             }
             Dtype::Uint8 | Dtype::Uint16 | Dtype::Uint32 | Dtype::Uint64 => {
-                Self::Uint(Numbers { range: u64::widest(dtype), columns: Vec::new() })
+                Self::Uint(Numbers { range: u64::widest(dtype), odd: Odd::default(), columns: Vec::new() })
             }
         }
     }

@@ -17,7 +17,8 @@ use tollgate_core::ruling::{Code, Refusal, Ruling, Spot};
 use crate::protocol::{escaped, plain, refuse};
 use crate::routes::Route;
 pub use config::{
-    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, OutputConfig, TextConfig, UnknownMembers,
+    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, Odds, OutputConfig, TextConfig,
+    UnknownMembers,
 };
 use rule::Rule;
 
@@ -37,6 +38,8 @@ pub struct Contract {
     /// The symbol that is the batch, and the most that it may be.
     batch: Option<(usize, u64)>,
     unknown_members: UnknownMembers,
+    /// Whether a body may be the one input's raw values.
+    raw_body: bool,
     /// Bytes of the longest text, for a text model.
     max_text_bytes: u64,
 }
@@ -89,6 +92,12 @@ impl Contract {
     #[must_use]
     pub const fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    /// The input that a body without JSON is, where the contract takes such.
+    #[must_use]
+    pub fn raw_body(&self) -> Option<&Port> {
+        self.signature.inputs.first().filter(|_| self.raw_body)
     }
 
     /// Checks a call.
@@ -153,8 +162,8 @@ impl Contract {
             return Err(wrong(pointer, expected, tensor.dtype.name()));
         }
         self.check_shape(asked, port, input, symbols)?;
-        let width = tensor.shape.last().copied().unwrap_or(1);
-        let Err(misfit) = input.rule.check(&tensor.values, usize::try_from(width).unwrap_or(usize::MAX)) else {
+        let width = usize::try_from(tensor.shape.last().copied().unwrap_or(1)).unwrap_or(usize::MAX);
+        let Err(misfit) = input.rule.check(&tensor.values, tensor.dtype, width) else {
             return Ok(());
         };
         let pointer = self.pointer(call, place, "data");

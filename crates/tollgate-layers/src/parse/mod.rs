@@ -12,6 +12,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tollgate_core::call::{Call, Dialect, ModelId};
 use tollgate_core::ruling::{Code, Refusal, Ruling};
 
@@ -20,7 +21,8 @@ use crate::hygiene::Head;
 use crate::protocol::{Wrong, json, oip, plain};
 use crate::routes::{Found, Protocol, Route, Verb};
 pub use config::ParseConfig;
-pub use fuzz::{fuzz_oip, fuzz_plain};
+use content_type::Framing;
+pub use fuzz::{fuzz_oip, fuzz_oip_binary, fuzz_plain};
 
 /// The compiled layer.
 #[derive(Debug, Default)]
@@ -46,7 +48,7 @@ pub struct Given<'a> {
     /// The route, what is asked of it, and the model that the path names.
     pub found: &'a Found<'a>,
     /// The whole body, decoded.
-    pub body: &'a [u8],
+    pub body: &'a Bytes,
 }
 
 impl Parse {
@@ -81,13 +83,14 @@ impl Parse {
     fn infer(&self, given: Given<'_>) -> Ruling<Call> {
         let Given { head, found, body } = given;
         let (model, of) = self.model(found)?;
-        content_type::refuse_binary(head)?;
         let mut call = match found.route.protocol {
-            Protocol::Oip => {
-                content_type::json(head, true)?;
-                oip_call(body, self.limits)?
-            }
+            Protocol::Oip => match content_type::framing(head, body.len())? {
+                Framing::Json => oip_call(oip::request(body, self.limits)?),
+                Framing::Mixed(json) => oip_call(oip::binary_request(body, json, self.limits)?),
+                Framing::Raw => oip_call(raw(&of.contract, body)?),
+            },
             Protocol::Plain => {
+                content_type::refuse_binary(head)?;
                 content_type::json(head, false)?;
                 plain_call(body, self.limits, &of.contract)?
             }
@@ -111,9 +114,17 @@ impl Parse {
     }
 }
 
-fn oip_call(body: &[u8], limits: json::Limits) -> Result<Call, Wrong> {
-    let oip::Request { id, inputs, outputs, unknown_members } = oip::request(body, limits)?;
-    Ok(Call { dialect: Dialect::Oip, id, inputs, outputs, unknown_members, ..Call::default() })
+fn oip_call(request: oip::Request) -> Call {
+    let oip::Request { id, inputs, outputs, unknown_members } = request;
+    Call { dialect: Dialect::Oip, id, inputs, outputs, unknown_members, ..Call::default() }
+}
+
+/// A body that is one tensor, for a contract that takes such.
+fn raw(contract: &Contract, body: &Bytes) -> Ruling<oip::Request> {
+    let Some(port) = contract.raw_body() else {
+        return Err(Refusal::new(Code::Unsupported).because("a body without JSON").into());
+    };
+    Ok(oip::binary::raw(port, body)?)
 }
 
 fn plain_call(body: &[u8], limits: json::Limits, contract: &Contract) -> Result<Call, Wrong> {

@@ -1,5 +1,6 @@
-//! Open Inference Protocol v2, REST, with tensors as JSON. Binary tensors and gRPC are not here.
+//! Open Inference Protocol v2, REST, with tensors as JSON or in the binary extension. gRPC is not here.
 
+pub mod binary;
 pub mod json;
 mod metadata;
 mod parameters;
@@ -7,6 +8,6 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
-pub use json::{Request, request};
+pub use json::{Request, binary_request, request};
 pub use metadata::{model_metadata, model_ready, server_live, server_metadata};
 pub use reply::reply;
