@@ -9,6 +9,7 @@ pub mod json;
 pub mod name;
 pub mod oip;
 pub mod plain;
+pub mod protobuf;
 pub mod tensor;
 mod write;
 mod wrong;

@@ -1,6 +1,7 @@
-//! Open Inference Protocol v2, REST, with tensors as JSON or in the binary extension. gRPC is not here.
+//! Open Inference Protocol v2: REST with tensors as JSON or in the binary extension, and gRPC messages.
 
 pub mod binary;
+pub mod grpc;
 pub mod json;
 mod metadata;
 mod parameters;

@@ -58,6 +58,18 @@ pub(super) fn read(reader: &mut Reader<'_>, place: Place) -> Result<Option<usize
     Ok(binary_size)
 }
 
+/// Whether gRPC has the parameter `key` at `place`, and what it is of: tensors are always raw there, so that only
+/// `classification` is left.
+pub(super) fn check_grpc(key: &str, place: Place, count: Option<i64>) -> Result<(), Wrong> {
+    if (place, key) != (Place::Output, "classification") {
+        return Err(refused(key));
+    }
+    match count {
+        Some(1..=1_000) => Ok(()),
+        _ => Err(Wrong::here("an integer from 1 to 1000", "another value").under("classification")),
+    }
+}
+
 fn refused(key: &str) -> Wrong {
     match RESERVED.into_iter().find(|reserved| *reserved == key) {
         Some(reserved) => Wrong::here("no such parameter: it is reserved", "it").under(reserved),
