@@ -208,7 +208,7 @@ pub struct Media {
 }
 
 /// What a generating call asks for, as far as it makes the call dear.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Knobs {
     /// The answer comes in pieces.
     pub stream: bool,
@@ -218,12 +218,59 @@ pub struct Knobs {
     pub output_tokens: Option<u64>,
     /// Answers that are made: `n` or `best_of`, times prompts.
     pub choices: u64,
-    /// Tools that the model may call.
-    pub tools: u32,
-    /// Bytes of schemas and grammars.
-    pub schema_bytes: u64,
     /// Tokens of everything the model reads, counted or estimated from bytes.
     pub input_tokens: u64,
+    /// Numbers that a contract bounds.
+    pub asked: Vec<Asked>,
+    /// Members that are refused unless the contract names them, or that the protocol does not have.
+    pub extras: Vec<Extra>,
+}
+
+/// A number that a contract bounds, and where it stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Asked {
+    /// What is counted.
+    pub what: Ask,
+    /// Its JSON Pointer.
+    pub pointer: Box<str>,
+    /// How many.
+    pub value: u64,
+}
+
+/// What an [`Asked`] counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ask {
+    /// `best_of`
+    BestOf,
+    /// `n`
+    Choices,
+    /// Entries of `logit_bias`.
+    LogitBias,
+    /// `logprobs`, `top_logprobs`
+    Logprobs,
+    /// Messages of a chat, items of an input.
+    Messages,
+    /// `max_tokens` in any spelling.
+    OutputTokens,
+    /// Prompts, or texts to embed, in one request.
+    Prompts,
+    /// Bytes of one schema or grammar.
+    SchemaBytes,
+    /// Stop sequences.
+    Stops,
+    /// Prompts given as token ids: how many ids.
+    TokenIds,
+    /// Tools that the model may call.
+    Tools,
+}
+
+/// A member at the top of a body that the contract has to name, or to pass over.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Extra {
+    /// Its name.
+    pub name: Box<str>,
+    /// Whether the protocol knows it, and it is refused unless named: it reaches into the server.
+    pub known: bool,
 }
 
 /// A change to the body on its way to the model: ranges do not overlap and come in order.

@@ -6,8 +6,10 @@
 )]
 
 pub mod json;
+pub mod media;
 pub mod name;
 pub mod oip;
+pub mod openai;
 pub mod plain;
 pub mod protobuf;
 pub mod tensor;

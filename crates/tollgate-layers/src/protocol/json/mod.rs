@@ -70,6 +70,7 @@ impl Kind {
 pub struct Reader<'a> {
     text: &'a str,
     at: usize,
+    key_at: usize,
     limits: Limits,
     open: Vec<Open>,
     keys: Keys<'a>,
@@ -99,13 +100,19 @@ impl<'a> Reader<'a> {
         }
         let text =
             std::str::from_utf8(body).map_err(|error| Malformed { what: What::Utf8, at: error.valid_up_to() })?;
-        Ok(Self { text, at: 0, limits, open: Vec::new(), keys: Keys::new(text, limits.keys) })
+        Ok(Self { text, at: 0, key_at: 0, limits, open: Vec::new(), keys: Keys::new(text, limits.keys) })
     }
 
     /// The next byte's place.
     #[must_use]
     pub const fn at(&self) -> usize {
         self.at
+    }
+
+    /// Where the last key began, its quote included.
+    #[must_use]
+    pub const fn key_at(&self) -> usize {
+        self.key_at
     }
 
     /// Goes back to a value that was skipped: the caller kept its place.
@@ -144,6 +151,14 @@ impl<'a> Reader<'a> {
         bytes.next() == Some(&b'[') && bytes.next() == Some(&b'[')
     }
 
+    /// Whether the array that comes next is empty. The reader stays where it is.
+    #[must_use]
+    pub fn is_empty_array(&self) -> bool {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let mut bytes = rest.iter().filter(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'));
+        bytes.next() == Some(&b'[') && bytes.next() == Some(&b']')
+    }
+
     /// Enters an object; [`Self::next_key`] walks it.
     ///
     /// # Errors
@@ -180,6 +195,7 @@ impl<'a> Reader<'a> {
             None => return Err(self.wrong(What::End)),
         }
         let at = self.at;
+        self.key_at = at;
         let key = self.string()?;
         if key.contains('\0') {
             return Err(Malformed { what: What::Nul, at });
