@@ -5,10 +5,13 @@
     warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::indexing_slicing, clippy::string_slice)
 )]
 
+mod anthropic;
+pub mod frames;
 pub mod json;
 pub mod media;
 pub mod name;
 pub mod oip;
+mod ollama;
 pub mod openai;
 pub mod plain;
 pub mod protobuf;

@@ -8,7 +8,7 @@ use crate::protocol::json::{Integer, Kind};
 
 /// How a member holds its texts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Form {
+pub(in crate::protocol) struct Form {
     member: &'static str,
     role: Role,
     /// Whether a list is taken.
@@ -21,14 +21,15 @@ pub(super) struct Form {
 
 const ONE: Form = Form { member: "", role: Role::User, many: false, ids: false, objects: false };
 pub(super) const PROMPT: Form = Form { member: "prompt", many: true, ids: true, ..ONE };
-pub(super) const SUFFIX: Form = Form { member: "suffix", ..ONE };
-pub(super) const INPUT: Form = Form { member: "input", role: Role::Document, many: true, ids: true, ..ONE };
+pub(in crate::protocol) const SUFFIX: Form = Form { member: "suffix", ..ONE };
+pub(in crate::protocol) const INPUT: Form =
+    Form { member: "input", role: Role::Document, many: true, ids: true, ..ONE };
 pub(super) const QUERY: Form = Form { member: "query", ..ONE };
 pub(super) const DOCUMENTS: Form = Form { member: "documents", role: Role::Document, many: true, objects: true, ..ONE };
 
 impl Parser<'_> {
     /// A text, a list of texts, a list of token ids, or a list of such lists.
-    pub(super) fn texts(&mut self, form: Form) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn texts(&mut self, form: Form) -> Result<(), Wrong> {
         match self.reader.peek()? {
             Kind::String => self.prompt(form.role),
             Kind::Null if !form.many => Ok(self.reader.null()?),
@@ -106,7 +107,7 @@ impl Parser<'_> {
     }
 
     /// A text where only a string may stand.
-    pub(super) fn string(&mut self, role: Role) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn string(&mut self, role: Role) -> Result<(), Wrong> {
         match self.reader.peek()? {
             Kind::String => self.prompt(role),
             kind => Err(Wrong::here(Kind::String.name(), kind.name())),
@@ -114,7 +115,7 @@ impl Parser<'_> {
     }
 
     /// A text that the model will read.
-    pub(super) fn prompt(&mut self, role: Role) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn prompt(&mut self, role: Role) -> Result<(), Wrong> {
         let start = self.reader.at();
         let text = self.reader.string()?;
         let at = start..self.reader.at();

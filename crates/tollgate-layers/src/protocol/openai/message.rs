@@ -2,7 +2,7 @@
 
 use tollgate_core::call::{Ask, Role};
 
-use super::{Parser, value};
+use super::{Endpoint, Parser, value};
 use crate::protocol::Wrong;
 use crate::protocol::json::Kind;
 use crate::protocol::media;
@@ -11,7 +11,7 @@ use crate::protocol::media;
 const MAX_PARTS: u64 = 256;
 
 impl Parser<'_> {
-    pub(super) fn messages(&mut self) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn messages(&mut self) -> Result<(), Wrong> {
         self.array()?;
         let mut count = 0_u64;
         while self.reader.next_item()? {
@@ -25,7 +25,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn message(&mut self) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn message(&mut self) -> Result<(), Wrong> {
         self.object()?;
         let from = self.request.prompts.len();
         let (mut role, mut content, mut calls) = (None, None, false);
@@ -41,7 +41,7 @@ impl Parser<'_> {
                 }
                 "name" | "tool_call_id" => value::text(&mut self.reader, 256).map_err(|wrong| wrong.under(&key))?,
                 // What the model is said to have thought or refused: it reads that again.
-                "refusal" | "reasoning" | "reasoning_content" => {
+                "refusal" | "reasoning" | "reasoning_content" | "thinking" => {
                     if !value::absent(&mut self.reader)? {
                         self.string(Role::Assistant).map_err(|wrong| wrong.under(&key))?;
                     }
@@ -53,6 +53,10 @@ impl Parser<'_> {
                         self.function_call().map_err(|wrong| wrong.under("function_call"))?;
                     }
                 }
+                "images" if self.endpoint == Endpoint::OllamaChat => {
+                    self.images().map_err(|wrong| wrong.under("images"))?
+                }
+                "tool_name" if self.endpoint == Endpoint::OllamaChat => value::text(&mut self.reader, 256)?,
                 "audio" | "annotations" => self.reader.skip()?,
                 _ => return Err(Wrong::here("members that a message has", "another")),
             }
@@ -68,7 +72,7 @@ impl Parser<'_> {
     }
 
     /// llama.cpp and vLLM take any word for a role.
-    pub(super) fn role(&mut self) -> Result<Role, Wrong> {
+    pub(in crate::protocol) fn role(&mut self) -> Result<Role, Wrong> {
         let kind = self.reader.peek()?;
         if kind != Kind::String {
             return Err(Wrong::here(Kind::String.name(), kind.name()));
@@ -91,7 +95,7 @@ impl Parser<'_> {
     }
 
     /// Parts of a content, of a message or of an item.
-    pub(super) fn parts(&mut self) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn parts(&mut self) -> Result<(), Wrong> {
         self.array()?;
         let mut count = 0_u64;
         while self.reader.next_item()? {
@@ -177,7 +181,7 @@ impl Parser<'_> {
     }
 
     /// A URL or base64 of a medium. What the server would fetch is noted; the contract refuses it or not.
-    fn media_text(&mut self) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn media_text(&mut self) -> Result<(), Wrong> {
         let kind = self.reader.peek()?;
         if kind != Kind::String {
             return Err(Wrong::here(Kind::String.name(), kind.name()));
@@ -193,7 +197,7 @@ impl Parser<'_> {
     }
 
     /// Whether there are any.
-    fn tool_calls(&mut self) -> Result<bool, Wrong> {
+    pub(in crate::protocol) fn tool_calls(&mut self) -> Result<bool, Wrong> {
         if value::absent(&mut self.reader)? {
             return Ok(false);
         }
@@ -227,6 +231,8 @@ impl Parser<'_> {
         while let Some(key) = self.reader.next_key()? {
             let read = match &*key {
                 "name" => value::text(&mut self.reader, 256),
+                // Ollama's arguments are an object.
+                "arguments" if self.endpoint == Endpoint::OllamaChat => Ok(self.reader.skip()?),
                 "arguments" => self.string(Role::Assistant),
                 _ => return Err(Wrong::here("`name` and `arguments`", "another member")),
             };

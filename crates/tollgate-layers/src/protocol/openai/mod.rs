@@ -4,13 +4,13 @@
 //! Structure and types are strict, because servers differ in what they make of the rest (vLLM reads `"9"` as 9 and
 //! `true` as 1, llama.cpp 2.9 as 2): how much of anything is allowed is the contract's.
 
-mod input;
+pub(in crate::protocol) mod input;
 mod message;
 mod responses;
 mod schema;
 #[cfg(test)]
 mod tests;
-mod value;
+pub(in crate::protocol) mod value;
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ use super::json::{self, Kind, Reader};
 use super::name;
 pub use schema::SchemaBounds;
 
-/// Which of the API's endpoints a path is.
+/// Which endpoint a path is. Anthropic's and Ollama's share their words and their reader with OpenAI's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Endpoint {
     /// `/chat/completions`
@@ -36,6 +36,14 @@ pub enum Endpoint {
     Rerank,
     /// `/responses`
     Responses,
+    /// Anthropic's `/v1/messages`
+    Messages,
+    /// Ollama's `/api/chat`
+    OllamaChat,
+    /// Ollama's `/api/embed`
+    OllamaEmbed,
+    /// Ollama's `/api/generate`
+    OllamaGenerate,
 }
 
 /// A request as the API understands it.
@@ -89,7 +97,7 @@ pub fn request(endpoint: Endpoint, body: &[u8], limits: json::Limits) -> Result<
 
 /// Members of the protocol that reach into the server: another prompt than the one that was judged, answers without
 /// end, state on the server, another tenant's adapter. Refused unless the contract names them.
-const REACHING: [&str; 25] = [
+const REACHING: [&str; 32] = [
     "add_generation_prompt",
     "add_special_tokens",
     "allowed_token_ids",
@@ -97,38 +105,47 @@ const REACHING: [&str; 25] = [
     "cache_salt",
     "chat_template",
     "chat_template_kwargs",
+    "container",
+    "context",
+    "context_management",
     "continue_final_message",
     "documents",
     "echo",
     "grammar",
     "ignore_eos",
     "include",
+    "keep_alive",
     "kv_transfer_params",
     "logits_processors",
+    "mcp_servers",
     "metadata",
     "mm_processor_kwargs",
     "min_tokens",
     "n_probs",
     "previous_response_id",
     "prompt_embeds",
+    "raw",
     "return_token_ids",
     "store",
     "structured_outputs",
+    "template",
     "web_search_options",
 ];
 
 /// Families of such members.
 const REACHING_FAMILIES: [&str; 2] = ["guided_", "lora"];
 
-struct Parser<'a> {
-    reader: Reader<'a>,
-    request: Request,
-    endpoint: Endpoint,
+pub(in crate::protocol) struct Parser<'a> {
+    pub(in crate::protocol) reader: Reader<'a>,
+    pub(in crate::protocol) request: Request,
+    pub(in crate::protocol) endpoint: Endpoint,
 }
 
 impl Parser<'_> {
     fn root(&mut self) -> Result<(), Wrong> {
         self.request.knobs.choices = 1;
+        // Ollama streams unless it is told not to.
+        self.request.knobs.stream = matches!(self.endpoint, Endpoint::OllamaChat | Endpoint::OllamaGenerate);
         self.object()?;
         while let Some(key) = self.reader.next_key()? {
             let at = self.reader.key_at();
@@ -144,12 +161,17 @@ impl Parser<'_> {
     }
 
     fn member(&mut self, key: &str) -> Result<(), Wrong> {
+        match self.endpoint {
+            Endpoint::Messages => self.anthropic_member(key),
+            Endpoint::OllamaChat | Endpoint::OllamaEmbed | Endpoint::OllamaGenerate => self.ollama_member(key),
+            _ => self.openai_member(key),
+        }
+    }
+
+    fn openai_member(&mut self, key: &str) -> Result<(), Wrong> {
         use Endpoint::{Chat, Completions, Embeddings, Moderations, Rerank, Responses};
         match (key, self.endpoint) {
-            ("model", _) => {
-                self.request.model = name::name(&mut self.reader)?;
-                Ok(())
-            }
+            ("model", _) => self.model(),
             ("messages", Chat) => self.messages(),
             ("prompt", Completions) => self.texts(input::PROMPT),
             ("input", Embeddings | Moderations) => self.texts(input::INPUT),
@@ -166,10 +188,7 @@ impl Parser<'_> {
             ("best_of", Completions) => self.count(key, Ask::BestOf, 1),
             ("logprobs", Completions) | ("top_logprobs", Chat | Responses) => self.count(key, Ask::Logprobs, 0),
             ("top_n", Rerank) | ("dimensions", Embeddings) => value::integer(&mut self.reader, 1..=1 << 20).map(drop),
-            ("stream", Chat | Completions | Responses) => {
-                self.request.knobs.stream = value::boolean(&mut self.reader)?.unwrap_or(false);
-                Ok(())
-            }
+            ("stream", Chat | Completions | Responses) => self.stream(),
             ("stream_options", Chat | Completions) => self.stream_options(),
             ("stop", Chat | Completions) => self.stops(),
             ("logit_bias", Chat | Completions) => self.logit_bias(),
@@ -201,7 +220,19 @@ impl Parser<'_> {
         }
     }
 
-    fn extra(&mut self, key: &str) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn model(&mut self) -> Result<(), Wrong> {
+        self.request.model = name::name(&mut self.reader)?;
+        Ok(())
+    }
+
+    pub(in crate::protocol) fn stream(&mut self) -> Result<(), Wrong> {
+        if let Some(stream) = value::boolean(&mut self.reader)? {
+            self.request.knobs.stream = stream;
+        }
+        Ok(())
+    }
+
+    pub(in crate::protocol) fn extra(&mut self, key: &str) -> Result<(), Wrong> {
         let known = REACHING.contains(&key) || REACHING_FAMILIES.iter().any(|family| key.starts_with(family));
         // An absent value asks for nothing, and clients write `null` and `store: false` for it.
         let silent = match self.reader.peek()? {
@@ -222,7 +253,10 @@ impl Parser<'_> {
             return Err(missing("model"));
         }
         let needed: &[&str] = match endpoint {
-            Endpoint::Chat => &["messages"],
+            Endpoint::Chat | Endpoint::OllamaChat => &["messages"],
+            Endpoint::Messages => &["messages", "max_tokens"],
+            Endpoint::OllamaEmbed => &["input"],
+            Endpoint::OllamaGenerate => &["prompt"],
             Endpoint::Completions => &["prompt"],
             Endpoint::Embeddings | Endpoint::Moderations | Endpoint::Responses => &["input"],
             Endpoint::Rerank => &["query", "documents"],
@@ -247,14 +281,14 @@ impl Parser<'_> {
     }
 
     /// A count of at least `least` that the contract bounds; `null` is none.
-    fn count(&mut self, key: &str, what: Ask, least: u64) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn count(&mut self, key: &str, what: Ask, least: u64) -> Result<(), Wrong> {
         if let Some(value) = value::integer(&mut self.reader, least..=u64::MAX)? {
             self.asked(what, key, value);
         }
         Ok(())
     }
 
-    fn asked(&mut self, what: Ask, pointer: &str, value: u64) {
+    pub(in crate::protocol) fn asked(&mut self, what: Ask, pointer: &str, value: u64) {
         self.request.knobs.asked.push(Asked { what, pointer: format!("/{pointer}").into(), value });
     }
 
@@ -274,7 +308,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn stops(&mut self) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn stops(&mut self) -> Result<(), Wrong> {
         let count = match self.reader.peek()? {
             Kind::Array => {
                 self.reader.enter_array()?;
@@ -288,7 +322,8 @@ impl Parser<'_> {
             Kind::Null => return Ok(self.reader.null()?),
             _ => value::text(&mut self.reader, 256).map(|()| 1)?,
         };
-        self.asked(Ask::Stops, "stop", count);
+        let pointer = if self.endpoint == Endpoint::Messages { "stop_sequences" } else { "stop" };
+        self.asked(Ask::Stops, pointer, count);
         Ok(())
     }
 
@@ -310,14 +345,14 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn object(&mut self) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn object(&mut self) -> Result<(), Wrong> {
         match self.reader.peek()? {
             Kind::Object => Ok(self.reader.enter_object()?),
             kind => Err(Wrong::here(Kind::Object.name(), kind.name())),
         }
     }
 
-    fn array(&mut self) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn array(&mut self) -> Result<(), Wrong> {
         match self.reader.peek()? {
             Kind::Array => Ok(self.reader.enter_array()?),
             kind => Err(Wrong::here(Kind::Array.name(), kind.name())),
@@ -341,10 +376,17 @@ impl Request {
         }
         if let (None, Some(tokens)) = (self.knobs.output_tokens, changes.default_output_tokens) {
             let name = if endpoint == Endpoint::Responses { "max_output_tokens" } else { "max_tokens" };
+            // Ollama's bound stands inside `options`.
+            let spelled = !matches!(endpoint, Endpoint::OllamaChat | Endpoint::OllamaEmbed | Endpoint::OllamaGenerate);
             match self.members.iter().filter(is_kept).find(|member| &*member.name == name) {
                 // It is there as `null`.
                 Some(null) => edits.push(Edit { at: null.value.clone(), with: tokens.to_string().into_bytes().into() }),
-                None => added.push_str(&format!(",\"{name}\":{tokens}")),
+                None if spelled => added.push_str(&format!(",\"{name}\":{tokens}")),
+                None => {
+                    if !self.members.iter().any(|member| &*member.name == "options") {
+                        added.push_str(&format!(",\"options\":{{\"num_predict\":{tokens}}}"));
+                    }
+                }
             }
         }
         if self.knobs.stream && !self.knobs.usage && matches!(endpoint, Endpoint::Chat | Endpoint::Completions) {

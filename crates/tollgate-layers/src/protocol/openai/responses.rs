@@ -8,7 +8,7 @@ use crate::protocol::json::Kind;
 
 impl Parser<'_> {
     /// `input`: a text, or a list of items.
-    pub(super) fn items(&mut self) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn items(&mut self) -> Result<(), Wrong> {
         match self.reader.peek()? {
             Kind::String => return self.prompt(Role::User),
             Kind::Array => self.reader.enter_array()?,
@@ -56,12 +56,12 @@ impl Parser<'_> {
         Ok(())
     }
 
-    pub(super) fn instructions(&mut self) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn instructions(&mut self) -> Result<(), Wrong> {
         if value::absent(&mut self.reader)? { Ok(()) } else { self.string(Role::System) }
     }
 
     /// `text: {"format": …, "verbosity": …}`
-    pub(super) fn text_format(&mut self) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn text_format(&mut self) -> Result<(), Wrong> {
         if value::absent(&mut self.reader)? {
             return Ok(());
         }

@@ -25,7 +25,7 @@ impl SchemaBounds {
 
 impl Parser<'_> {
     /// `tools`, or the older `functions`.
-    pub(super) fn tools(&mut self) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn tools(&mut self) -> Result<(), Wrong> {
         if value::absent(&mut self.reader)? {
             return Ok(());
         }
@@ -58,7 +58,7 @@ impl Parser<'_> {
     }
 
     /// `{"type": "json_schema", "json_schema": {"schema": …}}`, and the flat form of the responses API.
-    pub(super) fn response_format(&mut self) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn response_format(&mut self) -> Result<(), Wrong> {
         const TYPES: [&str; 3] = ["json_object", "json_schema", "text"];
         if value::absent(&mut self.reader)? {
             return Ok(());
@@ -94,7 +94,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn schema(&mut self, pointer: &str) -> Result<(), Wrong> {
+    pub(in crate::protocol) fn schema(&mut self, pointer: &str) -> Result<(), Wrong> {
         if value::absent(&mut self.reader)? {
             return Ok(());
         }

@@ -262,3 +262,54 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn anthropic_messages_are_read_with_blocks() {
+    let body = r#"{"model":"m","max_tokens":64,"system":[{"type":"text","text":"be kind","cache_control":{"type":"ephemeral"}}],
+        "messages":[{"role":"user","content":[{"type":"text","text":"see"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AAAA"}}]},
+        {"role":"assistant","content":[{"type":"tool_use","id":"1","name":"f","input":{"a":1}}]},
+        {"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":[{"type":"text","text":"42"}]}]}],
+        "tools":[{"name":"f","input_schema":{"type":"object"}}],"stop_sequences":["x"],"stream":true}"#;
+    let request = read(Endpoint::Messages, body).expect("messages");
+    use tollgate_core::call::Role::{System, Tool, User};
+    let prompts: Vec<_> = request.prompts.iter().map(|prompt| (prompt.role, &*prompt.text)).collect();
+    assert_eq!(prompts, [(System, "be kind"), (User, "see"), (Tool, "42")]);
+    assert_eq!((request.knobs.output_tokens, request.knobs.stream, request.media.len()), (Some(64), true, 1));
+    assert_eq!(changed(Endpoint::Messages, body, Changes::default()), body);
+    let of = |more: &str| {
+        read(Endpoint::Messages, &format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}]{more}}}"#))
+    };
+    assert_eq!(spot(of("")), "", "max_tokens is required");
+    assert_eq!(spot(of(r#","max_tokens":1,"tools":[{"type":"bash_20250124","name":"bash"}]"#)), "/tools/0/type");
+    assert_eq!(of(r#","max_tokens":1,"mcp_servers":[{"url":"x"}]"#).expect("noted").knobs.extras.len(), 1);
+    let system = r#"{"model":"m","max_tokens":1,"messages":[{"role":"system","content":"x"}]}"#;
+    assert_eq!(spot(read(Endpoint::Messages, system)), "/messages/0");
+}
+
+#[test]
+fn ollama_streams_unless_told_and_keeps_its_bounds_in_options() {
+    let chat = r#"{"model":"m","messages":[{"role":"user","content":"see","images":["AAAA"]}],"options":{"num_predict":9,"seed":1}}"#;
+    let request = read(Endpoint::OllamaChat, chat).expect("a chat");
+    assert_eq!((request.knobs.stream, request.knobs.output_tokens, request.media.len()), (true, Some(9), 1));
+    let generate = |more: &str| read(Endpoint::OllamaGenerate, &format!(r#"{{"model":"m","prompt":"hi"{more}}}"#));
+    assert!(!generate(r#","stream":false"#).expect("whole").knobs.stream);
+    for (more, at) in [
+        (r#","options":{"num_predict":-1}"#, "/options/num_predict"),
+        (r#","options":{"num_gpu":9}"#, "/options/num_gpu"),
+        (r#","options":{"wonder":9}"#, "/options"),
+        (r#","format":"xml""#, "/format"),
+        (r#","system":1"#, "/system"),
+    ] {
+        assert_eq!(spot(generate(more)), at, "{more}");
+    }
+    for reaching in [r#","raw":true"#, r#","template":"{{ . }}""#, r#","context":[1]"#, r#","keep_alive":-1"#] {
+        assert!(generate(reaching).expect("noted").knobs.extras[0].known, "{reaching}");
+    }
+    let default = Changes { default_output_tokens: Some(64), ..Changes::default() };
+    let body = r#"{"model":"m","prompt":"hi"}"#;
+    assert_eq!(
+        changed(Endpoint::OllamaGenerate, body, default),
+        r#"{"model":"m","prompt":"hi","options":{"num_predict":64}}"#
+    );
+    assert_eq!(read(Endpoint::OllamaEmbed, r#"{"model":"m","input":["a","b"]}"#).expect("two").prompts.len(), 2);
+}

@@ -6,7 +6,7 @@ use crate::protocol::Wrong;
 use crate::protocol::json::{Integer, Kind, Reader};
 
 /// Whether `null` comes next; it is read then.
-pub(super) fn absent(reader: &mut Reader<'_>) -> Result<bool, Wrong> {
+pub(in crate::protocol) fn absent(reader: &mut Reader<'_>) -> Result<bool, Wrong> {
     let null = reader.peek()? == Kind::Null;
     if null {
         reader.null()?;
@@ -15,7 +15,7 @@ pub(super) fn absent(reader: &mut Reader<'_>) -> Result<bool, Wrong> {
 }
 
 /// `true` or `false`: servers take 1 and `"true"` as well.
-pub(super) fn boolean(reader: &mut Reader<'_>) -> Result<Option<bool>, Wrong> {
+pub(in crate::protocol) fn boolean(reader: &mut Reader<'_>) -> Result<Option<bool>, Wrong> {
     match reader.peek()? {
         Kind::Bool => Ok(Some(reader.boolean()?)),
         Kind::Null => Ok(reader.null().map(|()| None)?),
@@ -24,7 +24,7 @@ pub(super) fn boolean(reader: &mut Reader<'_>) -> Result<Option<bool>, Wrong> {
 }
 
 /// An integer without fraction and exponent.
-pub(super) fn integer(reader: &mut Reader<'_>, range: RangeInclusive<u64>) -> Result<Option<u64>, Wrong> {
+pub(in crate::protocol) fn integer(reader: &mut Reader<'_>, range: RangeInclusive<u64>) -> Result<Option<u64>, Wrong> {
     let expected = || match (range.start(), range.end()) {
         (least, &u64::MAX) => format!("an integer of at least {least}"),
         (least, most) => format!("an integer from {least} to {most}"),
@@ -41,7 +41,7 @@ pub(super) fn integer(reader: &mut Reader<'_>, range: RangeInclusive<u64>) -> Re
 }
 
 /// The same with a sign.
-pub(super) fn signed(reader: &mut Reader<'_>, range: RangeInclusive<i64>) -> Result<(), Wrong> {
+pub(in crate::protocol) fn signed(reader: &mut Reader<'_>, range: RangeInclusive<i64>) -> Result<(), Wrong> {
     let expected = || format!("an integer from {} to {}", range.start(), range.end());
     match reader.peek()? {
         Kind::Number => {
@@ -55,7 +55,7 @@ pub(super) fn signed(reader: &mut Reader<'_>, range: RangeInclusive<i64>) -> Res
 }
 
 /// A number of the range.
-pub(super) fn number(reader: &mut Reader<'_>, range: RangeInclusive<f64>) -> Result<(), Wrong> {
+pub(in crate::protocol) fn number(reader: &mut Reader<'_>, range: RangeInclusive<f64>) -> Result<(), Wrong> {
     let expected = || format!("a number from {} to {}", range.start(), range.end());
     match reader.peek()? {
         Kind::Number => {
@@ -68,7 +68,7 @@ pub(super) fn number(reader: &mut Reader<'_>, range: RangeInclusive<f64>) -> Res
 }
 
 /// A string of at most so many bytes.
-pub(super) fn text(reader: &mut Reader<'_>, most: usize) -> Result<(), Wrong> {
+pub(in crate::protocol) fn text(reader: &mut Reader<'_>, most: usize) -> Result<(), Wrong> {
     match reader.peek()? {
         Kind::String => {
             let text = reader.string()?;
@@ -83,7 +83,7 @@ pub(super) fn text(reader: &mut Reader<'_>, most: usize) -> Result<(), Wrong> {
 }
 
 /// One of a few words.
-pub(super) fn one_of(reader: &mut Reader<'_>, words: &[&str]) -> Result<(), Wrong> {
+pub(in crate::protocol) fn one_of(reader: &mut Reader<'_>, words: &[&str]) -> Result<(), Wrong> {
     let expected = || format!("one of `{}`", words.join("`, `"));
     match reader.peek()? {
         Kind::String => {
@@ -96,7 +96,7 @@ pub(super) fn one_of(reader: &mut Reader<'_>, words: &[&str]) -> Result<(), Wron
 }
 
 /// A word, or an object that chooses a function.
-pub(super) fn choice(reader: &mut Reader<'_>) -> Result<(), Wrong> {
+pub(in crate::protocol) fn choice(reader: &mut Reader<'_>) -> Result<(), Wrong> {
     match reader.peek()? {
         Kind::Object => Ok(reader.skip()?),
         _ => text(reader, 64),
