@@ -8,6 +8,7 @@
 mod anthropic;
 pub mod frames;
 pub mod json;
+pub mod kserve_v1;
 pub mod media;
 pub mod name;
 pub mod oip;
