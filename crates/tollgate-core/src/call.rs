@@ -207,6 +207,11 @@ pub struct Media {
     pub at: Range<usize>,
 }
 
+impl Media {
+    /// The kind of a medium that the server would fetch from a URL: nothing else is known of it.
+    pub const FETCHED: &'static str = "url";
+}
+
 /// What a generating call asks for, as far as it makes the call dear.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Knobs {

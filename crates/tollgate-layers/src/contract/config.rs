@@ -6,6 +6,7 @@ use tollgate_core::backend::{Dim, Port, Signature};
 use tollgate_core::call::Dtype;
 use tollgate_core::check::Checker;
 
+use super::generate::{Generate, MediaBounds};
 use super::rule::{Column, Number, Numbers, Odd, Permit, Rule};
 use super::{Contract, Input, MAX_SYMBOLS, sizes};
 use crate::protocol::tensor::MAX_RANK;
@@ -14,8 +15,8 @@ use crate::protocol::tensor::MAX_RANK;
 const MAX_RULES: usize = 256;
 
 /// What a model takes. An embedded model brings its own names, types and shapes: here they are narrowed, never widened.
-/// For a model behind an upstream, `inputs` says them all.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+/// For a model behind an upstream, `inputs` says them all; a model of texts has bounds instead.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContractConfig {
     /// Inputs. Required for a model that is not embedded.
@@ -38,6 +39,95 @@ pub struct ContractConfig {
     /// contract with one input, not `BYTES`, of whose dimensions at most the first is a name. Default: false.
     #[serde(default)]
     pub raw_body: bool,
+    /// The most tokens that one answer may have, in whichever of its spellings a client asks for them. Default: no bound.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub max_output_tokens: Option<u64>,
+    /// The tokens that are asked for where a client says nothing. Default: `max_output_tokens`.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub default_output_tokens: Option<u64>,
+    /// What a wish for more tokens becomes. Default: `refuse`.
+    #[serde(default)]
+    pub over_output_tokens: Over,
+    /// The most answers to one prompt (`n`, `best_of`). Default: 1.
+    #[serde(default = "default_one")]
+    pub n: u64,
+    /// The most messages of a chat, or items of an input. Default: 256.
+    #[serde(default = "default_max_messages")]
+    pub max_messages: u64,
+    /// The most characters of one text. Default: whatever fits the body.
+    #[serde(default)]
+    pub max_message_chars: Option<u64>,
+    /// The most characters of one system text. Default: `max_message_chars`.
+    #[serde(default)]
+    pub max_system_chars: Option<u64>,
+    /// The most characters of all texts together. Default: whatever fits the body.
+    #[serde(default)]
+    pub max_chars: Option<u64>,
+    /// The most prompts, or texts to embed or to rank, in one request: each costs like a request. Default: 64.
+    #[serde(default = "default_max_prompts")]
+    pub max_prompts: u64,
+    /// The most stop sequences. Default: 16.
+    #[serde(default = "default_max_stops")]
+    pub max_stops: u64,
+    /// The most log probabilities of a token. Default: 20.
+    #[serde(default = "default_max_logprobs")]
+    pub max_logprobs: u64,
+    /// The most entries of `logit_bias`. Default: 300.
+    #[serde(default = "default_max_logit_bias")]
+    pub max_logit_bias: u64,
+    /// The most tools. Default: 128.
+    #[serde(default = "default_max_tools")]
+    pub max_tools: u64,
+    /// The most bytes of one schema, of a tool or an answer. Default: 65536 (64 KiB).
+    #[serde(default = "default_max_schema_bytes")]
+    pub max_schema_bytes: u64,
+    /// Whether token ids may stand for text: filters for text do not see them. Default: `deny`.
+    #[serde(default)]
+    pub token_ids: Odds,
+    /// Whether media may be URLs that the server fetches. Default: `deny`.
+    #[serde(default)]
+    pub media_urls: Odds,
+    /// Bounds of images and sounds.
+    #[serde(default)]
+    pub media: MediaConfig,
+    /// Members that are let pass though they reach into the server, such as `ignore_eos` or `store`. Default: none.
+    #[serde(default)]
+    pub members: Vec<String>,
+}
+
+/// Bounds of the images and sounds of one request, as their headers tell.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MediaConfig {
+    /// The most of them. Default: 16.
+    pub max_count: u64,
+    /// The most pixels of one: columns times rows. Default: 16000000.
+    pub max_pixels: u64,
+    /// The most pictures of one, where it is animated. Default: 1.
+    pub max_frames: u64,
+    /// The most bytes of one. Default: 16777216 (16 MiB).
+    pub max_bytes: u64,
+    /// The longest, in seconds. Default: 600.
+    pub max_seconds: u64,
+}
+
+impl Default for MediaConfig {
+    fn default() -> Self {
+        Self { max_count: 16, max_pixels: 16_000_000, max_frames: 1, max_bytes: 16 << 20, max_seconds: 600 }
+    }
+}
+
+/// What becomes of a wish beyond a bound.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// It is cut to the bound.
+    Clamp,
+    /// The call is refused.
+    #[default]
+    Refuse,
 }
 
 /// One input.
@@ -173,6 +263,8 @@ pub enum UnknownMembers {
     Allow,
     /// The call is refused.
     Deny,
+    /// They are taken out of the body, where the protocol is one of texts; elsewhere as `allow`.
+    Drop,
 }
 
 impl Default for BatchConfig {
@@ -187,12 +279,77 @@ impl Default for TextConfig {
     }
 }
 
+const fn default_one() -> u64 {
+    1
+}
+
+const fn default_max_messages() -> u64 {
+    256
+}
+
+const fn default_max_prompts() -> u64 {
+    64
+}
+
+const fn default_max_stops() -> u64 {
+    16
+}
+
+const fn default_max_logprobs() -> u64 {
+    20
+}
+
+const fn default_max_logit_bias() -> u64 {
+    300
+}
+
+const fn default_max_tools() -> u64 {
+    128
+}
+
+const fn default_max_schema_bytes() -> u64 {
+    65_536
+}
+
 const fn default_batch_max() -> u64 {
     1_024
 }
 
 const fn default_text_max_bytes() -> u64 {
     16_384
+}
+
+impl Default for ContractConfig {
+    fn default() -> Self {
+        let (inputs, outputs, batch, text, unknown_members, raw_body) = Default::default();
+        let (max_message_chars, max_system_chars, max_chars) = Default::default();
+        Self {
+            inputs,
+            outputs,
+            batch,
+            text,
+            unknown_members,
+            raw_body,
+            max_output_tokens: None,
+            default_output_tokens: None,
+            over_output_tokens: Over::default(),
+            n: default_one(),
+            max_messages: default_max_messages(),
+            max_message_chars,
+            max_system_chars,
+            max_chars,
+            max_prompts: default_max_prompts(),
+            max_stops: default_max_stops(),
+            max_logprobs: default_max_logprobs(),
+            max_logit_bias: default_max_logit_bias(),
+            max_tools: default_max_tools(),
+            max_schema_bytes: default_max_schema_bytes(),
+            token_ids: Odds::default(),
+            media_urls: Odds::default(),
+            media: MediaConfig::default(),
+            members: Vec::new(),
+        }
+    }
 }
 
 impl ContractConfig {
@@ -226,6 +383,7 @@ impl ContractConfig {
         }
         Contract {
             raw_body: self.raw_body,
+            generate: self.generate(check),
             // The first symbol met is the batch.
             batch: (!symbols.is_empty()).then_some((0, self.batch.max)),
             outputs: match embedded {
@@ -245,15 +403,51 @@ impl ContractConfig {
         }
     }
 
+    /// Reports that a model without a file says no inputs, though a route speaks of its tensors.
+    pub fn check_tensors(&self, check: &mut Checker) {
+        check.require(!self.inputs.is_empty(), "inputs", "a model that is not embedded says its `inputs`");
+    }
+
+    fn generate(&self, check: &mut Checker) -> Generate {
+        let (default, most) = (self.default_output_tokens.or(self.max_output_tokens), self.max_output_tokens);
+        let fits = most.is_none_or(|most| default.is_none_or(|default| default <= most));
+        check.require(fits, "default_output_tokens", "more than `max_output_tokens`");
+        let clamp = self.over_output_tokens == Over::Clamp;
+        check.require(!clamp || most.is_some(), "over_output_tokens", "`clamp` needs `max_output_tokens`");
+        Generate {
+            output_tokens: most,
+            default_output_tokens: default,
+            clamp,
+            choices: self.n,
+            messages: self.max_messages,
+            message_chars: self.max_message_chars,
+            system_chars: self.max_system_chars,
+            chars: self.max_chars,
+            prompts: self.max_prompts,
+            stops: self.max_stops,
+            logprobs: self.max_logprobs,
+            logit_bias: self.max_logit_bias,
+            tools: self.max_tools,
+            schema_bytes: self.max_schema_bytes,
+            token_ids: self.token_ids == Odds::Allow,
+            media_urls: self.media_urls == Odds::Allow,
+            media: MediaBounds {
+                count: self.media.max_count,
+                pixels: self.media.max_pixels,
+                frames: self.media.max_frames,
+                bytes: self.media.max_bytes,
+                duration_ms: self.media.max_seconds.saturating_mul(1_000),
+            },
+            members: self.members.iter().map(|member| member.as_str().into()).collect(),
+        }
+    }
+
     fn input(&self, name: &str) -> Option<(usize, &InputConfig)> {
         self.inputs.iter().enumerate().find(|(_, input)| input.name == name)
     }
 
     /// The ports of the inputs: of the embedded model, narrowed, or as written.
     fn ports(&self, check: &mut Checker, embedded: Option<&Signature>) -> Vec<Port> {
-        if embedded.is_none() {
-            check.require(!self.inputs.is_empty(), "inputs", "a model that is not embedded says its `inputs`");
-        }
         let mut written = Vec::new();
         check.within("inputs", |check| {
             for (at, input) in self.inputs.iter().enumerate() {

@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::indexing_slicing))]
 
 mod config;
+mod generate;
 mod rule;
 #[cfg(test)]
 mod tests;
@@ -10,16 +11,18 @@ mod tests;
 use std::sync::Arc;
 
 use tollgate_core::backend::{Dim, Port, Signature};
-use tollgate_core::call::{Call, Dialect, Tensor, Values};
+use tollgate_core::call::{Call, Dialect, Edit, Tensor, Values};
 use tollgate_core::journal::{Fact, Notes};
 use tollgate_core::ruling::{Code, Refusal, Ruling, Spot};
 
+use crate::protocol::openai::{self, Endpoint};
 use crate::protocol::{escaped, plain, refuse};
 use crate::routes::Route;
 pub use config::{
-    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, Odds, OutputConfig, TextConfig,
-    UnknownMembers,
+    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, MediaConfig, Odds, OutputConfig, Over,
+    TextConfig, UnknownMembers,
 };
+use generate::Generate;
 use rule::Rule;
 
 /// The compiled layer: one contract for each model, in table order.
@@ -38,6 +41,8 @@ pub struct Contract {
     /// The symbol that is the batch, and the most that it may be.
     batch: Option<(usize, u64)>,
     unknown_members: UnknownMembers,
+    /// Bounds of a model of texts.
+    generate: Generate,
     /// Whether a body may be the one input's raw values.
     raw_body: bool,
     /// Bytes of the longest text, for a text model.
@@ -100,12 +105,20 @@ impl Contract {
         self.signature.inputs.first().filter(|_| self.raw_body)
     }
 
+    /// What the gateway changes in a request of texts.
+    #[must_use]
+    pub fn edits(&self, endpoint: Endpoint, request: &openai::Request) -> Vec<Edit> {
+        self.generate.edits(endpoint, request, self.unknown_members)
+    }
+
     /// Checks a call.
     ///
     /// # Errors
     /// The first mistake.
     pub fn check(&self, call: &Call) -> Result<(), Refusal> {
-        if self.signature.text && call.dialect == Dialect::Plain && is_text(call) {
+        if matches!(call.dialect, Dialect::Anthropic | Dialect::Ollama | Dialect::OpenAi) {
+            self.generate.check(call)?;
+        } else if self.signature.text && call.dialect == Dialect::Plain && is_text(call) {
             self.check_text(call)?;
         } else {
             self.check_inputs(call)?;
@@ -226,6 +239,10 @@ impl Contract {
 
     /// Where a member of an input stands in the words of the call's dialect.
     fn pointer(&self, call: &Call, place: usize, member: &str) -> String {
+        if call.dialect == Dialect::KserveV1 {
+            // Rows and columns are one tensor here: its name is all that tells the place.
+            return String::new();
+        }
         if call.dialect != Dialect::Plain {
             return format!("/inputs/{place}/{member}");
         }
@@ -254,7 +271,11 @@ fn is_text(call: &Call) -> bool {
 }
 
 fn wrong(pointer: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> Refusal {
-    refuse(Spot { pointer: pointer.into(), expected: expected.into(), found: found.into(), index: None })
+    refuse(spot(pointer, expected, found))
+}
+
+fn spot(pointer: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> Spot {
+    Spot { pointer: pointer.into(), expected: expected.into(), found: found.into(), index: None }
 }
 
 /// The dimensions of a port with its symbols resolved; new symbols are added, `None` when there are too many.

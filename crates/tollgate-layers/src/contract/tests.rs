@@ -299,7 +299,9 @@ raw_body: true
 
 #[test]
 fn a_model_without_a_file_needs_inputs() {
-    let (_, problems) = compile(&ContractConfig::default(), None);
+    let mut check = Checker::default();
+    ContractConfig::default().check_tensors(&mut check);
+    let (problems, _) = check.finish();
     assert_eq!(problems[0].message, "a model that is not embedded says its `inputs`");
 }
 

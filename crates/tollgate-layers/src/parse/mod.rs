@@ -18,7 +18,8 @@ use tollgate_core::ruling::{Code, Refusal, Ruling};
 
 use crate::contract::Contract;
 use crate::hygiene::Head;
-use crate::protocol::{Wrong, json, oip, plain};
+use crate::protocol::openai::Endpoint;
+use crate::protocol::{Wrong, json, kserve_v1, oip, openai, plain};
 use crate::routes::{Found, Protocol, Route, Verb};
 pub use config::ParseConfig;
 use content_type::Framing;
@@ -70,9 +71,11 @@ impl Parse {
         match found.verb {
             Verb::Infer => self.infer(given),
             Verb::Proxy => Ok(Call { body_bytes, ..Call::default() }),
-            Verb::Health | Verb::ServerLive | Verb::ServerMetadata | Verb::ServerReady => bodiless(body, None),
+            Verb::Health | Verb::ModelList | Verb::ServerLive | Verb::ServerMetadata | Verb::ServerReady => {
+                bodiless(body, None)
+            }
             Verb::ModelMetadata | Verb::ModelReady => {
-                let (model, _) = self.model(found)?;
+                let (model, _) = self.model(found, found.model)?;
                 // A reading verb with binary framing would be a second opinion on where its body ends.
                 content_type::refuse_binary(head)?;
                 bodiless(body, Some(model))
@@ -82,7 +85,12 @@ impl Parse {
 
     fn infer(&self, given: Given<'_>) -> Ruling<Call> {
         let Given { head, found, body } = given;
-        let (model, of) = self.model(found)?;
+        if let Some((dialect, endpoint)) = speech(found.route.protocol, head.path()) {
+            content_type::refuse_binary(head)?;
+            content_type::json(head, false)?;
+            return self.spoken(given, dialect, endpoint);
+        }
+        let (model, of) = self.model(found, found.model)?;
         let mut call = match found.route.protocol {
             Protocol::Oip => match content_type::framing(head, body.len())? {
                 Framing::Json => oip_call(oip::request(body, self.limits)?),
@@ -94,18 +102,39 @@ impl Parse {
                 content_type::json(head, false)?;
                 plain_call(body, self.limits, &of.contract)?
             }
-            Protocol::Health | Protocol::None => Call::default(),
+            Protocol::KserveV1 | Protocol::TfServing => {
+                content_type::refuse_binary(head)?;
+                content_type::json(head, false)?;
+                rows_call(body, self.limits, &of.contract)?
+            }
+            Protocol::Anthropic | Protocol::Health | Protocol::None | Protocol::Ollama | Protocol::OpenAi => {
+                Call::default()
+            }
         };
         call.model = Some(model);
         call.body_bytes = body.len() as u64;
         Ok(call)
     }
 
-    /// The model that is asked for: of the path, or the only one of the route.
-    fn model(&self, found: &Found<'_>) -> Ruling<(ModelId, &ParseModel)> {
+    /// A call whose body names its model: chats, texts to go on with, texts to embed.
+    fn spoken(&self, given: Given<'_>, dialect: Dialect, endpoint: Endpoint) -> Ruling<Call> {
+        let Given { found, body, .. } = given;
+        let request = openai::request(endpoint, body, self.limits)?;
+        // llama.cpp answers for any name.
+        let (model, of) = self.model(found, Some(&request.model))?;
+        let edits = of.contract.edits(endpoint, &request);
+        let openai::Request { prompts, media, knobs, .. } = request;
+        let unknown = knobs.extras.iter().filter(|extra| !extra.known).count();
+        let (unknown_members, model) = (u32::try_from(unknown).unwrap_or(u32::MAX), Some(model));
+        let body_bytes = body.len() as u64;
+        Ok(Call { dialect, model, prompts, media, knobs, edits, body_bytes, unknown_members, ..Call::default() })
+    }
+
+    /// The model that is asked for by name, or the only one of the route.
+    fn model(&self, found: &Found<'_>, name: Option<&str>) -> Ruling<(ModelId, &ParseModel)> {
         let route: &Route = found.route;
         let served = route.models.iter().filter_map(|id| Some((*id, self.models.get(id.index())?)));
-        let model = match (found.model, route.models.as_slice()) {
+        let model = match (name, route.models.as_slice()) {
             (Some(name), _) => served.into_iter().find(|(_, model)| *model.name == *name),
             (None, [_]) => served.into_iter().next(),
             (None, _) => None,
@@ -130,6 +159,21 @@ fn raw(contract: &Contract, body: &Bytes) -> Ruling<oip::Request> {
 fn plain_call(body: &[u8], limits: json::Limits, contract: &Contract) -> Result<Call, Wrong> {
     let plain::Request { id, inputs, unknown_members } = plain::request(body, limits, contract.signature())?;
     Ok(Call { dialect: Dialect::Plain, id, inputs, unknown_members, ..Call::default() })
+}
+
+fn rows_call(body: &[u8], limits: json::Limits, contract: &Contract) -> Result<Call, Wrong> {
+    let kserve_v1::Request { inputs, unknown_members } = kserve_v1::request(body, limits, contract.signature())?;
+    Ok(Call { dialect: Dialect::KserveV1, inputs, unknown_members, ..Call::default() })
+}
+
+/// The dialect and the endpoint of a route whose bodies name their model.
+fn speech(protocol: Protocol, path: &str) -> Option<(Dialect, Endpoint)> {
+    match protocol {
+        Protocol::Anthropic => Some((Dialect::Anthropic, Endpoint::Messages)),
+        Protocol::Ollama => Some((Dialect::Ollama, Endpoint::of_ollama(path)?)),
+        Protocol::OpenAi => Some((Dialect::OpenAi, Endpoint::of_openai(path)?)),
+        _ => None,
+    }
 }
 
 /// A verb that has no body.

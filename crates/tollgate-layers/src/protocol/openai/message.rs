@@ -1,6 +1,6 @@
 //! Messages of a chat: who is said to speak, texts, parts, tool calls.
 
-use tollgate_core::call::{Ask, Role};
+use tollgate_core::call::{Ask, Media, Role};
 
 use super::{Endpoint, Parser, value};
 use crate::protocol::Wrong;
@@ -189,10 +189,13 @@ impl Parser<'_> {
         let start = self.reader.at();
         let text = self.reader.string()?;
         let at = start..self.reader.at();
-        match media::inline(&text, at)? {
-            media::Inline::Fetched => self.request.fetches.push("/messages".into()),
-            media::Inline::Held(held) => self.request.media.push(held),
-        }
+        let medium = match media::inline(&text, at.clone())? {
+            media::Inline::Fetched => {
+                Media { kind: Media::FETCHED, size: [0, 0], frames: 1, duration_ms: None, bytes: 0, at }
+            }
+            media::Inline::Held(held) => held,
+        };
+        self.request.media.push(medium);
         Ok(())
     }
 

@@ -46,6 +46,34 @@ pub enum Endpoint {
     OllamaGenerate,
 }
 
+impl Endpoint {
+    /// The endpoint of OpenAI's API that `path` ends with.
+    #[must_use]
+    pub fn of_openai(path: &str) -> Option<Self> {
+        const PATHS: [(&str, Endpoint); 6] = [
+            // Before `/completions`, which it ends with.
+            ("/chat/completions", Endpoint::Chat),
+            ("/completions", Endpoint::Completions),
+            ("/embeddings", Endpoint::Embeddings),
+            ("/moderations", Endpoint::Moderations),
+            ("/rerank", Endpoint::Rerank),
+            ("/responses", Endpoint::Responses),
+        ];
+        PATHS.into_iter().find(|(suffix, _)| path.ends_with(suffix)).map(|(_, endpoint)| endpoint)
+    }
+
+    /// The endpoint of Ollama's API that `path` ends with.
+    #[must_use]
+    pub fn of_ollama(path: &str) -> Option<Self> {
+        match path.rsplit_once("/api/")?.1 {
+            "chat" => Some(Self::OllamaChat),
+            "embed" => Some(Self::OllamaEmbed),
+            "generate" => Some(Self::OllamaGenerate),
+            _ => None,
+        }
+    }
+}
+
 /// A request as the API understands it.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -55,8 +83,6 @@ pub struct Request {
     pub prompts: Vec<Prompt>,
     /// Images and sounds, in order.
     pub media: Vec<Media>,
-    /// Media that the server would fetch: their pointers. Refused unless the route fetches for them.
-    pub fetches: Vec<Box<str>>,
     /// What it asks for.
     pub knobs: Knobs,
     /// Members of the root, in order.

@@ -110,7 +110,7 @@ fn messages_are_held_to_their_form() {
         assert_eq!(spot(message(body)), at, "{body}");
     }
     let fetch = r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"HTTP://169.254.169.254/"}}]}"#;
-    assert_eq!(message(fetch).expect("noted").fetches.len(), 1);
+    assert_eq!(message(fetch).expect("noted").media[0].kind, Media::FETCHED);
 }
 
 #[test]
