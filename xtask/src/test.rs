@@ -25,7 +25,7 @@ pub(crate) enum Done {
 
 type Step = (&'static str, fn(&Project) -> Result<Done>);
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     ("system packages", needs::run),
     ("format", |project| quiet(&mut project.cargo(&["fmt", "--all", "--check"]))),
     ("build", build),
@@ -33,6 +33,7 @@ const STEPS: [Step; 15] = [
         quiet(&mut project.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     }),
     ("unit tests, integration tests, doctests", tests),
+    ("Core Rule Set", core_rule_set),
     ("shape", |project| shape::run(project).map(Done::Passed)),
     ("schema drift", |project| schema::run(project, true).map(|()| Done::Passed(String::new()))),
     ("docs drift", |project| docs::run(project, true).map(|()| Done::Passed(String::new()))),
@@ -120,6 +121,22 @@ fn tests(project: &Project) -> Result<Done> {
         total.failed = 1;
     }
     Ok(Done::Counted(total))
+}
+
+/// The tests of the Core Rule Set ran among the others; here they say how many passed, of which kind.
+fn core_rule_set(project: &Project) -> Result<Done> {
+    let args = ["test", "--package", "tollgate-seclang", "--test", "crs", "--test", "suites", "--", "--nocapture"];
+    let text = output(&mut project.cargo(&args))?;
+    let (mut counted, mut not_run) = (Vec::new(), Vec::new());
+    for line in text.lines() {
+        if let Some((_, why)) = line.split_once("not run: ") {
+            not_run.push(why.to_owned());
+        } else if let Some((_, count)) = line.split_once("crs: ").or_else(|| line.split_once("suites: ")) {
+            counted.push(count.to_owned());
+        }
+    }
+    not_run.dedup();
+    if not_run.is_empty() { Ok(Done::Passed(counted.join("; "))) } else { Ok(Done::NotRun(not_run.join("; "))) }
 }
 
 /// `ring` would be a second crypto provider, and rustls would then ask which of them is meant.

@@ -47,6 +47,19 @@ pub struct Problem {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Where in another file than the configuration it stands, such as a rule file that the value names.
+    pub place: Option<FilePlace>,
+}
+
+/// A place in a file that the configuration names.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct FilePlace {
+    /// The file.
+    pub file: String,
+    /// Line, counted from 1.
+    pub line: u32,
+    /// Column, counted from 1.
+    pub column: u32,
 }
 
 /// Collects problems under the path that is being checked.
@@ -98,6 +111,18 @@ impl Checker {
         self.warnings.push(warning);
     }
 
+    /// Warns about the value that is being checked.
+    pub fn warn_here(&mut self, message: impl Into<String>, hint: impl Into<String>) {
+        let warning = self.place(None, message.into(), Some(hint.into()));
+        self.warnings.push(warning);
+    }
+
+    /// Reports what is wrong in a file that the value being checked names; `fatal` or only worth a word.
+    pub fn elsewhere(&mut self, place: FilePlace, fatal: bool, message: impl Into<String>, hint: Option<String>) {
+        let problem = Problem { place: Some(place), ..self.place(None, message.into(), hint) };
+        if fatal { self.problems.push(problem) } else { self.warnings.push(problem) }
+    }
+
     /// Whether nothing is wrong so far.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
@@ -113,7 +138,7 @@ impl Checker {
     fn place(&self, at: Option<Step>, message: String, hint: Option<String>) -> Problem {
         let mut path = self.path.clone();
         path.extend(at);
-        Problem { path, message, hint }
+        Problem { path, message, hint, place: None }
     }
 }
 

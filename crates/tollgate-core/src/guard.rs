@@ -80,7 +80,7 @@ impl<L> Guard<L> {
     ) -> Result<T, Denial> {
         let mode = self.mode(journal);
         let Some(layer) = self.active(mode) else { return Ok(T::default()) };
-        let ruling = question(layer, &mut journal.notes(self.stage));
+        let ruling = question(layer, &mut journal.notes(self.stage).under(mode));
         self.apply(journal, mode, ruling)
     }
 
@@ -102,7 +102,9 @@ impl<L> Guard<L> {
         self.apply(journal, mode, ruling)
     }
 
-    fn mode(&self, journal: &Journal) -> Mode {
+    /// The mode in effect for an exchange: its route's, or the section's own.
+    #[must_use]
+    pub fn mode(&self, journal: &Journal) -> Mode {
         journal.mode_of(self.stage).unwrap_or(self.switch.mode)
     }
 

@@ -42,6 +42,10 @@ pub fn hexadecimal<const N: usize>(mut number: u128) -> [u8; N] {
 pub struct Peer {
     /// Address of the socket, IPv4-mapped IPv6 already unmapped.
     pub ip: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// Our end of the connection.
+    pub local: (IpAddr, u16),
     /// Name of our listener.
     pub listener: Arc<str>,
     /// Server name of the TLS handshake.

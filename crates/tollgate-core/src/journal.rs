@@ -139,7 +139,7 @@ impl Journal {
 
     /// A pen for one stage.
     pub const fn notes(&mut self, stage: Stage) -> Notes<'_> {
-        Notes { journal: self, stage }
+        Notes { journal: self, stage, mode: Mode::Enforce }
     }
 
     /// What was said, in order.
@@ -175,9 +175,22 @@ impl Journal {
 pub struct Notes<'a> {
     journal: &'a mut Journal,
     stage: Stage,
+    mode: Mode,
 }
 
 impl Notes<'_> {
+    /// The pen of a layer that is asked under `mode`.
+    pub(crate) const fn under(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// The mode in which the layer is asked: one that looks on from several places needs to know.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// Keeps a number.
     pub fn note(&mut self, fact: Fact, value: u32) {
         self.journal.note(self.stage, Event::Noted(fact, value));

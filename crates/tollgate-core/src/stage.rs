@@ -41,6 +41,8 @@ stages! {
     Auth = "auth",
     /// Whether they may.
     Authz = "authz",
+    /// Rules written for the web: SecLang, the Core Rule Set and our own pack.
+    Waf = "waf",
     /// How the body is read: class, caps, decoder.
     Intake = "intake",
     /// One strict pass over the body.

@@ -66,6 +66,16 @@ pub enum Payload {
     Streamed(Incoming, u64),
 }
 
+/// The beginning of a reply.
+pub struct Begun {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// What they hold of the budget.
+    pub hold: Hold,
+    /// They are all of it.
+    pub whole: bool,
+}
+
 /// What the reader of a body needs of its worker.
 pub struct Reader<'a> {
     /// The budget.
@@ -209,6 +219,49 @@ impl Reader<'_> {
             Ok((bytes, hold, sent)) => Ok((Payload::Held(bytes, hold), sent)),
             Err(stop) => Err(log.stop(Stage::Intake, stop)),
         }
+    }
+
+    /// Reads the beginning of a reply: at most about `most` bytes of it, paid for out of the budget.
+    ///
+    /// # Errors
+    /// A fault of the model server; `overloaded` where there is no room.
+    pub async fn begin(&self, body: &mut Incoming, most: usize, who: &Identity, until: &Alarm) -> Ruling<Begun> {
+        let mut begun = Begun { bytes: Bytes::new(), hold: Hold::new(self.budget, who), whole: false };
+        let mut gathered = BytesMut::new();
+        while begun.bytes.len() + gathered.len() < most {
+            let frame = std::future::poll_fn(|cx| match std::pin::Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Ready(frame) => Poll::Ready(Ok(frame)),
+                Poll::Pending => until.poll_rung(cx).map(|()| Err(())),
+            });
+            let data = match frame.await {
+                Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+                Ok(Some(Err(error))) => {
+                    return Err(Fault::new(Origin::Upstream, format_args!("the answer broke off: {error}")).into());
+                }
+                Ok(None) => {
+                    begun.whole = true;
+                    break;
+                }
+                Err(()) => {
+                    return Err(Fault::new(Origin::UpstreamLate, "the answer outlived the route's deadline").into());
+                }
+            };
+            begun.hold.reach(begun.bytes.len() + gathered.len() + data.len(), self.ticker).await?;
+            if begun.bytes.is_empty() && gathered.is_empty() {
+                begun.bytes = data;
+            } else {
+                gathered.extend_from_slice(&std::mem::take(&mut begun.bytes));
+                gathered.extend_from_slice(&data);
+            }
+            if body.is_end_stream() {
+                begun.whole = true;
+                break;
+            }
+        }
+        if !gathered.is_empty() {
+            begun.bytes = gathered.freeze();
+        }
+        Ok(begun)
     }
 
     async fn whole(&self, mut body: Incoming, plan: &Plan, who: &Identity) -> Ruling<(Bytes, Hold, u64)> {

@@ -52,6 +52,12 @@ impl Compute {
         Ok(Self { shared, threads })
     }
 
+    /// How many threads there are.
+    #[must_use]
+    pub const fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
     /// Queues `job` and gives the future of its answer. A job that nobody waits for any more is skipped.
     ///
     /// # Errors

@@ -11,7 +11,9 @@ use tollgate_core::journal::Journal;
 use tollgate_core::ruling::Denial;
 use tollgate_core::time::Tick;
 use tollgate_layers::routes::Route;
+use tollgate_layers::waf;
 
+use crate::listen::head::RawHead;
 use crate::record::Sinks;
 use crate::snapshot::Policy;
 
@@ -24,6 +26,8 @@ pub struct Exchange {
     pub log: Journal,
     /// What was learned on the way, for the record.
     pub seen: Seen,
+    /// Where it stands before the rules.
+    pub waf: waf::Turn,
     policy: Arc<Policy>,
     sinks: Arc<Sinks>,
     finished: bool,
@@ -32,6 +36,10 @@ pub struct Exchange {
 /// What was learned of an exchange on the way.
 #[derive(Debug, Default)]
 pub struct Seen {
+    /// Its head as it was received, over HTTP/1.1.
+    pub raw: Option<RawHead>,
+    /// What the client calls it, where the rules' log asks for that.
+    pub request_id: Option<Box<[u8]>>,
     /// Method, as text of a closed set.
     pub method: Option<http::Method>,
     /// The route that serves it.
@@ -104,8 +112,8 @@ impl Exchange {
     #[must_use]
     pub fn open(facts: Facts, policy: Arc<Policy>, sinks: Arc<Sinks>) -> Box<Self> {
         sinks.opened();
-        let (log, seen) = (Journal::default(), Seen::default());
-        Box::new(Self { facts, log, seen, policy, sinks, finished: false })
+        let (log, seen, waf) = (Journal::default(), Seen::default(), waf::Turn::default());
+        Box::new(Self { facts, log, seen, waf, policy, sinks, finished: false })
     }
 
     /// The policy that judges it, from its first byte to its last.

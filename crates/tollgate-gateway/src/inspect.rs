@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tollgate_core::call::Call;
+use tollgate_core::guard::Mode;
 use tollgate_core::identity::Identity;
 use tollgate_core::journal::Journal;
 use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal};
 use tollgate_core::stage::Stage;
 use tollgate_layers::hygiene::Head;
 use tollgate_layers::routes::{Found, Route, Verb};
+use tollgate_layers::waf::{Content, Turn};
 
 use crate::body::Payload;
+use crate::firewall::{TEXT, text_bytes};
 use crate::pipeline::{View, look};
 use crate::snapshot::Policy;
 use crate::worker::Worker;
@@ -35,19 +38,29 @@ pub struct Parts<'a> {
 ///
 /// # Errors
 /// What the client may know of the first refusal or fault.
-pub async fn inspect(p: &Arc<Policy>, w: &Worker, log: &mut Journal, x: Parts<'_>) -> Result<Call, Denial> {
-    let Payload::Held(bytes, _) = x.body else { return Ok(Call::default()) };
-    if bytes.len() > INLINE {
-        return elsewhere(p, w, log, &x, bytes).await;
+pub async fn inspect(
+    p: &Arc<Policy>,
+    w: &Worker,
+    (log, waf): (&mut Journal, &mut Turn),
+    x: Parts<'_>,
+) -> Result<Call, Denial> {
+    let Payload::Held(bytes, _) = x.body else {
+        let call = Call::default();
+        p.waf.ask(log, |f, _| f.body(waf, Content { bytes: None, call: &call }, w.index))?;
+        return Ok(call);
+    };
+    let scanned = bytes.len() > TEXT && p.waf.layer.is_some() && p.waf.mode(log) != Mode::Off;
+    if bytes.len() > INLINE || (scanned && text_bytes(bytes) > TEXT) {
+        return elsewhere(p, w, (log, waf), &x, bytes).await;
     }
-    look(p, log, &View { head: x.head, found: x.found, body: bytes, who: x.who })
+    look(p, log, waf, &View { head: x.head, found: x.found, body: bytes, who: x.who, thread: w.index })
 }
 
 /// Moves everything that `look` needs to the compute pool and back.
 async fn elsewhere(
     p: &Arc<Policy>,
     w: &Worker,
-    log: &mut Journal,
+    (log, waf): (&mut Journal, &mut Turn),
     x: &Parts<'_>,
     body: &Bytes,
 ) -> Result<Call, Denial> {
@@ -59,26 +72,40 @@ async fn elsewhere(
         model: x.found.model.map(str::to_owned),
         body: body.clone(),
         who: x.who.clone(),
+        thread: w.state.workers,
     };
+    on_pool(w, Stage::Parse, (log, waf), move |log, waf| job.look(log, waf)).await
+}
+
+/// Runs `job` on the compute pool, lending it what belongs to the exchange. Refused under `stage` where the pool is full.
+///
+/// # Errors
+/// `overloaded`, a fault of ours if the job was lost, and whatever the job says.
+pub async fn on_pool<T: Send + 'static>(
+    w: &Worker,
+    stage: Stage,
+    (log, waf): (&mut Journal, &mut Turn),
+    job: impl FnOnce(&mut Journal, &mut Turn) -> Result<T, Denial> + Send + 'static,
+) -> Result<T, Denial> {
     // The place in the pool is taken before the journal moves, so that a full pool's refusal is recorded.
-    let (sender, journal) = std::sync::mpsc::sync_channel::<Journal>(1);
+    let (sender, lent) = std::sync::mpsc::sync_channel::<(Journal, Turn)>(1);
     let waiting = w.state.compute.run(move || {
-        let mut log = journal.recv().unwrap_or_default();
-        let call = job.look(&mut log);
-        (call, log)
+        let (mut log, mut waf) = lent.recv().unwrap_or_default();
+        let done = job(&mut log, &mut waf);
+        (done, log, waf)
     });
     let Ok(waiting) = waiting else {
         let full = Refusal::new(Code::Overloaded).retry_after(std::time::Duration::from_secs(1));
-        return Err(log.stop(Stage::Parse, full.because("the compute pool is full").into()));
+        return Err(log.stop(stage, full.because("the compute pool is full").into()));
     };
-    // The channel has room for the one journal that it will ever carry.
-    drop(sender.try_send(std::mem::take(log)));
+    // The channel has room for the one pair that it will ever carry.
+    drop(sender.try_send((std::mem::take(log), std::mem::take(waf))));
     match waiting.await {
-        Ok((call, journal)) => {
-            *log = journal;
-            call
+        Ok((done, journal, turn)) => {
+            (*log, *waf) = (journal, turn);
+            done
         }
-        Err(_lost) => Err(log.stop(Stage::Parse, Fault::new(Origin::Own, "an inspection was lost").into())),
+        Err(_lost) => Err(log.stop(stage, Fault::new(Origin::Own, "an inspection was lost").into())),
     }
 }
 
@@ -91,11 +118,13 @@ struct Moved {
     model: Option<String>,
     body: Bytes,
     who: Identity,
+    thread: usize,
 }
 
 impl Moved {
-    fn look(&self, log: &mut Journal) -> Result<Call, Denial> {
+    fn look(&self, log: &mut Journal, waf: &mut Turn) -> Result<Call, Denial> {
         let found = Found { route: &self.route, verb: self.verb, model: self.model.as_deref() };
-        look(&self.policy, log, &View { head: &self.head, found: &found, body: &self.body, who: &self.who })
+        let Self { head, body, who, thread, .. } = self;
+        look(&self.policy, log, waf, &View { head, found: &found, body, who, thread: *thread })
     }
 }

@@ -16,10 +16,13 @@ use tollgate_core::time::{Clock, Tick};
 use tollgate_layers::hygiene::{Head, RawVerdict};
 use tollgate_layers::limits::{Payer, Reservation};
 use tollgate_layers::routes::{Found, Route, Verb};
+use tollgate_layers::waf::{self, Asked, Content};
 
 use crate::body::Payload;
 use crate::exchange::Exchange;
+use crate::firewall;
 use crate::inspect::{Parts, inspect};
+use crate::leave::leave;
 use crate::send;
 use crate::snapshot::Policy;
 use crate::worker::Worker;
@@ -32,6 +35,8 @@ pub struct Incoming {
     pub raw: Option<RawVerdict>,
     /// Its body, not read yet.
     pub body: IncomingBody,
+    /// It came to a listener for conformance runs.
+    pub lenient: bool,
 }
 
 /// A request that may go to the model: everything about it was judged, and it was paid for.
@@ -59,10 +64,10 @@ pub struct Admitted {
 /// # Errors
 /// What the client may know of the first refusal or fault.
 pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming) -> Result<Box<Admitted>, Denial> {
-    let Exchange { facts, log, seen, .. } = ex; // disjoint borrows, once
-    let Incoming { parts, raw, body } = req;
+    let Exchange { facts, log, seen, waf, .. } = ex; // disjoint borrows, once
+    let Incoming { parts, raw, body, lenient } = req;
     let now = facts.started;
-    let head = p.hygiene.demand(log, |h, _| h.clean(parts, raw))?; // framing, hosts, paths, header caps
+    let head = p.hygiene.demand(log, |h, notes| h.receive(parts, raw, lenient, notes))?; // framing, hosts, paths, caps
     let found = p.routes.demand(log, |r, _| r.find(&head))?; // default deny: unlisted is absent
     let route = seen.route.insert(Arc::clone(found.route));
     log.override_switches(route.switches);
@@ -72,10 +77,14 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     let who = p.auth.demand(log, |a, _| a.identify(&head, from, facts.unix_ms, route.auth))?;
     let who = seen.who.insert(who);
     p.authz.ask(log, |z, _| z.permit(who, route, found.verb))?; // route and verb; the model comes below
+    let asked = Asked { facts, from, route: Some(route.index), thread: w.index };
+    let heads = (seen.raw.as_ref(), Some(&head));
+    p.waf.ask(log, |f, notes| firewall::head(f, waf, &asked, heads, notes))?; // phase 1
     let plan = p.intake.demand(log, |i, _| i.plan(&head, route))?; // class, caps, decoder
     let (body, sent) = w.reader(p, now).read(body, &plan, who, log).await?; // bytes, rate, time, ratio, budget
     seen.bytes_in = sent;
-    let call = inspect(p, w, log, Parts { head: &head, found: &found, body: &body, who }).await?; // parse … contract
+    let parts = Parts { head: &head, found: &found, body: &body, who };
+    let call = inspect(p, w, (log, waf), parts).await?; // parse … contract, phase 2
     seen.model = call.model;
     let now = w.tick(facts, log); // we may have waited
     let estimate = p.estimate(&found, &call); // what only we answer is free
@@ -97,14 +106,15 @@ pub async fn serve(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, req: Inc
         return Ok(reply); // health and metadata
     }
     let placed = send::enter(p, w, ex, job).await?; // fair, bounded
-    send::run(p, w, ex, placed).await // embedded or remote; what leaves passes `output`
+    let reply = send::run(p, w, ex, placed).await?; // embedded or remote
+    leave(p, w, ex, reply).await // phases 3 and 4, then `output`
 }
 
 /// Everything that reads the whole body, in order, on whichever thread.
 ///
 /// # Errors
 /// What the client may know of the first refusal or fault.
-pub fn look(p: &Policy, log: &mut Journal, x: &View<'_>) -> Result<Call, Denial> {
+pub fn look(p: &Policy, log: &mut Journal, waf: &mut waf::Turn, x: &View<'_>) -> Result<Call, Denial> {
     let call = p.parse.demand(log, |s, _| s.call(x.given()))?; // one strict pass, no differentials
     if let Some(model) = call.model {
         p.authz.ask(log, |z, _| z.use_model(x.who, x.found.route, model))?; // the model is known only now
@@ -112,6 +122,8 @@ pub fn look(p: &Policy, log: &mut Journal, x: &View<'_>) -> Result<Call, Denial>
     if x.found.verb == Verb::Infer {
         p.contract.ask(log, |c, notes| c.check(x.found.route, &call, notes))?; // shape, dtype, range, NaN
     }
+    let content = Content { bytes: Some(x.body), call: &call };
+    p.waf.ask(log, |f, _| f.body(waf, content, x.thread))?; // phase 2, numbers as runs
     Ok(call)
 }
 
@@ -126,6 +138,8 @@ pub struct View<'a> {
     pub body: &'a Bytes,
     /// Who asks.
     pub who: &'a Identity,
+    /// A number of the thread that looks.
+    pub thread: usize,
 }
 
 impl View<'_> {

@@ -45,6 +45,7 @@ impl Rehearsal {
         if let Some(admin) = &mut config.admin {
             admin.key = self.admin_key.clone();
         }
+        config.waf.log = None;
         if !config.network.allow.is_empty() {
             config.network.allow.push(CLIENTS.to_owned());
         }

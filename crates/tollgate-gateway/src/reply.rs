@@ -10,10 +10,12 @@ use hyper::body::Incoming;
 use tollgate_core::ruling::{Fault, Origin, Stop};
 use tollgate_core::stage::Stage;
 
+use crate::body::Hold;
 use crate::exchange::{Exchange, Outcome};
 use crate::pipeline::Tab;
 use crate::tick::{Alarm, Ticker};
 use crate::upstream::{Outgoing, Remote, Slot};
+use crate::window::Window;
 
 /// The body of an answer.
 pub struct ReplyBody {
@@ -62,6 +64,10 @@ pub struct Pending {
     pub ticker: Arc<Ticker>,
     /// Rings when the route's deadline has passed.
     pub alarm: Alarm,
+    /// What was held back for the rules and may flow now, with its room in the budget.
+    pub ahead: Option<(Bytes, Hold)>,
+    /// What the rules are shown of a reply that flows.
+    pub window: Option<Window>,
 }
 
 /// Why an answer was broken off; hyper then closes the connection or resets the stream.
@@ -100,6 +106,29 @@ impl Stream {
         exchange.finish(Outcome::Answered, None);
     }
 
+    /// Bytes that wait in front of the body.
+    fn ahead(&self) -> u64 {
+        let ahead = self.open.as_ref().and_then(|open| open.pending.ahead.as_ref());
+        ahead.map_or(0, |(bytes, _)| bytes.len() as u64)
+    }
+
+    /// Lets a piece of the body go; a reply that the rules follow is cut where they object.
+    fn passed(&mut self, data: Bytes) -> Option<Result<Frame<Bytes>, CutError>> {
+        if let Some(Open { exchange, pending }) = &mut self.open {
+            exchange.seen.bytes_out += data.len() as u64;
+            let worker = pending.worker;
+            if let Some(window) = &mut pending.window
+                && let Err(denial) = window.show(&data, exchange, worker)
+            {
+                if let Some(exchange) = self.settled() {
+                    exchange.finish(Outcome::Cut, Some(&denial));
+                }
+                return Some(Err(CutError));
+            }
+        }
+        Some(Ok(Frame::data(data)))
+    }
+
     fn cut(&mut self, fault: Fault) -> CutError {
         if let Some(mut exchange) = self.settled() {
             let denial = exchange.log.stop(Stage::Upstream, Stop::from(fault));
@@ -119,7 +148,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if self.body.is_end_stream() {
+        if self.is_end_stream() {
             // hyper does not poll again once the end is known.
             self.complete();
         } else if let Some(exchange) = self.settled() {
@@ -133,15 +162,17 @@ impl Body for Stream {
     type Error = CutError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
+        if let Some((data, _hold)) = self.open.as_mut().and_then(|open| open.pending.ahead.take())
+            && !data.is_empty()
+        {
+            return Poll::Ready(self.passed(data));
+        }
         loop {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     // Trailers of an HTTP/1.1 model server say nothing that a client of ours was promised.
                     let Ok(data) = frame.into_data() else { continue };
-                    if let Some(open) = &mut self.open {
-                        open.exchange.seen.bytes_out += data.len() as u64;
-                    }
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                    return Poll::Ready(self.passed(data));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     let fault = Fault::new(Origin::Upstream, format_args!("the answer broke off: {error}"));
@@ -163,11 +194,20 @@ impl Body for Stream {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.ahead() == 0 && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let ahead = self.ahead();
+        let mut hint = self.body.size_hint();
+        if ahead > 0 {
+            // The upper bound first: the lower one may not rise above it.
+            if let Some(upper) = hint.upper() {
+                hint.set_upper(upper.saturating_add(ahead));
+            }
+            hint.set_lower(hint.lower().saturating_add(ahead));
+        }
+        hint
     }
 }
 

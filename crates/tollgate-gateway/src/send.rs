@@ -129,7 +129,7 @@ fn upstream<'a>(p: &'a Policy, job: &Admitted) -> Option<&'a Upstream> {
 pub async fn run(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, placed: Placed) -> Result<Reply, Denial> {
     match upstream(p, &placed.job).map(|upstream| upstream.target.clone()) {
         Some(Target::Local(backend)) => local(p, w, ex, placed, &*backend).await,
-        Some(Target::Remote(remote)) => forward(p, w, ex, placed, remote).await,
+        Some(Target::Remote(remote)) => forward(w, ex, placed, remote).await,
         None => Err(ex.log.stop(Stage::Upstream, Fault::new(Origin::Own, "the route has no upstream").into())),
     }
 }
@@ -163,10 +163,7 @@ async fn local(
     drop(slot);
     ex.log.note(Stage::Upstream, Event::Passed);
     let body = encode(p, &job.call, &output).map_err(|fault| ex.log.stop(Stage::Output, fault.into()))?;
-    let mut response = json(StatusCode::OK, Bytes::from(body));
-    p.output.clean_head(response.headers_mut(), ex.facts.peer.tls);
-    ex.log.note(Stage::Output, Event::Passed);
-    Ok(Reply::Whole(response))
+    Ok(Reply::Whole(json(StatusCode::OK, Bytes::from(body))))
 }
 
 /// The answer of an embedded model, in the words of the request.
@@ -179,14 +176,8 @@ fn encode(p: &Policy, call: &Call, output: &Output) -> Result<String, Fault> {
     }
 }
 
-async fn forward(
-    p: &Arc<Policy>,
-    w: &Arc<Worker>,
-    ex: &mut Exchange,
-    placed: Placed,
-    remote: Arc<Remote>,
-) -> Result<Reply, Denial> {
-    let Placed { job, mut slot } = placed;
+async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc<Remote>) -> Result<Reply, Denial> {
+    let Placed { job, slot } = placed;
     let Admitted { head, verb, body, mut tab, .. } = *job;
     let (upload, hold) = match body {
         Payload::Held(bytes, hold) => (Upload::Held(Some(bytes)), Some(hold)),
@@ -212,20 +203,11 @@ async fn forward(
         }
     };
     note(ex, &sent);
-    let status = sent.response.status();
-    if let Err(stop) = p.output.verdict(status, sent.response.headers()) {
-        // The model server's own words stay inside; a failed call costs nothing.
-        tab.refund();
-        slot.spent = Some(Cost(0));
-        return Err(ex.log.stop(Stage::Upstream, stop));
-    }
-    ex.log.note(Stage::Upstream, Event::Passed);
-    let Sent { mut response, connection, alarm, .. } = sent;
+    let Sent { response, connection, alarm, .. } = sent;
     alarm.reset(deadline(ex));
-    p.output.clean_head(response.headers_mut(), ex.facts.peer.tls);
-    ex.log.note(Stage::Output, Event::Passed);
     let (worker, ticker) = (w.index, Arc::clone(&w.ticker));
-    Ok(Reply::Stream(response, Box::new(Pending { tab, slot, connection, remote, worker, ticker, alarm })))
+    let pending = Pending { tab, slot, connection, remote, worker, ticker, alarm, ahead: None, window: None };
+    Ok(Reply::Stream(response, Box::new(pending)))
 }
 
 fn note(ex: &mut Exchange, sent: &Sent) {

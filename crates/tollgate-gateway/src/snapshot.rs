@@ -23,9 +23,11 @@ use tollgate_layers::network::Network;
 use tollgate_layers::output::Output;
 use tollgate_layers::parse::Parse;
 use tollgate_layers::routes::{Found, Routes, Verb};
+use tollgate_layers::waf::Waf;
 use tollgate_limit::Memory;
 
 use crate::config::HttpConfig;
+use crate::record::WafLog;
 use crate::record::metrics::RouteMeters;
 use crate::upstream::Upstream;
 
@@ -45,6 +47,10 @@ pub struct Policy {
     pub auth: Gate<Auth>,
     /// Whether they may.
     pub authz: Guard<Authz>,
+    /// Rules written for the web.
+    pub waf: Guard<Waf>,
+    /// The log of those rules.
+    pub waf_log: Option<WafLog>,
     /// How bodies are read.
     pub intake: Gate<Intake>,
     /// One strict pass.
@@ -131,11 +137,12 @@ impl Policy {
 
     /// Stages that are not enforced, for `check` and for the metric of modes.
     #[must_use]
-    pub fn modes(&self) -> [(Stage, tollgate_core::guard::Mode); 5] {
+    pub fn modes(&self) -> [(Stage, tollgate_core::guard::Mode); 6] {
         [
             (Stage::Network, self.network.switch.mode),
             (Stage::Flood, self.flood.switch.mode),
             (Stage::Authz, self.authz.switch.mode),
+            (Stage::Waf, self.waf.switch.mode),
             (Stage::Contract, self.contract.switch.mode),
             (Stage::Limits, self.limits.switch.mode),
         ]

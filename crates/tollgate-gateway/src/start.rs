@@ -23,9 +23,9 @@ use tollgate_limit::{Memory, MemoryConfig};
 use crate::admin;
 use crate::body::Budget;
 use crate::compute::Compute;
-use crate::config::{Compiled, Config, Located, Places, Report, Serves, Sources, compile, load_config};
+use crate::config::{Compiled, Config, HeadChecks, Located, Places, Report, Serves, Sources, compile, load_config};
 use crate::listen::accept::{Door, accept};
-use crate::record::{RecordTarget, Recorder, Redactor, Sinks};
+use crate::record::{RecordTarget, Recorder, Redactor, Sinks, WafLog};
 use crate::rehearsal::Rehearsal;
 use crate::secrets::Vault;
 use crate::state::{Embed, Parts, State};
@@ -168,7 +168,7 @@ impl Gateway {
             fixed: if rehearsal.is_some() { String::new() } else { fixed(config) },
             turn: Mutex::new(Vec::new()),
         });
-        control.apply(compiled);
+        control.apply(compiled)?;
         *control.turn.lock() = cert_files(config, &base);
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
@@ -283,16 +283,21 @@ impl Control {
         }
         let (compiled, _) = compiled(&loaded.value, &loaded.places, &self.path, &self.env, &self.state)?;
         let files = cert_files(&loaded.value, &base_of(&self.path));
-        Ok((self.apply(compiled), files))
+        Ok((self.apply(compiled)?, files))
     }
 
-    fn apply(&self, compiled: Compiled) -> u64 {
-        let Compiled { policy, keys, certs, secrets, admin_key } = compiled;
+    fn apply(&self, compiled: Compiled) -> Result<u64, StartError> {
+        let Compiled { mut policy, keys, certs, secrets, admin_key, waf_log } = compiled;
+        if let Some(config) = waf_log {
+            let opened = WafLog::open(&config, &base_of(&self.path));
+            let failed = |error| system(format!("opening `{}` for the log of the rules", config.path), error);
+            policy.waf_log = Some(opened.map_err(failed)?);
+        }
         self.state.redactor.learn(&secrets);
         self.state.certs.swap(certs);
         self.state.ring.swap(keys);
         self.admin_key.store(admin_key.map(Arc::new));
-        self.state.set_policy(policy)
+        Ok(self.state.set_policy(policy))
     }
 }
 
@@ -342,7 +347,9 @@ fn fixed(config: &Config) -> String {
     let listeners: Vec<_> = config
         .listeners
         .iter()
-        .map(|(name, l)| (name, &l.bind, l.exposure, l.serves, l.tls.as_ref().map(|tls| tls.min_version)))
+        .map(|(name, l)| {
+            (name, &l.bind, l.exposure, l.serves, l.head_checks, l.tls.as_ref().map(|tls| tls.min_version))
+        })
         .collect();
     let http = (config.http.max_connections, config.http.drain_ms);
     format!("{listeners:?} {:?} {:?} {:?} {http:?}", config.runtime, config.memory, config.record)
@@ -419,7 +426,8 @@ fn bind(config: &Config, state: &Arc<State>) -> Result<Sockets, StartError> {
             None => None,
         };
         let (connections, handshakes) = (Arc::clone(&connections), Arc::clone(&handshakes));
-        let door = Arc::new(Door { name: name.as_str().into(), tls, connections, handshakes });
+        let lenient = listener.head_checks == HeadChecks::Lenient;
+        let door = Arc::new(Door { name: name.as_str().into(), tls, connections, handshakes, lenient });
         for worker in &mut sockets.data {
             let socket = listen(at, true).map_err(failed)?;
             // Port 0 takes a free port once; the other workers join it.

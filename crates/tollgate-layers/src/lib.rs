@@ -16,3 +16,4 @@ pub mod output;
 pub mod parse;
 pub mod protocol;
 pub mod routes;
+pub mod waf;

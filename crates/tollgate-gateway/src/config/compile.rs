@@ -18,13 +18,15 @@ use tollgate_layers::authz;
 use tollgate_layers::contract::{Contract, Contracts};
 use tollgate_layers::cost::{Classes, Costs};
 use tollgate_layers::limits::{Bank, LimitNames};
-use tollgate_layers::network::{check_admin_bind, check_bind};
+use tollgate_layers::network::{Exposure, check_admin_bind, check_bind};
 use tollgate_layers::parse::ParseModel;
 use tollgate_layers::protocol::oip;
-use tollgate_layers::routes::{self, RouteNames, Routes};
+use tollgate_layers::routes::{self, RouteConfig, RouteNames, Routes};
+use tollgate_layers::waf::{Given, Waf, WafLogConfig};
 
-use super::document::{Config, EmbeddedConfig, ModelConfig, Serves, UpstreamConfig};
+use super::document::{Config, EmbeddedConfig, HeadChecks, ListenerConfig, ModelConfig, Serves, UpstreamConfig};
 use super::keyfile;
+use super::rules::RuleFiles;
 use crate::listen::head::HeadLimits;
 use crate::secrets::Vault;
 use crate::snapshot::{Model, Policy};
@@ -44,6 +46,8 @@ pub struct Compiled {
     pub secrets: Vec<Secret>,
     /// The admin listener's key.
     pub admin_key: Option<Secret>,
+    /// The log of the rules, to be opened when the policy begins to serve.
+    pub waf_log: Option<WafLogConfig>,
 }
 
 /// Where a compilation stands.
@@ -65,15 +69,33 @@ pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, ch
     let certs = desk.listeners(base, check);
     let admin_key = desk.admin_key(check);
     let classes = check.within("cost", |check| config.cost.compile(check));
+    let waf = desk.waf(base, check);
     let routes = check.within("routes", |check| {
         let names = RouteNames { models: &desk.models, upstreams: &desk.upstreams, classes: &config.cost.names() };
-        routes::compile(&config.routes, check, &names)
+        routes::compile(&capped(&config.routes, waf.as_ref()), check, &names)
     });
     check.require(!config.routes.is_empty(), "routes", "no route: nothing would be served");
     let keys = desk.keys(base, check);
-    let policy = desk.policy(check, upstreams, routes, classes);
+    let policy = desk.policy(check, upstreams, Rules { routes, waf }, classes);
     let secrets = desk.vault.opened();
-    check.is_clean().then(|| Compiled { policy, keys, certs, secrets, admin_key })
+    let waf_log = config.waf.log.clone();
+    check.is_clean().then(|| Compiled { policy, keys, certs, secrets, admin_key, waf_log })
+}
+
+/// What decides about requests by their form.
+struct Rules {
+    routes: Routes,
+    waf: Option<Waf>,
+}
+
+/// The routes under the limits of their rules: `SecRequestBodyLimit` lowers a cap and never raises it.
+fn capped(routes: &[RouteConfig], waf: Option<&Waf>) -> Vec<RouteConfig> {
+    let mut routes = routes.to_vec();
+    for (index, route) in routes.iter_mut().enumerate() {
+        let limit = waf.and_then(|waf| waf.body_limit(index)).unwrap_or(u64::MAX);
+        route.max_body_bytes = route.max_body_bytes.min(limit);
+    }
+    routes
 }
 
 fn check_names(config: &Config, check: &mut Checker) {
@@ -215,6 +237,7 @@ impl Desk<'_> {
                         Ok(bind) => check_bind(check, bind, listener.exposure),
                         Err(_) => check.problem("bind", format!("`{}` is not an address and a port", listener.bind)),
                     }
+                    check_leniency(check, listener);
                     let Some(tls) = &listener.tls else { return };
                     let table = check.within("tls", |check| certified(&tls.certs, config, &keys, check));
                     tables.insert(name.clone(), table);
@@ -222,6 +245,12 @@ impl Desk<'_> {
             }
         });
         tables
+    }
+
+    fn waf(&self, base: &Path, check: &mut Checker) -> Option<Waf> {
+        let files = RuleFiles::new(base);
+        let threads = self.state.workers + self.state.compute.threads();
+        self.config.waf.compile(check, &Given { routes: &self.config.routes, source: &files, threads })
     }
 
     fn admin_key(&mut self, check: &mut Checker) -> Option<Secret> {
@@ -265,7 +294,7 @@ impl Desk<'_> {
         &self,
         check: &mut Checker,
         upstreams: Vec<Option<Upstream>>,
-        routes: Routes,
+        Rules { routes, waf }: Rules,
         classes: Classes,
     ) -> Policy {
         let config = self.config;
@@ -320,6 +349,8 @@ impl Desk<'_> {
                 switch: check.within("authz", |check| config.authz.switch(check)),
                 layer: Some(authz),
             },
+            waf: Guard { stage: Stage::Waf, switch: config.waf.switch(), layer: waf },
+            waf_log: None,
             intake: Gate { stage: Stage::Intake, layer: check.within("intake", |check| config.intake.compile(check)) },
             parse: Gate {
                 stage: Stage::Parse,
@@ -394,6 +425,17 @@ struct Built {
     weights: Vec<tollgate_layers::cost::Weights>,
 }
 
+/// A lenient listener is a testing ground: nobody else may reach it.
+fn check_leniency(check: &mut Checker, listener: &ListenerConfig) {
+    if listener.head_checks == HeadChecks::Strict {
+        return;
+    }
+    let near = listener.exposure == Exposure::Loopback && listener.serves == Serves::Data && listener.tls.is_none();
+    if check.require(near, "head_checks", "`lenient` is for a listener on loopback that serves `data` without TLS") {
+        check.warn("head_checks", "malformed heads reach the rules here: for conformance runs, never for clients");
+    }
+}
+
 fn certified(
     listed: &[String],
     config: &Config,
@@ -421,7 +463,10 @@ pub(crate) fn is_endpoint(text: &str) -> bool {
 
 fn endpoint(text: &str, tls: Option<&Arc<ClientConfig>>) -> Result<Address, String> {
     let wrong = |why: &str| format!("`{text}` {why}");
-    let uri: http::Uri = text.parse().map_err(|_| wrong("is not an address such as `http://10.0.0.5:8000`"))?;
+    // Host and port alone are plain HTTP.
+    let plain = !text.contains("://") && text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let full = if plain { format!("http://{text}") } else { text.to_owned() };
+    let uri: http::Uri = full.parse().map_err(|_| wrong("is not an address such as `http://10.0.0.5:8000`"))?;
     let secure = match uri.scheme_str() {
         Some("http") => false,
         Some("https") => true,

@@ -18,6 +18,7 @@ use tollgate_layers::network::{Exposure, NetworkConfig};
 use tollgate_layers::output::OutputConfig;
 use tollgate_layers::parse::ParseConfig;
 use tollgate_layers::routes::RouteConfig;
+use tollgate_layers::waf::WafConfig;
 
 use super::{ByteSize, DurationText};
 
@@ -77,6 +78,9 @@ pub struct Config {
     /// Authorization.
     #[serde(default)]
     pub authz: AuthzConfig,
+    /// Rules written for the web.
+    #[serde(default)]
+    pub waf: WafConfig,
     /// How bodies are read and decoded.
     #[serde(default)]
     pub intake: IntakeConfig,
@@ -207,6 +211,21 @@ pub struct ListenerConfig {
     /// TLS. Without it the listener speaks plain HTTP.
     #[serde(default)]
     pub tls: Option<ListenerTls>,
+    /// How heads of HTTP/1.1 are checked. Default: `strict`.
+    #[serde(default)]
+    pub head_checks: HeadChecks,
+}
+
+/// How heads of HTTP/1.1 are checked.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadChecks {
+    /// For conformance runs, on loopback only: what a head check refuses is shown to the rules first, and served where it
+    /// can be.
+    Lenient,
+    /// What is malformed is refused.
+    #[default]
+    Strict,
 }
 
 /// What a listener serves.
@@ -285,7 +304,7 @@ impl ContractGuard {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamConfig {
-    /// Where the server is: `http://` or `https://`, host and port. Tried in turn.
+    /// Where the server is: `http://` or `https://`, host and port; host and port alone are `http://`. Tried in turn.
     #[serde(default)]
     pub endpoints: Vec<String>,
     /// A model inside the gateway, instead of endpoints.

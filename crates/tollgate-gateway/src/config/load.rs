@@ -74,8 +74,12 @@ pub fn load<T: DeserializeOwned + JsonSchema>(main: &Path, sources: &Sources<'_>
         Ok(value) => Ok(Loaded { value, places, warnings, fingerprint: document.fingerprint }),
         Err(error) => {
             let path = error.path().iter().map_while(step).collect();
-            let problem =
-                Problem { path, message: lower(error.into_inner().to_string().trim_end_matches('.')), hint: None };
+            let problem = Problem {
+                path,
+                message: lower(error.into_inner().to_string().trim_end_matches('.')),
+                hint: None,
+                place: None,
+            };
             Err(Report::new(vec![places.locate(&problem)]))
         }
     }

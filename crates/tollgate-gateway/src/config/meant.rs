@@ -8,7 +8,7 @@ use tollgate_core::check::Step;
 use super::{Config, Loaded, Located, Report, Sources, load};
 
 /// Stages that arrive with later releases.
-const LATER: [&str; 5] = ["abuse", "challenge", "mesh", "prompt", "waf"];
+const LATER: [&str; 4] = ["abuse", "challenge", "mesh", "prompt"];
 /// Sections of stages that are always enforced.
 const GATES: [&str; 5] = ["auth", "hygiene", "intake", "parse", "routes"];
 /// Sections of stages that make no decision that could be watched.

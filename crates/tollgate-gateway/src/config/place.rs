@@ -46,7 +46,11 @@ impl Places {
     pub fn locate(&self, problem: &Problem) -> Located {
         let mut finding = Finding::new(self.place(&problem.path), &problem.path, problem.message.clone());
         finding.hint.clone_from(&problem.hint);
-        finding.locate(&self.files)
+        let located = finding.locate(&self.files);
+        match &problem.place {
+            Some(place) => located.moved(place),
+            None => located,
+        }
     }
 
     /// The problems as a report, each with its place.

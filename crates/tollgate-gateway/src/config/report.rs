@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
-use tollgate_core::check::Step;
+use tollgate_core::check::{FilePlace, Step};
 
 use super::place::Place;
 
@@ -26,7 +26,11 @@ impl Report {
     /// A report of these problems, in the order of their places.
     #[must_use]
     pub fn new(mut problems: Vec<Located>) -> Self {
-        problems.sort_by_key(|problem| (problem.rank, problem.line, problem.column));
+        problems.sort_by(|one, other| {
+            let key = |problem: &Located| (problem.rank, problem.line, problem.column);
+            let files = if one.rank == u32::MAX { one.file.cmp(&other.file) } else { std::cmp::Ordering::Equal };
+            one.rank.cmp(&other.rank).then(files).then_with(|| key(one).cmp(&key(other)))
+        });
         // Two layers may check the same name; the one with a hint is kept.
         problems.dedup_by(|next, kept| {
             let place = |problem: &Located| (problem.rank, problem.line, problem.column);
@@ -79,6 +83,15 @@ pub struct Located {
     /// Order of the file among those that were read.
     #[serde(skip)]
     rank: u32,
+}
+
+impl Located {
+    /// The same problem, in a file that the configuration names. Such files come after all of the configuration's own.
+    pub(super) fn moved(mut self, place: &FilePlace) -> Self {
+        self.file = PathBuf::from(&place.file);
+        (self.line, self.column, self.rank) = (place.line, place.column, u32::MAX);
+        self
+    }
 }
 
 impl fmt::Display for Located {

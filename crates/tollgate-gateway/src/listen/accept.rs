@@ -27,7 +27,9 @@ use tollgate_layers::hygiene::RawVerdict;
 use tollgate_layers::limits::{Payer, headers};
 
 use crate::exchange::{Exchange, Outcome};
+use crate::lenient;
 use crate::listen::h1::{Deadlines, StrictIo, StrictSettings};
+use crate::listen::head::RawHead;
 use crate::listen::heads::{HeadQueue, Turn};
 use crate::pipeline::{Incoming, serve};
 use crate::problem::{Face, Figures, problem};
@@ -45,6 +47,11 @@ const BREATH: Duration = Duration::from_millis(20);
 /// A denied request that announced more than this is not read to its end: its connection closes.
 const SMALL_BODY: u64 = 16_384;
 
+/// How much the codec reads ahead.
+const BUFFER: usize = 65_536;
+/// As many fields as the codec has room for on its stack.
+const COMMON_HEADERS: usize = 100;
+
 /// One exchange in so many is timed stage by stage.
 const TIMED: u128 = 64;
 
@@ -58,6 +65,8 @@ pub struct Door {
     pub connections: Arc<Semaphore>,
     /// TLS handshakes in progress in the whole process.
     pub handshakes: Arc<Semaphore>,
+    /// For conformance runs: flawed heads are shown to the rules before they are refused.
+    pub lenient: bool,
 }
 
 /// Accepts until the gateway drains.
@@ -92,11 +101,14 @@ async fn connection(
     let meters = Arc::clone(&worker.state.meters);
     meters.connections.fetch_add(1, Ordering::Relaxed);
     drop(stream.set_nodelay(true));
-    let ip = from.ip().to_canonical();
+    let at = |address: SocketAddr| (address.ip().to_canonical(), address.port());
+    let (ip, port) = at(from);
+    let local = stream.local_addr().map_or((ip, 0), at);
+    let listener = Arc::clone(&door.name);
     match &door.tls {
         None => {
-            let peer = Peer { ip, listener: Arc::clone(&door.name), sni: None, tls: false };
-            plain(&worker, stream, Arc::new(peer)).await;
+            let peer = Arc::new(Peer { ip, port, local, listener, sni: None, tls: false });
+            plain(&worker, stream, peer, door.lenient).await;
         }
         Some(tls) => {
             let policy = worker.state.policy();
@@ -113,11 +125,11 @@ async fn connection(
                     let session = stream.get_ref().1;
                     let h2 = session.alpn_protocol() == Some(b"h2");
                     let sni = session.server_name().map(Arc::from);
-                    let peer = Arc::new(Peer { ip, listener: Arc::clone(&door.name), sni, tls: true });
+                    let peer = Arc::new(Peer { ip, port, local, listener, sni, tls: true });
                     if h2 {
                         serve_h2(&worker, stream, peer).await;
                     } else {
-                        serve_h1(&worker, stream, peer).await;
+                        serve_h1(&worker, stream, peer, door.lenient).await;
                     }
                 }
                 _ => {
@@ -131,7 +143,7 @@ async fn connection(
 }
 
 /// Plain text: HTTP/2 by prior knowledge if the first bytes are the beginning of its preface, else HTTP/1.1.
-async fn plain(worker: &Arc<Worker>, stream: TcpStream, peer: Arc<Peer>) {
+async fn plain(worker: &Arc<Worker>, stream: TcpStream, peer: Arc<Peer>, lenient: bool) {
     let limit = Duration::from_millis(worker.state.policy().http.deadlines.head_ms);
     let alarm = worker.ticker.alarm(worker.ticker.after(limit));
     let mut first = [0; PREFACE.len()];
@@ -145,27 +157,29 @@ async fn plain(worker: &Arc<Worker>, stream: TcpStream, peer: Arc<Peer>) {
     if seen >= PREFACE.len() && first == PREFACE {
         serve_h2(worker, stream, peer).await;
     } else {
-        serve_h1(worker, stream, peer).await;
+        serve_h1(worker, stream, peer, lenient).await;
     }
 }
 
-async fn serve_h1<T>(worker: &Arc<Worker>, stream: T, peer: Arc<Peer>)
+async fn serve_h1<T>(worker: &Arc<Worker>, stream: T, peer: Arc<Peer>, lenient: bool)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let policy = worker.state.policy();
-    let settings = strict_settings(&policy);
+    let settings = strict_settings(&policy, lenient);
     drop(policy);
     let heads = HeadQueue::new();
     let io = StrictIo::new(stream, Arc::clone(&heads), settings, &worker.ticker).into_hyper();
     let service = service_fn(|request: Request<IncomingBody>| {
-        let gate = heads
-            .pop()
-            .map(|(head, turn)| (head.refused.map(|flaw| RawVerdict { code: flaw.code, why: flaw.why }), turn));
-        answer(Arc::clone(worker), Arc::clone(&peer), request, Front::H1(gate))
+        let front = Front::H1 { gate: heads.pop(), lenient };
+        answer(Arc::clone(worker), Arc::clone(&peer), request, front)
     });
     let mut builder = http1::Builder::new();
-    builder.half_close(false).header_read_timeout(None).max_buf_size(65_536);
+    builder.half_close(false).header_read_timeout(None).max_buf_size(BUFFER.max(settings.limits.max_head_bytes));
+    if settings.limits.max_headers > COMMON_HEADERS {
+        // Every request pays for it with an allocation.
+        builder.max_headers(settings.limits.max_headers + 1);
+    }
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
     let mut drain = worker.drain.clone();
     let mut over = tokio::select! {
@@ -182,7 +196,7 @@ where
         drop(connection.await);
     }
     if let Some(head) = heads.unserved() {
-        record_unserved(worker, peer.clone(), head.refused.map_or("the codec refused it", |flaw| flaw.why));
+        record_unserved(worker, peer.clone(), head);
     }
 }
 
@@ -270,8 +284,8 @@ impl Drop for OpenStream {
 
 /// What stands between a request and its connection until the answer is written.
 enum Front {
-    /// What the strict head gate said, and the turn that lets the next head through. `None` is a fault of ours.
-    H1(Option<(Option<RawVerdict>, Turn)>),
+    /// What the strict head gate saw, and the turn that lets the next head through. Without them it is a fault of ours.
+    H1 { gate: Option<(RawHead, Turn)>, lenient: bool },
     /// The stream.
     H2(OpenStream),
 }
@@ -285,19 +299,28 @@ async fn answer(
 ) -> Result<Response<ReplyBody>, Infallible> {
     let policy = worker.state.policy();
     let mut exchange = open(&worker, peer, &policy);
-    let (id, h1) = (exchange.facts.id, matches!(front, Front::H1(_)));
+    let (id, h1) = (exchange.facts.id, matches!(front, Front::H1 { .. }));
     let (parts, body) = request.into_parts();
     exchange.seen.method = Some(parts.method.clone());
     exchange.seen.declared = body.size_hint().lower();
+    let mut lenient = false;
     let (raw, paired, keep): (_, _, Kept) = match front {
-        Front::H1(Some((raw, turn))) => (raw, true, Box::new(turn)),
-        Front::H1(None) => (None, false, Box::new(())),
+        Front::H1 { gate: Some((head, turn)), lenient: is_lenient } => {
+            lenient = is_lenient;
+            let refused = head.refused.map(|flaw| RawVerdict { code: flaw.code, why: flaw.why });
+            exchange.seen.raw = Some(head);
+            (refused, true, Box::new(turn))
+        }
+        Front::H1 { gate: None, .. } => (None, false, Box::new(())),
         Front::H2(open) => (bodiless(&parts, &body), true, Box::new(open)),
     };
-    let outcome = if paired {
+    name_request(&mut exchange, &parts.headers);
+    let incoming = Incoming { parts, raw, body, lenient };
+    let outcome = if paired && lenient {
+        AssertUnwindSafe(Box::pin(lenient::serve(&policy, &worker, &mut exchange, incoming))).catch_unwind().await
+    } else if paired {
         // Boxed: hyper moves the future of an answer before it is polled, and this is by far the largest part of it.
-        let job = Box::pin(serve(&policy, &worker, &mut exchange, Incoming { parts, raw, body }));
-        AssertUnwindSafe(job).catch_unwind().await
+        AssertUnwindSafe(Box::pin(serve(&policy, &worker, &mut exchange, incoming))).catch_unwind().await
     } else {
         let fault = Fault::new(Origin::Own, "the codec saw another request than the head gate");
         Ok(Err(exchange.log.stop(Stage::Hygiene, fault.into())))
@@ -395,15 +418,29 @@ fn stamped(mut response: Response<ReplyBody>, id: ExchangeId) -> Response<ReplyB
 }
 
 /// A head that never reached the service still ends in one record.
-fn record_unserved(worker: &Worker, peer: Arc<Peer>, why: &'static str) {
+fn record_unserved(worker: &Worker, peer: Arc<Peer>, head: RawHead) {
     let policy = worker.state.policy();
     let mut exchange = open(worker, peer, &policy);
+    let why = head.refused.map_or("the codec refused it", |flaw| flaw.why);
+    exchange.seen.raw = Some(head);
+    name_request(&mut exchange, &HeaderMap::new());
     exchange.seen.status = Code::BadRequest.status();
     let denial = exchange.log.stop(Stage::Hygiene, Refusal::new(Code::BadRequest).because(why).into());
     exchange.finish(Outcome::Denied, Some(&denial));
 }
 
-fn strict_settings(policy: &Policy) -> StrictSettings {
+/// Keeps what the client calls its request, where the rules' log asks for that: from the head as it was received, so
+/// that a refused one is named too.
+fn name_request(exchange: &mut Exchange, headers: &HeaderMap) {
+    let Some(name) = exchange.policy().waf_log.as_ref().and_then(|log| log.id_header()) else { return };
+    let field = |(_, value): (&[u8], &[u8])| Box::from(value);
+    exchange.seen.request_id = match &exchange.seen.raw {
+        Some(raw) => raw.fields().find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(field),
+        None => headers.get(name).map(|value| Box::from(value.as_bytes())),
+    };
+}
+
+fn strict_settings(policy: &Policy, lenient: bool) -> StrictSettings {
     let http = &policy.http;
     StrictSettings {
         limits: policy.heads,
@@ -412,6 +449,6 @@ fn strict_settings(policy: &Policy) -> StrictSettings {
             idle: Duration::from_millis(http.deadlines.idle_ms),
             write_stall: Duration::from_millis(http.deadlines.write_stall_ms),
         },
-        lenient: false,
+        lenient,
     }
 }

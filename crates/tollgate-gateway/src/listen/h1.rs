@@ -161,12 +161,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> StrictIo<T> {
         }
         let mut held = std::mem::take(&mut self.held);
         let (good, verdict) = self.sift(&held);
+        let rest = match &verdict {
+            Verdict::Fine => BytesMut::new(),
+            Verdict::Flawed(_, end) => held.split_off((*end).min(held.len())),
+            Verdict::BadBody(_) | Verdict::Refused(_) => BytesMut::new(),
+        };
         if verdict != Verdict::Fine {
             held.truncate(good);
         }
         self.held = held;
         self.cleared = good;
         self.obey(verdict);
+        self.held.extend_from_slice(&rest);
         self.cleared > 0 || self.ended.is_some()
     }
 
@@ -182,6 +188,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> StrictIo<T> {
             match self.wire.step(rest, |_| {}) {
                 Step::Body(count) => good += count,
                 Step::BodyFlaw(count, flaw) => return (good + count, Verdict::BadBody(flaw)),
+                // Only a lenient listener gets to see a flawed one here.
+                Step::Head(count, head) if head.refused.is_some() => {
+                    self.watch = Watch::Unset;
+                    return (good, Verdict::Flawed(head, good + count));
+                }
                 Step::Head(count, head) => {
                     self.watch = Watch::Unset;
                     self.queue.push(head);
@@ -199,6 +210,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> StrictIo<T> {
         match verdict {
             Verdict::BadBody(flaw) => self.end(Ended::BadBody, Some(flaw)),
             Verdict::Fine => {}
+            Verdict::Flawed(head, _) => {
+                self.held.extend_from_slice(&stand_in(head.framing));
+                self.cleared = self.held.len();
+                self.queue.push(head);
+            }
             Verdict::Refused(head) => {
                 self.queue.push(head);
                 self.held.extend_from_slice(REPLACEMENT);
@@ -232,10 +248,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> StrictIo<T> {
             return Poll::Ready(Ok(false));
         }
         let (good, verdict) = self.sift(fresh);
+        let rest = match &verdict {
+            Verdict::Fine => fresh.get(good..),
+            Verdict::Flawed(_, end) => fresh.get(*end..),
+            Verdict::BadBody(_) | Verdict::Refused(_) => None,
+        };
+        let rest = rest.unwrap_or_default().to_vec();
         if verdict == Verdict::Fine {
-            self.held.extend_from_slice(fresh.get(good..).unwrap_or_default());
+            self.held.extend_from_slice(&rest);
+        } else {
+            self.obey(verdict);
+            self.held.extend_from_slice(&rest);
         }
-        self.obey(verdict);
         buf.set_filled(before + good);
         Poll::Ready(Ok(good > 0))
     }
@@ -307,7 +331,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> StrictIo<T> {
 enum Verdict {
     BadBody(HeadFlaw),
     Fine,
+    /// A head that the codec may not see, and where its body begins: a harmless one with that body takes its place.
+    Flawed(RawHead, usize),
     Refused(RawHead),
+}
+
+/// What the codec sees in place of a flawed head whose body is still to be read.
+fn stand_in(framing: Framing) -> Vec<u8> {
+    let framing = match framing {
+        Framing::None => return REPLACEMENT.to_vec(),
+        Framing::Chunked => "Transfer-Encoding: chunked".to_owned(),
+        Framing::Length(length) => format!("Content-Length: {length}"),
+    };
+    format!("POST / HTTP/1.1\r\nHost: refused.invalid\r\nConnection: close\r\n{framing}\r\n\r\n").into_bytes()
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for StrictIo<T> {

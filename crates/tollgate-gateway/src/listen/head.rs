@@ -72,6 +72,15 @@ impl RawHead {
         line.get(first..last).or_else(|| line.get(first..)).unwrap_or_default()
     }
 
+    /// What stands behind the last space of the request line; a line without it is that of HTTP/0.9.
+    #[must_use]
+    pub fn protocol(&self) -> &[u8] {
+        let line = self.line();
+        let (first, last) = (memchr(b' ', line), memchr::memrchr(b' ', line));
+        let version = last.filter(|_| first != last).and_then(|at| line.get(at + 1..));
+        version.filter(|version| !version.is_empty()).unwrap_or(b"HTTP/0.9")
+    }
+
     /// Names and values in the order and case received, values without outer white space. Lines that are no fields
     /// are left out.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {

@@ -55,10 +55,16 @@ fn check_target(method: &[u8], target: &[u8], max: usize) -> Result<(), HeadFlaw
         || (target == b"*" && method == b"OPTIONS")
         || starts_with_ignoring_case(target, b"http://")
         || starts_with_ignoring_case(target, b"https://")
-        || method == b"CONNECT";
+        || (method == b"CONNECT" && has_port(target));
     // What no URI has is refused here, where it leaves a record, and not by the codec behind us.
     let plain = origin && found & NO_URI == 0;
     if known && (plain || Uri::try_from(target).is_ok()) { Ok(()) } else { Err(HeadFlaw::TARGET) }
+}
+
+/// The one form that CONNECT may have: a host and a port (RFC 9112, 3.2.3).
+fn has_port(target: &[u8]) -> bool {
+    let port = target.rsplit(|byte| *byte == b':').next().unwrap_or_default();
+    port.len() < target.len() && (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit)
 }
 
 fn starts_with_ignoring_case(text: &[u8], prefix: &[u8]) -> bool {

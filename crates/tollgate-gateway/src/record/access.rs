@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 use tollgate_core::journal::{Event, Fact};
+use tollgate_layers::waf::Turn;
 
 use super::Redactor;
 use crate::exchange::{Ending, Exchange};
@@ -31,6 +32,14 @@ struct Line<'a> {
     evidence: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     would_refuse: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waf_score: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waf_reply_score: Option<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waf_rules: Vec<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waf_variables: Vec<String>,
     duration_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     queue_us: Option<u32>,
@@ -52,10 +61,29 @@ const fn is_zero(value: &u32) -> bool {
     *value == 0
 }
 
+/// How many rules, and how many variables, one line names.
+const MOST_RULES: usize = 32;
+const MOST_VARIABLES: usize = 16;
+/// The most bytes of the name of a variable: the part behind its colon is the client's.
+const LONGEST_VARIABLE: usize = 64;
+
+/// Names of what matched, each once; never the values.
+fn variables(waf: &Turn, redactor: &Redactor) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for matched in waf.logged() {
+        let name = matched.variable.get(..LONGEST_VARIABLE).unwrap_or(&matched.variable).escape_ascii().to_string();
+        if names.len() < MOST_VARIABLES && !name.is_empty() && !name.starts_with("TX:") && !names.contains(&name) {
+            names.push(redactor.clean(&name).into_owned());
+        }
+    }
+    names
+}
+
 /// Appends the line of `exchange` to `out`.
 pub fn write(out: &mut Vec<u8>, exchange: &Exchange, ending: Ending<'_>, redactor: &Redactor) {
     let Ending { outcome, denial, took } = ending;
-    let Exchange { facts, log, seen, .. } = exchange;
+    let Exchange { facts, log, seen, waf, .. } = exchange;
+    let tally = waf.tally();
     let policy = exchange.policy();
     let verdict = log.verdict().filter(|_| denial.is_some());
     let evidence = verdict.and_then(|entry| match &entry.event {
@@ -82,6 +110,10 @@ pub fn write(out: &mut Vec<u8>, exchange: &Exchange, ending: Ending<'_>, redacto
         stage: verdict.map(|entry| entry.stage.name()),
         evidence: evidence.filter(|text| !text.is_empty()).map(|text| redactor.clean(text).into_owned()),
         would_refuse: watched.map(|entry| entry.stage.name()).collect(),
+        waf_score: tally.and_then(|tally| tally.inbound).filter(|score| *score > 0),
+        waf_reply_score: tally.and_then(|tally| tally.outbound).filter(|score| *score > 0),
+        waf_rules: waf.logged().map(|matched| matched.id).take(MOST_RULES).collect(),
+        waf_variables: variables(waf, redactor),
         duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         queue_us: log.fact(Fact::QueueWaitUs),
         upstream_status: log.fact(Fact::UpstreamStatus),

@@ -11,6 +11,7 @@ use tollgate_core::journal::Event;
 use tollgate_core::ruling::Code;
 use tollgate_core::stage::{STAGES, Stage};
 
+use super::rules::RuleMeters;
 use crate::exchange::{Ending, Exchange, Outcome};
 
 /// Upper bounds of the latency histogram, in microseconds.
@@ -30,6 +31,8 @@ pub struct Meters {
     stages: Vec<StageShard>,
     routes: RwLock<BTreeMap<Box<str>, Arc<RouteMeters>>>,
     none: Arc<RouteMeters>,
+    /// What the rules found.
+    pub rules: RuleMeters,
     /// Open connections.
     pub connections: AtomicI64,
     /// Exchanges that are running.
@@ -91,6 +94,7 @@ impl Meters {
             stages: (0..workers.max(1)).map(|_| StageShard::default()).collect(),
             routes: RwLock::default(),
             none: Arc::new(RouteMeters::new(workers)),
+            rules: RuleMeters::default(),
             connections: AtomicI64::new(0),
             running: AtomicI64::new(0),
             panics: AtomicU64::new(0),
@@ -110,6 +114,7 @@ impl Meters {
     pub fn fold(&self, worker: usize, exchange: &Exchange, ending: Ending<'_>) {
         let Ending { outcome, denial, took } = ending;
         self.fold_stages(worker, exchange);
+        self.rules.fold(&exchange.waf);
         let route = exchange.seen.route.as_ref();
         let meters = route.and_then(|route| exchange.policy().route_meters.get(route.index)).unwrap_or(&self.none);
         let Some(shard) = meters.shards.get(worker) else { return };
@@ -159,6 +164,7 @@ impl Meters {
     /// Writes the Prometheus text exposition (version 0.0.4).
     pub fn render(&self, out: &mut String) {
         self.render_stages(out);
+        self.rules.render(out);
         let routes = self.routes.read();
         let all = || routes.iter().map(|(name, route)| (&**name, route)).chain([(NO_ROUTE, &self.none)]);
         head(out, "tollgate_requests_total", "counter", "Exchanges by route and outcome.");

@@ -4,6 +4,8 @@
 pub mod access;
 pub mod metrics;
 pub mod redact;
+pub mod rules;
+pub mod waf_log;
 pub mod writer;
 
 use std::sync::Arc;
@@ -15,8 +17,10 @@ use tollgate_core::ruling::Denial;
 use tollgate_core::time::Clock;
 
 use crate::exchange::{Ending, Exchange, Outcome};
+use crate::firewall;
 pub use metrics::Meters;
 pub use redact::Redactor;
+pub use waf_log::WafLog;
 pub use writer::{RecordTarget, Recorder};
 
 /// How many bytes of lines a worker gathers before it hands them over.
@@ -53,6 +57,10 @@ impl Sinks {
     /// Writes the one record of an exchange.
     pub fn finish(&self, exchange: &mut Exchange, outcome: Outcome, denial: Option<&Denial>) {
         self.meters.running.fetch_sub(1, Ordering::Relaxed);
+        firewall::finish(exchange, self.worker, &self.meters);
+        if let Some(log) = &exchange.policy().waf_log {
+            log.write(exchange);
+        }
         let now = self.clock.now();
         if let Some(began) = exchange.seen.working {
             // Its bill was settled by being dropped, which tells nobody.

@@ -14,7 +14,8 @@ mod tests;
 mod trace;
 
 use http::request::Parts;
-use http::{Method, Version};
+use http::{Method, Uri, Version};
+use tollgate_core::journal::Notes;
 use tollgate_core::ruling::{Code, Refusal, Ruling, Stop};
 
 pub use config::HygieneConfig;
@@ -72,6 +73,34 @@ impl Hygiene {
         }
         let uri = target::clean(parts.uri)?;
         Ok(Head { method: parts.method, uri, version: parts.version, headers: parts.headers, host: asked.name })
+    }
+
+    /// As [`Hygiene::clean`]; on a `lenient` listener, for conformance runs, what would be refused and can be served all
+    /// the same is noted and served.
+    ///
+    /// # Errors
+    /// As [`Hygiene::clean`].
+    pub fn receive(&self, parts: Parts, raw: Option<RawVerdict>, lenient: bool, notes: &mut Notes<'_>) -> Ruling<Head> {
+        if !lenient {
+            return self.clean(parts, raw);
+        }
+        let spare = parts.clone();
+        match self.clean(parts, raw) {
+            Err(Stop::Refuse(refusal)) if raw.is_none() && self.can_serve(&spare) => {
+                notes.would_refuse(*refusal);
+                let Parts { method, uri, version, headers, .. } = spare;
+                let uri = uri.into_parts().path_and_query.map(Uri::from).unwrap_or_default();
+                Ok(Head { method, uri, version, headers, host: "lenient".into() })
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// Whether a head has what it takes to be sent on: a method that routes know, a path and a host.
+    #[must_use]
+    pub fn can_serve(&self, parts: &Parts) -> bool {
+        let path = parts.uri.path_and_query().is_some_and(|path| path.as_str().starts_with('/'));
+        path && METHODS.contains(&parts.method) && host::asked(parts).is_ok()
     }
 
     /// The caps. Over HTTP/1.1 the reader of raw bytes has already held them; over HTTP/2 this is the place.

@@ -88,7 +88,10 @@ impl Plan {
 impl Coding {
     /// The coding of a body with these header fields. A list of codings is refused, even one of a single coding with
     /// empty elements: servers behind us differ in what they make of it (some ignore it and parse the coded bytes).
-    fn of(headers: &HeaderMap) -> Ruling<Self> {
+    ///
+    /// # Errors
+    /// `unsupported`.
+    pub fn of(headers: &HeaderMap) -> Ruling<Self> {
         let mut values = headers.get_all(CONTENT_ENCODING).iter();
         let Some(value) = values.next() else { return Ok(Self::Identity) };
         if values.next().is_some() {

@@ -11,6 +11,7 @@ use tollgate_core::guard::{Mode, Switches};
 use tollgate_core::stage::Stage;
 
 use super::{Pattern, Route, Routes};
+use crate::waf::RouteWaf;
 
 /// One route. What no route lists does not exist: it is answered 404.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -52,6 +53,9 @@ pub struct RouteConfig {
     /// Cost class of `cost.classes` for every request of this route, instead of the model's weights.
     #[serde(default)]
     pub cost_class: Option<String>,
+    /// What this route changes of the section `waf`. Its mode stands under `stages`.
+    #[serde(default)]
+    pub waf: Option<RouteWaf>,
     /// Modes of single stages for this route.
     #[serde(default)]
     #[schemars(schema_with = "stages")]
@@ -288,7 +292,7 @@ impl RouteConfig {
 
 impl Protocol {
     /// Stages that a route may switch: the guards asked after the route is known.
-    const GUARDS: [Stage; 5] = [Stage::Network, Stage::Flood, Stage::Authz, Stage::Contract, Stage::Limits];
+    const GUARDS: [Stage; 6] = [Stage::Network, Stage::Flood, Stage::Authz, Stage::Waf, Stage::Contract, Stage::Limits];
 
     /// The word of the configuration.
     #[must_use]

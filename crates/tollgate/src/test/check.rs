@@ -51,7 +51,7 @@ impl Cases {
     /// The line of a case.
     pub(crate) fn line(&self, case: usize) -> u32 {
         let path = vec![Place::from("cases"), Place::from(case), Place::from("what")];
-        let problem = tollgate_core::check::Problem { path, message: String::new(), hint: None };
+        let problem = tollgate_core::check::Problem { path, message: String::new(), hint: None, place: None };
         let report: Report = self.places.report(&[problem]);
         report.problems.first().map_or(1, |located| located.line)
     }

@@ -61,8 +61,12 @@ fn the_fingerprint_changes_with_the_text_and_with_what_is_filled_in() {
 fn problems_of_meaning_stand_at_the_value_or_at_its_nearest_written_parent() {
     let places = good(GOOD).places;
     let at = |path: &[Step]| {
-        let located =
-            places.locate(&Problem { path: path.to_vec(), message: "m".to_owned(), hint: Some("h".to_owned()) });
+        let located = places.locate(&Problem {
+            path: path.to_vec(),
+            message: "m".to_owned(),
+            hint: Some("h".to_owned()),
+            place: None,
+        });
         assert_eq!((located.file.as_path(), located.path.as_slice()), (Path::new("main.yaml"), path));
         (located.line, located.column)
     };
@@ -85,7 +89,8 @@ fn problems_of_meaning_stand_at_the_value_or_at_its_nearest_written_parent() {
 #[test]
 fn a_located_problem_prints_as_an_editor_reads_it() {
     let places = good(GOOD).places;
-    let problem = Problem { path: vec!["profile".into()], message: "m".to_owned(), hint: Some("h".to_owned()) };
+    let problem =
+        Problem { path: vec!["profile".into()], message: "m".to_owned(), hint: Some("h".to_owned()), place: None };
     assert_eq!(places.locate(&problem).to_string(), "main.yaml:3:10: m\n  hint: h");
     let json = serde_json::to_value(places.locate(&problem)).expect("it serialises");
     let expected = serde_json::json!({
@@ -97,7 +102,7 @@ fn a_located_problem_prints_as_an_editor_reads_it() {
 #[test]
 fn problems_of_meaning_make_a_report_in_the_order_of_their_places() {
     let places = good(GOOD).places;
-    let problem = |key: &str| Problem { path: vec![key.into()], message: key.to_owned(), hint: None };
+    let problem = |key: &str| Problem { path: vec![key.into()], message: key.to_owned(), hint: None, place: None };
     let report = places.report(&[problem("routes"), problem("profile")]);
     assert_eq!(report.to_string(), "main.yaml:3:10: profile\nmain.yaml:29:1: routes");
 }
@@ -136,8 +141,12 @@ fn included_files_add_named_entries_list_items_and_whole_sections() {
     assert_eq!(loaded.value.memory.map(|memory| memory.bodies), Some(ByteSize::kib(1)));
     let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings, ["etc/main.yaml:2:38: no file matches `none/../etc.d/*.yaml`"]);
-    let problem =
-        Problem { path: vec!["tenants".into(), "b".into(), "weight".into()], message: "m".to_owned(), hint: None };
+    let problem = Problem {
+        path: vec!["tenants".into(), "b".into(), "weight".into()],
+        message: "m".to_owned(),
+        hint: None,
+        place: None,
+    };
     assert_eq!(loaded.places.locate(&problem).to_string(), "etc/tenants/b.yaml:1:23: m");
 }
 

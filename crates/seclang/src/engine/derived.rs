@@ -1,0 +1,99 @@
+//! Transformed values, kept for the transaction: a value is decoded once for all rules and phases.
+
+use std::borrow::Cow;
+
+use crate::engine::inputs::{Id, Inputs};
+use crate::ir::RuleSet;
+use crate::ir::trie::Node;
+
+/// What has been transformed so far.
+#[derive(Debug, Default)]
+pub(crate) struct Derived {
+    /// For each value, where its block of entries begins; 0 when it has none.
+    blocks: Vec<usize>,
+    /// Blocks of one entry per node of the trie.
+    entries: Vec<Entry>,
+    texts: Vec<Vec<u8>>,
+}
+
+/// What a node makes of a value.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Entry {
+    /// One of the texts.
+    Changed(usize),
+    /// The value as it is.
+    Raw,
+    #[default]
+    Unknown,
+}
+
+impl Derived {
+    pub(crate) fn clear(&mut self) {
+        self.blocks.clear();
+        self.entries.clear();
+        self.texts.clear();
+    }
+
+    /// A value behind a chain of transformations.
+    pub(crate) fn get<'a>(&'a mut self, rules: &RuleSet, inputs: &'a Inputs, id: Id, node: Node) -> &'a [u8] {
+        let raw = inputs.value(id).map_or(&[][..], |value| inputs.bytes(value.text));
+        if node == Node::RAW {
+            return raw;
+        }
+        match self.entry(rules, raw, id, node) {
+            Entry::Changed(at) => self.texts.get(at).map_or(raw, |text| text),
+            Entry::Raw | Entry::Unknown => raw,
+        }
+    }
+
+    fn entry(&mut self, rules: &RuleSet, raw: &[u8], id: Id, node: Node) -> Entry {
+        let Some((parent, step)) = rules.trie.last_step(node) else { return Entry::Raw };
+        let at = self.block(id, rules.trie.len()) + node.index();
+        let known = self.entries.get(at).copied().unwrap_or_default();
+        if known != Entry::Unknown {
+            return known;
+        }
+        let above = self.entry(rules, raw, id, parent);
+        let input = match above {
+            Entry::Changed(text) => self.texts.get(text).map_or(raw, |text| text),
+            Entry::Raw | Entry::Unknown => raw,
+        };
+        let entry = match step.apply(input, &rules.settings.tables) {
+            Cow::Borrowed(same) if same.len() == input.len() => above,
+            changed => {
+                let changed = changed.into_owned();
+                self.texts.push(changed);
+                Entry::Changed(self.texts.len() - 1)
+            }
+        };
+        if let Some(slot) = self.entries.get_mut(at) {
+            *slot = entry;
+        }
+        entry
+    }
+
+    fn block(&mut self, id: Id, nodes: usize) -> usize {
+        if self.blocks.len() <= id.index() {
+            self.blocks.resize(id.index() + 1, 0);
+        }
+        let Some(block) = self.blocks.get_mut(id.index()) else { return 0 };
+        if *block == 0 {
+            // 0 means that there is none: the first entry of all stays unused.
+            *block = self.entries.len().max(1);
+            self.entries.resize(*block + nodes, Entry::Unknown);
+        }
+        *block
+    }
+}
+
+/// A value that is not kept, behind a chain of transformations.
+pub(crate) fn apply<'a>(rules: &RuleSet, value: &'a [u8], node: Node) -> Cow<'a, [u8]> {
+    let Some((parent, step)) = rules.trie.last_step(node) else { return Cow::Borrowed(value) };
+    match apply(rules, value, parent) {
+        Cow::Borrowed(text) => step.apply(text, &rules.settings.tables),
+        Cow::Owned(text) => Cow::Owned(match step.apply(&text, &rules.settings.tables) {
+            Cow::Borrowed(same) if same.len() == text.len() => text,
+            changed => changed.into_owned(),
+        }),
+    }
+}

@@ -1,0 +1,446 @@
+//! Runs the rules of one phase.
+
+use crate::bodies::{self, Kind};
+use crate::engine::derived::{self, Derived};
+use crate::engine::inputs::{Form, Id, Inputs, Value, write_number};
+use crate::engine::macros::View;
+use crate::engine::state::State;
+use crate::engine::{Scratch, Verdict};
+use crate::ir::RuleSet;
+use crate::ir::names::Slot;
+use crate::ir::rule::{Link, Look, Rule, Select};
+use crate::ir::shelf::{Shelf, is_collection};
+use crate::ir::trie::Node;
+use crate::operators::Captures;
+use crate::parse::ast::Variable;
+
+/// One phase of one transaction.
+pub(crate) struct Turn<'a> {
+    pub(crate) rules: &'a RuleSet,
+    pub(crate) inputs: &'a Inputs,
+    pub(crate) derived: &'a mut Derived,
+    pub(crate) state: &'a mut State,
+    pub(crate) scratch: &'a mut Scratch,
+    /// 1 to 5
+    pub(crate) phase: u8,
+    /// What the transaction may have scanned when this phase ends.
+    pub(crate) budget: u64,
+    /// Only rules that look at nothing but a window of the reply, and have not matched yet.
+    pub(crate) window: bool,
+}
+
+/// How a phase ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// With its last rule, or an `allow:phase`.
+    Done,
+    /// With this verdict.
+    Verdict(Verdict),
+}
+
+/// What a rule leads to.
+pub(crate) enum Step {
+    End(Outcome),
+    Next,
+    To(usize),
+}
+
+/// What a value is, besides its bytes.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    look: &'a Look,
+    name: &'a [u8],
+    shelf: Option<Shelf>,
+}
+
+/// Where the bytes of a value come from.
+#[derive(Clone, Copy)]
+enum Bytes<'a> {
+    /// A value of the request: its transformations are kept.
+    Kept(Id),
+    /// A value that may change, or an element of a run.
+    Loose(&'a [u8]),
+}
+
+impl Turn<'_> {
+    /// Runs the phase.
+    pub(crate) fn run(&mut self) -> Outcome {
+        let rules = self.rules;
+        let Some(list) = rules.phases.get(usize::from(self.phase) - 1) else { return Outcome::Done };
+        let mut at = 0;
+        while let Some(rule) = list.get(at) {
+            at += 1;
+            if self.window && !self.is_for_window(rule) {
+                continue;
+            }
+            if self.state.overlay.removes(rule.ordinal) || !self.chain(rule) {
+                if self.is_exhausted() {
+                    return Outcome::Verdict(Verdict::OutOfWork);
+                }
+                continue;
+            }
+            match self.conclude(rule) {
+                Step::End(outcome) => return outcome,
+                Step::Next => {}
+                Step::To(next) => at = at.max(next),
+            }
+            if self.is_off() {
+                break;
+            }
+        }
+        Outcome::Done
+    }
+
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.state.tally.work > self.budget
+    }
+
+    fn is_for_window(&self, rule: &Rule) -> bool {
+        let looks = rule.links.first().map_or(&[][..], |head| &head.looks);
+        let only = matches!(looks, [look] if look.variable == Variable::ResponseBody && !look.count);
+        only && !self.state.tally.matched.iter().any(|matched| matched.id == rule.id && matched.phase == self.phase)
+    }
+
+    /// Whether all links match.
+    fn chain(&mut self, rule: &Rule) -> bool {
+        self.state.kept.clear();
+        rule.links.iter().all(|link| self.link(rule, link))
+    }
+
+    /// Whether a link matches on any value. Every matching value acts.
+    fn link(&mut self, rule: &Rule, link: &Link) -> bool {
+        if link.unconditional {
+            self.act(rule, link);
+            return true;
+        }
+        self.parameter(rule, link);
+        let mut matched = false;
+        // A link that reads MATCHED_VARS sees what there was when it began.
+        let kept = self.state.kept.len();
+        for look in &link.looks {
+            matched |= if look.count {
+                self.count(rule, link, look)
+            } else if look.state {
+                self.state_look(rule, link, look, kept)
+            } else {
+                self.shelf_look(rule, link, look)
+            };
+            if self.is_exhausted() {
+                return false;
+            }
+        }
+        matched
+    }
+
+    /// Values of the request or the reply.
+    fn shelf_look(&mut self, rule: &Rule, link: &Link, look: &Look) -> bool {
+        let inputs = self.inputs;
+        let computed = self.computed_name(rule, look);
+        let mut matched = false;
+        for shelf in look.shelves {
+            for (id, value) in inputs.shelf(*shelf) {
+                if rule.excuses_prompts && value.kind == Kind::Prompt {
+                    continue;
+                }
+                if let Form::Run { names, .. } = value.form {
+                    matched |= self.run_look(rule, link, (look, computed.as_deref()), (value, names));
+                    continue;
+                }
+                let name = inputs.bytes(value.name);
+                if takes(look, computed.as_deref(), name) {
+                    let subject = Subject { look, name, shelf: Some(*shelf) };
+                    matched |= self.test(rule, link, Bytes::Kept(id), subject);
+                }
+                if self.is_exhausted() {
+                    return matched;
+                }
+            }
+        }
+        matched
+    }
+
+    /// Elements of an array of numbers, or their names.
+    fn run_look(
+        &mut self,
+        rule: &Rule,
+        link: &Link,
+        (look, computed): (&Look, Option<&[u8]>),
+        (value, names): (&Value, bool),
+    ) -> bool {
+        let inputs = self.inputs;
+        let prefix = inputs.bytes(value.name);
+        let mut elements = bodies::elements(inputs.bytes(value.text));
+        let mut matched = false;
+        let mut name = std::mem::take(&mut self.scratch.name);
+        while let Some(element) = elements.next() {
+            name.clear();
+            elements.write_name(prefix, &mut name);
+            if takes(look, computed, &name) {
+                let bytes = if names { Bytes::Loose(&name) } else { Bytes::Loose(element) };
+                matched |= self.test(rule, link, bytes, Subject { look, name: &name, shelf: Some(value.shelf) });
+            }
+            if self.is_exhausted() {
+                break;
+            }
+        }
+        self.scratch.name = name;
+        matched
+    }
+
+    /// How many values there are.
+    fn count(&mut self, rule: &Rule, link: &Link, look: &Look) -> bool {
+        let computed = self.computed_name(rule, look);
+        let count = self.count_of(look, computed.as_deref());
+        let mut digits = std::mem::take(&mut self.scratch.digits);
+        digits.clear();
+        write_number(u64::try_from(count).unwrap_or(u64::MAX), &mut digits);
+        let name: &[u8] = match &look.select {
+            Select::Name(name) => name,
+            Select::Slot(slot) => self.rules.names.spelling(*slot),
+            _ => &[],
+        };
+        let matched = self.test(rule, link, Bytes::Loose(&digits), Subject { look, name, shelf: None });
+        self.scratch.digits = digits;
+        matched
+    }
+
+    fn count_of(&self, look: &Look, computed: Option<&[u8]>) -> usize {
+        if look.variable == Variable::Tx {
+            return match &look.select {
+                Select::Slot(slot) => usize::from(self.state.tx.get(*slot).is_some()),
+                Select::Computed(_) => {
+                    usize::from(computed.is_some_and(|name| self.state.tx.named(&self.rules.names, name).is_some()))
+                }
+                _ => self.tx_names(look).len(),
+            };
+        }
+        if look.state {
+            return self.snapshot(look, computed, self.state.kept.len()).len();
+        }
+        if matches!(look.select, Select::All) {
+            return look.shelves.iter().map(|shelf| self.inputs.count(*shelf)).sum();
+        }
+        let mut count = 0;
+        for (_, value) in look.shelves.iter().flat_map(|shelf| self.inputs.shelf(*shelf)) {
+            let prefix = self.inputs.bytes(value.name);
+            match value.form {
+                Form::Plain | Form::Uncounted => count += usize::from(takes(look, computed, prefix)),
+                Form::Run { .. } => {
+                    let mut elements = bodies::elements(self.inputs.bytes(value.text));
+                    let mut name = Vec::new();
+                    while elements.next().is_some() {
+                        name.clear();
+                        elements.write_name(prefix, &mut name);
+                        count += usize::from(takes(look, computed, &name));
+                    }
+                }
+            }
+        }
+        count
+    }
+
+    /// Variables that rules change.
+    fn state_look(&mut self, rule: &Rule, link: &Link, look: &Look, kept: usize) -> bool {
+        if let (Variable::Tx, Select::Slot(slot)) = (look.variable, &look.select) {
+            return self.slot_look(rule, link, (look, *slot));
+        }
+        let computed = self.computed_name(rule, look);
+        let mut matched = false;
+        for (name, value) in self.snapshot(look, computed.as_deref(), kept) {
+            matched |= self.test(rule, link, Bytes::Loose(&value), Subject { look, name: &name, shelf: None });
+        }
+        matched
+    }
+
+    fn slot_look(&mut self, rule: &Rule, link: &Link, (look, slot): (&Look, Slot)) -> bool {
+        let Some(value) = self.state.tx.get(slot) else { return false };
+        let mut copy = std::mem::take(&mut self.scratch.digits);
+        copy.clear();
+        copy.extend_from_slice(value);
+        let subject = Subject { look, name: self.rules.names.spelling(slot), shelf: None };
+        let matched = self.test(rule, link, Bytes::Loose(&copy), subject);
+        self.scratch.digits = copy;
+        matched
+    }
+
+    /// Names and values of a changing variable, as they are now.
+    fn snapshot(&self, look: &Look, computed: Option<&[u8]>, kept: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let state = &self.state;
+        let pick = |list: &[(Vec<u8>, Vec<u8>)]| -> Vec<(Vec<u8>, Vec<u8>)> {
+            list.iter().filter(|(name, _)| takes(look, computed, name)).cloned().collect()
+        };
+        match look.variable {
+            Variable::Env => pick(&state.env),
+            Variable::Global | Variable::Ip | Variable::Resource | Variable::Session | Variable::User => {
+                pick(state.collections.all(look.variable))
+            }
+            Variable::MatchedVars => pick(state.kept.get(..kept).unwrap_or_default()),
+            Variable::MatchedVarsNames => {
+                let mut names = pick(state.kept.get(..kept).unwrap_or_default());
+                for (name, value) in &mut names {
+                    value.clone_from(name);
+                }
+                names
+            }
+            Variable::Tx => match (&look.select, computed) {
+                (Select::Computed(_), Some(name)) => {
+                    let value = state.tx.named(&self.rules.names, name);
+                    value.map(|value| (name.to_vec(), value.to_vec())).into_iter().collect()
+                }
+                _ => self.tx_names(look),
+            },
+            other => {
+                let key = match &look.select {
+                    Select::Name(name) => Some(&**name),
+                    _ => computed,
+                };
+                let mut value = Vec::new();
+                let found = self.any_rule().is_some_and(|rule| self.view(rule).value(other, key, &mut value));
+                if found { vec![(key.unwrap_or_default().to_vec(), value)] } else { Vec::new() }
+            }
+        }
+    }
+
+    /// TX variables that a pattern, or nothing, selects.
+    fn tx_names(&self, look: &Look) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let tx = &self.state.tx;
+        let known = look.slots.iter().filter_map(|slot| {
+            tx.get(*slot).map(|value| (self.rules.names.spelling(*slot).to_vec(), value.to_vec()))
+        });
+        let others = (0..).map_while(|at| tx.other(at)).filter_map(|(name, value)| {
+            value.filter(|_| look.select.takes(name)).map(|value| (name.to_vec(), value.to_vec()))
+        });
+        known.chain(others).collect()
+    }
+
+    fn any_rule(&self) -> Option<&Rule> {
+        self.rules.phases.iter().flatten().next()
+    }
+
+    fn computed_name(&self, rule: &Rule, look: &Look) -> Option<Vec<u8>> {
+        let Select::Computed(text) = &look.select else { return None };
+        let mut name = Vec::new();
+        self.view(rule).expand(text, &mut name);
+        Some(name)
+    }
+
+    /// Expands the operator's argument for this link.
+    fn parameter(&mut self, rule: &Rule, link: &Link) {
+        if link.parameter.fixed().is_some() {
+            return;
+        }
+        let mut parameter = std::mem::take(&mut self.scratch.parameter);
+        parameter.clear();
+        self.view(rule).expand(&link.parameter, &mut parameter);
+        self.scratch.parameter = parameter;
+    }
+
+    /// Transforms and tests one value; on a match, acts.
+    fn test(&mut self, rule: &Rule, link: &Link, bytes: Bytes<'_>, subject: Subject<'_>) -> bool {
+        if link.stations.is_empty() {
+            return self.test_at(rule, link, (bytes, link.node), subject);
+        }
+        let mut matched = false;
+        let mut last: Option<Vec<u8>> = None;
+        for station in &link.stations {
+            let text = self.text(bytes, *station);
+            if last.as_deref() == Some(&*text) {
+                continue;
+            }
+            last = Some(text.into_owned());
+            matched |= self.test_at(rule, link, (bytes, *station), subject);
+        }
+        matched
+    }
+
+    fn text<'b>(&'b mut self, bytes: Bytes<'b>, node: Node) -> std::borrow::Cow<'b, [u8]> {
+        match bytes {
+            Bytes::Kept(id) => std::borrow::Cow::Borrowed(self.derived.get(self.rules, self.inputs, id, node)),
+            Bytes::Loose(value) => derived::apply(self.rules, value, node),
+        }
+    }
+
+    fn test_at(
+        &mut self,
+        rule: &Rule,
+        link: &Link,
+        (bytes, node): (Bytes<'_>, Node),
+        subject: Subject<'_>,
+    ) -> bool {
+        let loose;
+        let text: &[u8] = match bytes {
+            Bytes::Kept(id) => self.derived.get(self.rules, self.inputs, id, node),
+            Bytes::Loose(value) => {
+                loose = derived::apply(self.rules, value, node);
+                &loose
+            }
+        };
+        self.state.tally.work = self.state.tally.work.saturating_add(link.operator.work(text.len()));
+        let parameter = link.parameter.fixed().unwrap_or(&self.scratch.parameter);
+        let mut captures = Captures::default();
+        let wanted = (link.capture && !link.negated).then_some(&mut captures);
+        if link.operator.test(text, parameter, &mut self.scratch.caches, wanted) == link.negated {
+            return false;
+        }
+        if excused(self.state, rule, link, &subject) {
+            return false;
+        }
+        if link.capture && !link.negated {
+            self.state.capture(text, &captures);
+        }
+        let matched = &mut self.state.matched;
+        matched.value.clear();
+        matched.value.extend_from_slice(text);
+        matched.name.clear();
+        write_full_name(&subject, &mut matched.name);
+        if rule.keeps_matched {
+            self.state.kept.push((self.state.matched.name.clone(), self.state.matched.value.clone()));
+        }
+        if !link.acts.is_empty() {
+            self.act(rule, link);
+            self.parameter(rule, link);
+        }
+        true
+    }
+
+    pub(crate) fn view<'b>(&'b self, rule: &'b Rule) -> View<'b> {
+        View { rules: self.rules, inputs: self.inputs, state: self.state, rule }
+    }
+}
+
+fn takes(look: &Look, computed: Option<&[u8]>, name: &[u8]) -> bool {
+    match computed {
+        Some(wanted) => wanted.eq_ignore_ascii_case(name),
+        None => look.select.takes(name),
+    }
+}
+
+/// Whether the rule does not look at this value, by its own exclusions or by a `ctl`.
+fn excused(state: &State, rule: &Rule, link: &Link, subject: &Subject<'_>) -> bool {
+    if subject.look.count {
+        return false;
+    }
+    let shelf = subject.shelf.or_else(|| subject.look.shelves.first().copied());
+    let Some(shelf) = shelf else { return false };
+    let own = link.excepts.iter().any(|it| it.shelves.contains(&shelf) && it.select.takes(subject.name));
+    // What `ctl` takes away, it takes from the rule's head.
+    let is_head = rule.links.first().is_some_and(|head| std::ptr::eq(head, link));
+    own || is_head && state.overlay.excuses(rule.ordinal, shelf, subject.name)
+}
+
+fn write_full_name(subject: &Subject<'_>, out: &mut Vec<u8>) {
+    let variable = subject.look.variable;
+    if matches!(variable, Variable::MatchedVars | Variable::MatchedVarsNames) && !subject.look.count {
+        // They keep the name of what matched first.
+        out.extend_from_slice(subject.name);
+        return;
+    }
+    if subject.look.count {
+        out.push(b'&');
+    }
+    out.extend_from_slice(variable.name().as_bytes());
+    if is_collection(variable) && !subject.name.is_empty() {
+        out.push(b':');
+        out.extend_from_slice(subject.name);
+    }
+}

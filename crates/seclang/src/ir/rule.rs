@@ -1,0 +1,150 @@
+//! A compiled rule: what it looks at, how, and what it does.
+
+use std::sync::Arc;
+
+use regex_automata::meta::Regex;
+
+use crate::ir::bits::Bits;
+use crate::ir::names::Slot;
+use crate::ir::shelf::Shelf;
+use crate::ir::text::Text;
+use crate::ir::trie::Node;
+use crate::operators::Operator;
+use crate::parse::ast::{AllowScope, EngineMode, Variable};
+
+/// A rule with its chain.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) id: u64,
+    /// Its place among all rules, in file order.
+    pub(crate) ordinal: usize,
+    pub(crate) severity: Option<u8>,
+    pub(crate) msg: Text,
+    pub(crate) logdata: Text,
+    pub(crate) log: bool,
+    pub(crate) disruptive: Disruptive,
+    pub(crate) skip: Skip,
+    /// What must match, in order; the first is the head's.
+    pub(crate) links: Box<[Link]>,
+    /// Prompt values are not its business.
+    pub(crate) excuses_prompts: bool,
+    /// A link or a text of it reads MATCHED_VARS.
+    pub(crate) keeps_matched: bool,
+}
+
+/// What a matching rule does to the exchange.
+#[derive(Clone, Debug)]
+pub(crate) enum Disruptive {
+    Allow(AllowScope),
+    Deny { status: u16 },
+    Drop,
+    Pass,
+    Redirect { to: Text },
+}
+
+/// Where the phase goes on after a match.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Skip {
+    /// With the next rule.
+    No,
+    /// With the rule at this place of the phase.
+    To(usize),
+}
+
+/// One condition and what a match of it does.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// What it looks at; nothing for a `SecAction`, which always matches, once.
+    pub(crate) looks: Box<[Look]>,
+    pub(crate) unconditional: bool,
+    pub(crate) excepts: Box<[Except]>,
+    pub(crate) operator: Operator,
+    pub(crate) negated: bool,
+    pub(crate) parameter: Text,
+    pub(crate) node: Node,
+    /// The nodes of `multiMatch`, from the raw value down; empty without it.
+    pub(crate) stations: Box<[Node]>,
+    pub(crate) capture: bool,
+    pub(crate) acts: Box<[Act]>,
+    /// The shortest value, after the transformations, that it can match. 0 for a negated one.
+    pub(crate) shortest: usize,
+}
+
+/// One variable of a link.
+#[derive(Debug)]
+pub(crate) struct Look {
+    pub(crate) variable: Variable,
+    pub(crate) shelves: &'static [Shelf],
+    /// It is read from the transaction's state.
+    pub(crate) state: bool,
+    pub(crate) select: Select,
+    pub(crate) count: bool,
+    /// For TX by pattern or as a whole: the slots whose names are taken.
+    pub(crate) slots: Box<[Slot]>,
+}
+
+/// A variable that is not looked at.
+#[derive(Clone, Debug)]
+pub(crate) struct Except {
+    pub(crate) shelves: &'static [Shelf],
+    pub(crate) select: Select,
+}
+
+/// Which values of a variable.
+#[derive(Clone, Debug)]
+pub(crate) enum Select {
+    All,
+    /// A name with macros.
+    Computed(Text),
+    /// A name, in lower case.
+    Name(Box<[u8]>),
+    Pattern(Regex),
+    /// A TX variable whose name the rules know.
+    Slot(Slot),
+}
+
+impl Select {
+    /// Whether it takes a value of this name. Names with macros are expanded by the caller.
+    pub(crate) fn takes(&self, name: &[u8]) -> bool {
+        match self {
+            Self::All => true,
+            Self::Computed(_) | Self::Slot(_) => false,
+            Self::Name(wanted) => wanted.eq_ignore_ascii_case(name),
+            Self::Pattern(pattern) => pattern.is_match(name),
+        }
+    }
+}
+
+/// A thing done on each match.
+#[derive(Debug)]
+pub(crate) enum Act {
+    ExpireVar { collection: Variable, name: Text, seconds: Text },
+    ForceRequestBody(bool),
+    InitCol { collection: Variable, key: Text },
+    Processor(Box<str>),
+    RemoveRules(Arc<Bits>),
+    RemoveTargets(Arc<Bits>, Arc<[Except]>),
+    ReplyBodyAccess(bool),
+    RequestBodyAccess(bool),
+    RuleEngine(EngineMode),
+    SetEnv { name: Text, value: Text },
+    SetSid(Text),
+    SetUid(Text),
+    SetVar { collection: Variable, name: VarName, change: VarChange },
+}
+
+/// The name of a variable that is written.
+#[derive(Debug)]
+pub(crate) enum VarName {
+    Computed(Text),
+    Slot(Slot),
+}
+
+/// How it changes.
+#[derive(Debug)]
+pub(crate) enum VarChange {
+    Add(Text),
+    Assign(Text),
+    Subtract(Text),
+    Unset,
+}

@@ -1,0 +1,25 @@
+//! What the parser has proved of a body, in the words of the engine: which bytes are numbers, which are prompts.
+
+use seclang::{Knowledge, Known};
+use tollgate_core::call::{Call, Values};
+
+/// The ranges of `body` whose nature is known, in the order in which they stand. Numbers are never expanded into
+/// arguments; prompts are judged by rules that make sense for them.
+pub(super) fn of(call: &Call, body: &[u8]) -> Vec<Known> {
+    let mut known: Vec<Known> = call
+        .inputs
+        .iter()
+        .filter_map(|tensor| {
+            let first = body.get(tensor.at.start)?;
+            let what = match (&tensor.values, first) {
+                (Values::Bytes(_), b'"' | b'[') => Knowledge::Prompt,
+                (Values::F32(_) | Values::F64(_) | Values::Int(_) | Values::Uint(_), b'[') => Knowledge::Numbers,
+                // A single number is one argument like any other; so are words such as `true`.
+                _ => return None,
+            };
+            Some(Known { at: tensor.at.clone(), what })
+        })
+        .collect();
+    known.sort_by_key(|known| known.at.start);
+    known
+}
