@@ -147,7 +147,7 @@ pub struct Tensor {
 pub enum Dialect {
     /// Anthropic's messages.
     Anthropic,
-    /// KServe v1, and TensorFlow Serving's REST form of the same.
+    /// KServe v1, and the rows of TensorFlow Serving.
     KserveV1,
     /// Ollama's native API.
     Ollama,
@@ -162,6 +162,8 @@ pub enum Dialect {
     Other,
     /// One JSON object whose members are the model's inputs.
     Plain,
+    /// The columns of TensorFlow Serving.
+    TfColumns,
 }
 
 /// A text that the model will read.

@@ -379,6 +379,13 @@ impl Desk<'_> {
         }
     }
 
+    /// Whether a route speaks of the tensors of a model, so that it must be known what they are.
+    fn speaks_tensors(&self, model: &str) -> bool {
+        let mut routes =
+            self.config.routes.iter().filter(|route| route.models.iter().any(|listed| listed == model)).peekable();
+        routes.peek().is_none() || routes.any(|route| route.protocol.has_tensors())
+    }
+
     fn model(
         &self,
         (name, model): (&str, &ModelConfig),
@@ -399,7 +406,12 @@ impl Desk<'_> {
         let contract = if unknown {
             Contract::default()
         } else {
-            check.within("contract", |check| model.contract.compile(check, embedded))
+            check.within("contract", |check| {
+                if embedded.is_none() && self.speaks_tensors(name) {
+                    model.contract.check_tensors(check);
+                }
+                model.contract.compile(check, embedded)
+            })
         };
         let contract = Arc::new(contract);
         built.weights.push(check.within("cost", |check| model.cost.compile(check, classes)));

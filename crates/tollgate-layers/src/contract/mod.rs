@@ -239,7 +239,7 @@ impl Contract {
 
     /// Where a member of an input stands in the words of the call's dialect.
     fn pointer(&self, call: &Call, place: usize, member: &str) -> String {
-        if call.dialect == Dialect::KserveV1 {
+        if matches!(call.dialect, Dialect::KserveV1 | Dialect::TfColumns) {
             // Rows and columns are one tensor here: its name is all that tells the place.
             return String::new();
         }

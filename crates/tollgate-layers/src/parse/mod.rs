@@ -105,7 +105,7 @@ impl Parse {
             Protocol::KserveV1 | Protocol::TfServing => {
                 content_type::refuse_binary(head)?;
                 content_type::json(head, false)?;
-                rows_call(body, self.limits, &of.contract)?
+                rows_call(body, self.limits, &of.contract, found.route.protocol)?
             }
             Protocol::Anthropic | Protocol::Health | Protocol::None | Protocol::Ollama | Protocol::OpenAi => {
                 Call::default()
@@ -161,9 +161,12 @@ fn plain_call(body: &[u8], limits: json::Limits, contract: &Contract) -> Result<
     Ok(Call { dialect: Dialect::Plain, id, inputs, unknown_members, ..Call::default() })
 }
 
-fn rows_call(body: &[u8], limits: json::Limits, contract: &Contract) -> Result<Call, Wrong> {
-    let kserve_v1::Request { inputs, unknown_members } = kserve_v1::request(body, limits, contract.signature())?;
-    Ok(Call { dialect: Dialect::KserveV1, inputs, unknown_members, ..Call::default() })
+fn rows_call(body: &[u8], limits: json::Limits, contract: &Contract, protocol: Protocol) -> Result<Call, Wrong> {
+    let request = kserve_v1::request(body, limits, contract.signature())?;
+    let kserve_v1::Request { inputs, unknown_members, columns } = request;
+    let by_columns = columns && protocol == Protocol::TfServing;
+    let dialect = if by_columns { Dialect::TfColumns } else { Dialect::KserveV1 };
+    Ok(Call { dialect, inputs, unknown_members, ..Call::default() })
 }
 
 /// The dialect and the endpoint of a route whose bodies name their model.

@@ -3,14 +3,17 @@
 //! Like the plain dialect it has no shapes and types of its own, so it needs the model's signature to be understood.
 //! `:explain`, `:classify` and `:regress` are not read here.
 
+use std::ops::Range;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tollgate_core::backend::{Port, Signature};
+use tollgate_core::backend::{Output, Port, Signature};
 use tollgate_core::call::{Dtype, Tensor, Values};
+use tollgate_core::ruling::Fault;
 
-use super::Wrong;
 use super::json::{self, Kind, Reader};
 use super::tensor::{self, Dims, Form};
+use super::{Wrong, write};
 
 /// The signature of a model that callers may name: another one could be a model of its own.
 const SIGNATURE: &str = "serving_default";
@@ -24,6 +27,8 @@ pub struct Request {
     pub inputs: Vec<Tensor>,
     /// Members that the dialect does not have.
     pub unknown_members: u32,
+    /// Whether the inputs came as columns.
+    pub columns: bool,
 }
 
 /// Parses a body for a model of that signature. What is malformed is said first.
@@ -34,6 +39,88 @@ pub fn request(body: &[u8], limits: json::Limits, signature: &Signature) -> Resu
     let mut parser = Parser { reader: Reader::new(body, limits)?, request: Request::default(), signature };
     parser.root().map_err(|wrong| wrong.unless_malformed(body, limits))?;
     Ok(parser.request)
+}
+
+/// The member of an answer to rows.
+pub const PREDICTIONS: &str = "predictions";
+/// The member of TensorFlow Serving's answer to columns.
+pub const OUTPUTS: &str = "outputs";
+
+/// Writes what a model gave: to rows a list with one entry a row, to columns the tensors; by name where there are several
+/// outputs.
+///
+/// # Errors
+/// The model gave something that JSON cannot carry.
+pub fn reply(member: &str, output: &Output) -> Result<String, Fault> {
+    for tensor in &output.tensors {
+        super::oip::check(tensor)?;
+    }
+    let mut out = format!("{{\"{member}\":");
+    let by_rows = member == PREDICTIONS;
+    match output.tensors.as_slice() {
+        [only] => nested(&mut out, only, 0..only.values.len(), &only.shape),
+        several if by_rows => {
+            let rows = several.iter().filter_map(|tensor| tensor.shape.first().copied()).min().unwrap_or(0);
+            let rows = usize::try_from(rows).unwrap_or(0);
+            write::list(&mut out, 0..rows, |out, row| {
+                object(out, several, |out, tensor| {
+                    let width = tensor.values.len() / rows_of(tensor);
+                    nested(out, tensor, row * width..(row + 1) * width, tensor.shape.get(1..).unwrap_or_default());
+                });
+            });
+        }
+        several => object(&mut out, several, |out, tensor| nested(out, tensor, 0..tensor.values.len(), &tensor.shape)),
+    }
+    out.push('}');
+    Ok(out)
+}
+
+fn object(out: &mut String, tensors: &[Tensor], mut each: impl FnMut(&mut String, &Tensor)) {
+    out.push('{');
+    for (at, tensor) in tensors.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        write::string(out, &tensor.name);
+        out.push(':');
+        each(out, tensor);
+    }
+    out.push('}');
+}
+
+fn rows_of(tensor: &Tensor) -> usize {
+    tensor.shape.first().and_then(|rows| usize::try_from(*rows).ok()).unwrap_or(1).max(1)
+}
+
+/// Writes the values of a range, nested as `shape`. It calls itself as deep as the shape is long.
+fn nested(out: &mut String, tensor: &Tensor, range: Range<usize>, shape: &[u64]) {
+    let Some((dim, inner)) = shape.split_first() else {
+        return element(out, &tensor.values, range.start);
+    };
+    let dim = usize::try_from(*dim).unwrap_or(1).max(1);
+    let width = range.len() / dim;
+    write::list(out, 0..dim, |out, item| {
+        let start = range.start + item * width;
+        nested(out, tensor, start..start + width, inner);
+    });
+}
+
+fn element(out: &mut String, values: &Values, at: usize) {
+    let none = || "null".to_owned();
+    let text = match values {
+        Values::Bool(values) => values.get(at).map_or_else(none, ToString::to_string),
+        Values::Bytes(values) => {
+            let text = values.get(at).and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
+            return write::string(out, text);
+        }
+        Values::F32(values) => values.get(at).map_or_else(none, |value| format!("{value:?}")),
+        Values::F64(values) => values.get(at).map_or_else(none, |value| format!("{value:?}")),
+        Values::Int(values) => values.get(at).map_or_else(none, ToString::to_string),
+        // INVARIANT: raw values were refused before.
+        Values::Raw(..) => none(),
+        Values::Uint(values) => values.get(at).map_or_else(none, ToString::to_string),
+    };
+    out.push_str(&text);
 }
 
 struct Parser<'a, 's> {
@@ -58,6 +145,7 @@ impl<'s> Parser<'_, 's> {
                 }
                 "inputs" => {
                     read = true;
+                    self.request.columns = true;
                     self.columns().map_err(|wrong| wrong.under("inputs"))?;
                 }
                 "signature_name" => self.signature_name().map_err(|wrong| wrong.under("signature_name"))?,
@@ -292,6 +380,29 @@ mod tests {
             (&texts.inputs[0].shape, &texts.inputs[0].values),
             (&binary.inputs[0].shape, &binary.inputs[0].values)
         );
+    }
+
+    #[test]
+    fn answers_are_nested_as_their_shapes() {
+        let tensor = |name: &str, shape: &[u64], values| Tensor {
+            name: name.into(),
+            dtype: Dtype::Fp32,
+            shape: shape.to_vec(),
+            values: Values::F32(values),
+            at: 0..0,
+        };
+        let one = Output { tensors: vec![tensor("y", &[2, 2], vec![1.0, 2.0, 3.0, 4.5])], compute_us: 0 };
+        assert_eq!(reply(PREDICTIONS, &one).expect("JSON"), r#"{"predictions":[[1.0,2.0],[3.0,4.5]]}"#);
+        assert_eq!(reply(OUTPUTS, &one).expect("JSON"), r#"{"outputs":[[1.0,2.0],[3.0,4.5]]}"#);
+        let two = vec![tensor("a", &[2], vec![1.0, 2.0]), tensor("b", &[2, 1], vec![3.0, 4.0])];
+        let two = Output { tensors: two, compute_us: 0 };
+        assert_eq!(
+            reply(PREDICTIONS, &two).expect("JSON"),
+            r#"{"predictions":[{"a":1.0,"b":[3.0]},{"a":2.0,"b":[4.0]}]}"#
+        );
+        assert_eq!(reply(OUTPUTS, &two).expect("JSON"), r#"{"outputs":{"a":[1.0,2.0],"b":[[3.0],[4.0]]}}"#);
+        let nan = Output { tensors: vec![tensor("y", &[1], vec![f32::NAN])], compute_us: 0 };
+        assert!(reply(PREDICTIONS, &nan).is_err());
     }
 
     #[test]

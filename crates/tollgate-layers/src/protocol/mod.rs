@@ -21,3 +21,36 @@ mod write;
 mod wrong;
 
 pub use wrong::{Wrong, escaped, refuse};
+
+use crate::routes::Protocol;
+
+/// A list of models in the words of `protocol`.
+pub fn model_list<'a>(protocol: Protocol, names: impl Iterator<Item = &'a str>) -> String {
+    let mut out = String::new();
+    match protocol {
+        Protocol::Ollama => {
+            out.push_str(r#"{"models":"#);
+            write::list(&mut out, names, |out, name| {
+                out.push_str(r#"{"name":"#);
+                write::string(out, name);
+                out.push_str(r#","model":"#);
+                write::string(out, name);
+                out.push('}');
+            });
+        }
+        Protocol::OpenAi => {
+            out.push_str(r#"{"object":"list","data":"#);
+            write::list(&mut out, names, |out, name| {
+                out.push_str(r#"{"id":"#);
+                write::string(out, name);
+                out.push_str(r#","object":"model","created":0,"owned_by":"tollgate"}"#);
+            });
+        }
+        _ => {
+            out.push_str(r#"{"models":"#);
+            write::list(&mut out, names, write::string);
+        }
+    }
+    out.push('}');
+    out
+}

@@ -11,4 +11,5 @@ mod tests;
 
 pub use json::{Request, binary_request, request};
 pub use metadata::{model_metadata, model_ready, server_live, server_metadata};
+pub(super) use reply::check;
 pub use reply::reply;

@@ -34,7 +34,8 @@ pub fn reply(model: &str, call: &Call, output: &Output) -> Result<String, Fault>
     Ok(out)
 }
 
-fn check(tensor: &Tensor) -> Result<(), Fault> {
+/// Whether JSON can carry a tensor of an answer.
+pub(in crate::protocol) fn check(tensor: &Tensor) -> Result<(), Fault> {
     if matches!(tensor.dtype, Dtype::Bf16 | Dtype::Fp16) {
         return Err(fault("gave a type without a JSON form"));
     }
