@@ -138,7 +138,7 @@ pub struct Tensor {
     pub shape: Vec<u64>,
     /// Its values.
     pub values: Values,
-    /// Where its data stands in the body.
+    /// Where its data stands in the body; empty where it stands in pieces, a row here and a row there.
     pub at: Range<usize>,
 }
 

@@ -187,7 +187,6 @@ impl<'s> Parser<'_, 's> {
             self.row(&mut columns, row).map_err(|wrong| wrong.under(row))?;
             row += 1;
         }
-        let at = start..self.reader.at();
         for column in columns {
             if column.rows != row {
                 let expected = format!("a value for `{}` in each of {row} rows", column.port.name);
@@ -195,7 +194,7 @@ impl<'s> Parser<'_, 's> {
             }
             let shape = std::iter::once(row).chain(column.dims.iter().copied()).collect();
             let (name, dtype) = (column.port.name.clone(), column.port.dtype);
-            self.request.inputs.push(Tensor { name, dtype, shape, values: column.values, at: at.clone() });
+            self.request.inputs.push(Tensor { name, dtype, shape, values: column.values, at: start..start });
         }
         Ok(())
     }
