@@ -1,3 +1,4 @@
 //! Pieces that the benchmark programs share.
 
+pub mod cpu;
 pub mod wire;

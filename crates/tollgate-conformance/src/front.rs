@@ -24,7 +24,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads the bytes of a request; `None` where a server would answer nothing that is HTTP/1.1.
+    /// Reads the bytes of a request; `None` where there is no first line.
     #[must_use]
     pub fn read(raw: &[u8]) -> Option<Self> {
         let end = raw.windows(4).position(|bytes| bytes == b"\r\n\r\n");
@@ -36,6 +36,8 @@ impl Request {
         }
         if request.is_malformed() {
             request.refused = Some(400);
+        } else if request.method == b"CONNECT" {
+            request.refused = Some(405);
         } else if request.has("transfer-encoding") {
             request.body = unchunked(rest.get(4..).unwrap_or_default()).into();
         } else {
@@ -63,10 +65,10 @@ impl Request {
     fn first_line(line: &[u8]) -> Option<Self> {
         let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
         let (method, target, protocol) = match words.as_slice() {
-            // A request of HTTP/0.9, whose answer has no head.
-            [] | [_] | [_, _] | [_, _, b""] => return None,
-            [method, target, protocol] => (method.to_vec(), target.to_vec(), protocol.to_vec()),
+            // The form of HTTP/0.9, which names no version.
+            [method, target] | [method, target, b""] => (method.to_vec(), target.to_vec(), b"HTTP/0.9".to_vec()),
             [method, target @ .., protocol] => (method.to_vec(), target.join(b" ".as_slice()), protocol.to_vec()),
+            [] | [_] => return None,
         };
         Some(Self { line: line.to_owned(), method, target, protocol, ..Self::default() })
     }
@@ -93,8 +95,16 @@ impl Request {
         let host = |value: &[u8]| !value.is_empty() && !value.contains(&b'%');
         let lengths =
             self.values("content-length").all(|value| !value.is_empty() && value.iter().all(u8::is_ascii_digit));
+        let one_framing = !self.has("content-length") || !self.has("transfer-encoding");
         let fields = self.headers.iter().all(|(name, _)| !name.is_empty() && name.iter().all(|byte| is_token(*byte)));
-        words != 3 || !version || !method || !self.is_target() || !self.values("host").all(host) || !lengths || !fields
+        words != 3
+            || !version
+            || !method
+            || !self.is_target()
+            || !self.values("host").all(host)
+            || !lengths
+            || !one_framing
+            || !fields
     }
 
     fn is_target(&self) -> bool {
@@ -161,12 +171,15 @@ mod tests {
             "GET / HTTP/0.9\r\n\r\n",
             "GET /a b HTTP/1.1\r\n\r\n",
             "CONNECT host HTTP/1.1\r\n\r\n",
+            "GET / \r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: \r\n\r\n",
             "GET / HTTP/1.1\r\nContent-Length: 3;\r\n\r\n",
         ] {
             assert_eq!(read(raw).refused, Some(400), "{raw}");
         }
-        assert_eq!(read("CONNECT h:80 HTTP/1.1\r\n\r\n").refused, None);
-        assert!(Request::read(b"GET / \r\n\r\n").is_none());
+        assert_eq!(read("CONNECT h:80 HTTP/1.1\r\n\r\n").refused, Some(405));
+        assert_eq!(read("OPTIONS * HTTP/1.1\r\n\r\n").refused, None);
+        assert!(Request::read(b"GET").is_none());
     }
 }

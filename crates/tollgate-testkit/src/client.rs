@@ -202,6 +202,16 @@ impl Client {
         count > 0
     }
 
+    /// Reads until `text` has come, and leaves it there.
+    ///
+    /// # Panics
+    /// If the connection ends before.
+    pub async fn sees(&mut self, text: &[u8]) {
+        while !self.held.windows(text.len()).any(|window| window == text) {
+            assert!(self.more().await, "the connection ended before {:?}", String::from_utf8_lossy(text));
+        }
+    }
+
     /// Reads to the end of the connection and gives what came.
     ///
     /// # Panics

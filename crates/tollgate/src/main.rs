@@ -10,6 +10,7 @@ mod reference;
 mod schema;
 mod serve;
 mod test;
+mod waf;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -47,6 +48,7 @@ enum Verb {
     /// Serve.
     Serve(serve::Serve),
     Test(test::Test),
+    Waf(waf::Waf),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Verb::Schema => schema::run(),
         Verb::Serve(verb) => verb.run(),
         Verb::Test(verb) => verb.run(),
+        Verb::Waf(verb) => verb.run(),
     };
     match done {
         Ok(code) => code.into(),

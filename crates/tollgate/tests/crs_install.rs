@@ -8,7 +8,8 @@ use std::sync::Arc;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
+use tokio::task::JoinSet;
 use tollgate_testkit::{Act, Ca, Folder, ModelServer};
 
 /// A release archive of two files.
@@ -160,10 +161,11 @@ async fn without_a_network_it_says_so() {
 }
 
 /// A proxy that tunnels and nothing else; it yields the head that it was sent.
-async fn proxy() -> (std::net::SocketAddr, tokio::task::JoinHandle<String>) {
+async fn proxy() -> (std::net::SocketAddr, JoinSet<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let at = listener.local_addr().expect("an address");
-    let task = tokio::spawn(async move {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
         let (mut client, _) = listener.accept().await.expect("a client");
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -171,24 +173,26 @@ async fn proxy() -> (std::net::SocketAddr, tokio::task::JoinHandle<String>) {
         }
         let head = String::from_utf8(head).expect("text");
         let target = head.split(' ').nth(1).expect("a target").to_owned();
-        let mut server = TcpStream::connect(target).await.expect("the server");
+        let server = lookup_host(target).await.expect("a name").next().expect("an address");
+        let socket = if server.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        let mut server = socket.expect("a socket").connect(server).await.expect("the server");
         client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.expect("the client");
         drop(copy_bidirectional(&mut client, &mut server).await);
         head
     });
-    (at, task)
+    (at, tasks)
 }
 
 #[tokio::test]
 async fn a_proxy_of_the_environment_is_used_and_sees_no_contents() {
     let (ca, archive) = (Ca::new(), archive());
     let (server, folder) = (server(&ca, archive.clone()).await, house(&ca));
-    let (at, proxied) = proxy().await;
+    let (at, mut proxied) = proxy().await;
     let from = format!("https://localhost:{}/archive?a=1", server.at().port());
     let env = vec![("HTTPS_PROXY", format!("http://user:secret@{at}"))];
     let output = Run { folder: &folder, from, sha256: Some(sha256(&archive)), env }.go().await;
     assert_eq!(output.status.code(), Some(0), "{}", told(&output));
-    let head = proxied.await.expect("no panic");
+    let head = proxied.join_next().await.expect("a tunnel").expect("no panic");
     assert!(head.starts_with(&format!("CONNECT localhost:{} HTTP/1.1", server.at().port())), "{head}");
     assert!(head.to_ascii_lowercase().contains("proxy-authorization: basic dxnlcjpzzwnyzxq="), "{head}");
     assert!(Path::new(&folder.join("crs-9.9.9/rules")).is_dir());

@@ -6,13 +6,14 @@ use serde_json::Value;
 use crate::project::Project;
 
 /// Who may depend on whom in what ships. A leaf names no sibling.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     ("tollgate", &["tollgate-core", "tollgate-gateway", "tollgate-layers", "tollgate-model"]),
     ("tollgate-core", &[]),
     ("tollgate-gateway", &["tollgate-core", "tollgate-layers", "tollgate-limit"]),
-    ("tollgate-layers", &["tollgate-core", "tollgate-limit"]),
+    ("tollgate-layers", &["tollgate-core", "tollgate-limit", "tollgate-seclang"]),
     ("tollgate-limit", &[]),
     ("tollgate-model", &["tollgate-core"]),
+    ("tollgate-seclang", &[]),
 ];
 /// Members that never ship: they may name what they like, and nothing that ships may name them but in its tests.
 const TOOLS: [&str; 4] = ["tollgate-bench", "tollgate-conformance", "tollgate-testkit", "xtask"];

@@ -7,10 +7,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use tollgate_bench::cpu::Spent;
 
 use crate::client::{Connection, H1, H2, Plan};
 use crate::tally::Tally;
-use crate::{Args, cpu, now};
+use crate::{Args, now};
 
 /// How long requests may take to end once the time is up.
 const LINGER: Duration = Duration::from_secs(2);
@@ -28,9 +29,9 @@ async fn measure(args: &Args, plan: &Arc<Plan>) -> anyhow::Result<Value> {
         lanes.spawn(async move { crowd.lane(&plan).await });
     }
     tokio::time::sleep(args.warmup()).await;
-    let (start, before, spent) = (now(), crowd.tally.counts(), cpu::Spent::of(&args.watch)?);
+    let (start, before, spent) = (now(), crowd.tally.counts(), Spent::of(&args.watch)?);
     tokio::time::sleep(args.seconds()).await;
-    let (after, spent) = (crowd.tally.counts(), cpu::Spent::of(&args.watch)?.since(spent));
+    let (after, spent) = (crowd.tally.counts(), Spent::of(&args.watch)?.since(spent));
     let seconds = now().duration_since(start).as_secs_f64();
     crowd.stop.store(true, Relaxed);
     // A request that is cut off would be a cancellation for the gateway: the next round should not begin with those.

@@ -8,7 +8,6 @@
 
 mod client;
 mod closed;
-mod cpu;
 mod open;
 mod tally;
 

@@ -6,7 +6,8 @@ use std::io::Write;
 
 use crate::charset::ByteSet;
 
-/// Walks a (nested) array, without any other memory than the path to the element at hand.
+/// Walks a (nested) array, without any other memory than the path to the element at hand: one index per level, and the
+/// levels are as many as the reader was allowed to enter.
 #[must_use]
 pub fn elements(array: &[u8]) -> Elements<'_> {
     Elements { rest: array, path: Vec::new() }

@@ -77,11 +77,18 @@ impl<'b> Reader<'b, '_> {
         }
         let mut at = 0;
         while let Some(end) = body.get(at..).and_then(|rest| memchr(b'\n', rest)).map(|length| at + length + 1) {
-            if self.line(at..end)? {
-                self.flags.data_after = end < body.len();
-                return Ok(());
+            match self.line(at..end) {
+                Ok(false) => at = end,
+                Ok(true) => {
+                    self.flags.data_after = end < body.len();
+                    return Ok(());
+                }
+                Err(Stop::Error(message)) => {
+                    self.fail(message);
+                    return self.finish(at);
+                }
+                Err(Stop::Sink) => return Err(Stop::Sink),
             }
-            at = end;
         }
         self.unended(at)
     }
@@ -124,13 +131,6 @@ impl<'b> Reader<'b, '_> {
 
     fn boundary(&mut self, at: usize, tail: &[u8]) -> Result<bool, Stop> {
         self.line_end_before(at);
-        if let Some(Open { content: Some(start), .. }) = self.part
-            && start == at
-        {
-            // Then the blank line was that line end, and some read on in the headers (CVE-2022-48279).
-            self.flags.invalid_part = true;
-            self.fail("multipart: the headers of a part do not end");
-        }
         let (last, tail) = tail.strip_prefix(b"--").map_or((false, tail), |tail| (true, tail));
         match tail {
             b"\r\n" => self.crlf = true,
@@ -180,11 +180,15 @@ impl<'b> Reader<'b, '_> {
     /// Reports the part that ends before `end`.
     fn finish(&mut self, end: usize) -> Result<(), Stop> {
         let Some(part) = self.part.take() else { return Ok(()) };
-        let Some(start) = part.content else {
+        let start = part.content.unwrap_or(end);
+        if start == end {
+            // No blank line, or one whose end belongs to the boundary: some read on in the headers.
             self.flags.invalid_part = true;
             self.fail("multipart: the headers of a part do not end");
+        }
+        if part.content.is_none() {
             return Ok(());
-        };
+        }
         let length = match self.body.get(start..end).unwrap_or_default() {
             [before @ .., b'\r', b'\n'] | [before @ .., b'\n'] | before => before.len(),
         };

@@ -1,12 +1,11 @@
 //! XML: the text under the root as one value, each attribute value as one.
 //!
 //! No document type, no entities but the five of the language, no external anything: a document that wants them is an
-//! error, which is how entity expansion (CVE-2003-1564) and external entities are met. Names are not reported, and whether
-//! they are well formed is not checked.
+//! error, which is how entity expansion (CVE-2003-1564) and external entities are met. Names are not reported.
 
 use std::borrow::Cow;
 
-use memchr::memchr3;
+use memchr::{memchr3, memmem};
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
@@ -42,15 +41,21 @@ impl Document<'_> {
     fn read(&mut self, text: &str) -> Result<(), Stop> {
         let mut reader = Reader::from_str(text);
         reader.config_mut().check_comments = true;
+        let mut first = true;
         loop {
-            match reader.read_event().map_err(|_| Stop::Error("xml: not well formed"))? {
+            match reader.read_event().map_err(|_| MALFORMED)? {
                 Event::Start(start) => self.start(&start)?,
                 Event::Empty(start) => {
                     self.start(&start)?;
                     self.depth -= 1;
                 }
                 Event::End(_) => self.depth = self.depth.saturating_sub(1),
-                Event::Text(text) => self.push(&text.xml10_content())?,
+                Event::Text(text) => {
+                    if memmem::find(text.as_bytes(), b"]]>").is_some() {
+                        return Err(MALFORMED);
+                    }
+                    self.push(&text.xml10_content())?;
+                }
                 Event::CData(text) => {
                     if self.depth == 0 {
                         return Err(OUTSIDE);
@@ -65,6 +70,9 @@ impl Document<'_> {
                     self.text.push(decoded);
                 }
                 Event::Decl(declaration) => {
+                    if !first || declaration.version().is_err() {
+                        return Err(MALFORMED);
+                    }
                     if let Some(name) = declaration.encoding()
                         && !name.is_ok_and(|name| is_ascii_superset(&name))
                     {
@@ -72,10 +80,12 @@ impl Document<'_> {
                     }
                 }
                 Event::DocType(_) => return Err(Stop::Error("xml: a document type is not accepted")),
+                Event::PI(instruction) if !is_name(instruction.target()) => return Err(NAME),
                 Event::Comment(_) | Event::PI(_) => {}
                 Event::Eof if self.root && self.depth == 0 => return Ok(()),
                 Event::Eof => return Err(Stop::Error("xml: the document ends too early")),
             }
+            first = false;
         }
     }
 
@@ -86,11 +96,18 @@ impl Document<'_> {
         if self.depth >= self.bounds.depth {
             return Err(Stop::Error("xml: nested too deep"));
         }
+        if !is_name(start.name().0) {
+            return Err(NAME);
+        }
         self.root = true;
         self.depth += 1;
         // That names are unique is left to whoever uses them: here both values are judged.
         for attribute in start.attributes().with_checks(false) {
             let attribute = attribute.map_err(|_| Stop::Error("xml: an attribute is malformed"))?;
+            if !is_name(attribute.key.0) {
+                return Err(NAME);
+            }
+            let value = attribute_value(&attribute.value)?;
             // A namespace declaration is no attribute to XPath.
             if attribute.key.as_namespace_binding().is_some() {
                 continue;
@@ -99,7 +116,7 @@ impl Document<'_> {
             if self.attributes > self.bounds.arguments {
                 return Err(Stop::Error("xml: too many attributes"));
             }
-            done(self.sink.xml_attribute(attribute_value(&attribute.value)?.as_bytes()))?;
+            done(self.sink.xml_attribute(value.as_bytes()))?;
         }
         Ok(())
     }
@@ -115,6 +132,8 @@ impl Document<'_> {
 }
 
 const ENTITY: Stop = Stop::Error("xml: an entity that is not one of the language");
+const MALFORMED: Stop = Stop::Error("xml: not well formed");
+const NAME: Stop = Stop::Error("xml: a name is malformed");
 const OUTSIDE: Stop = Stop::Error("xml: text outside the root");
 
 /// The part of a body that is text, and what is wrong with the rest.
@@ -146,6 +165,13 @@ const LATIN: [&str; 3] = ["iso-8859-1", "latin1", "windows-1252"];
 
 fn is_ascii_superset(name: &str) -> bool {
     ["utf-8", "utf8", "us-ascii", "ascii"].iter().chain(&LATIN).any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// Whether text can be a name; letters outside of ASCII are not told apart.
+fn is_name(text: &str) -> bool {
+    let is_start = |letter: char| letter.is_ascii_alphabetic() || matches!(letter, '_' | ':') || !letter.is_ascii();
+    text.starts_with(is_start)
+        && text.chars().all(|letter| is_start(letter) || letter.is_ascii_digit() || matches!(letter, '-' | '.'))
 }
 
 fn is_space(letter: char) -> bool {

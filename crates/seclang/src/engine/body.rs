@@ -247,7 +247,8 @@ impl Sink for Shelver<'_> {
         let count = if self.counts_numbers() { summary.count } else { 1 };
         let name = self.inputs.write(prefix);
         let text = Span::of_body(array.start, array.end);
-        let run = |names| Form::Run { names, count };
+        let run = self.inputs.add_run(summary);
+        let run = |names| Form::Run { names, count, run };
         self.inputs.put_as(Shelf::of(Variable::ArgsPost), (name, text), run(false), Kind::Text);
         self.inputs.put_as(Shelf::of(Variable::ArgsPostNames), (name, text), run(true), Kind::Text);
         ControlFlow::Continue(())

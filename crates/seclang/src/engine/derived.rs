@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::charset::ByteSet;
 use crate::engine::inputs::{Id, Inputs};
 use crate::ir::RuleSet;
 use crate::ir::trie::Node;
@@ -14,6 +15,8 @@ pub(crate) struct Derived {
     /// Blocks of one entry per node of the trie.
     entries: Vec<Entry>,
     texts: Vec<Vec<u8>>,
+    /// The bytes of each value.
+    masks: Vec<Option<ByteSet>>,
 }
 
 /// What a node makes of a value.
@@ -32,6 +35,7 @@ impl Derived {
         self.blocks.clear();
         self.entries.clear();
         self.texts.clear();
+        self.masks.clear();
     }
 
     /// A value behind a chain of transformations.
@@ -44,6 +48,15 @@ impl Derived {
             Entry::Changed(at) => self.texts.get(at).map_or(raw, |text| text),
             Entry::Raw | Entry::Unknown => raw,
         }
+    }
+
+    /// The bytes that a value is made of.
+    pub(crate) fn mask(&mut self, inputs: &Inputs, id: Id) -> ByteSet {
+        if self.masks.len() <= id.index() {
+            self.masks.resize(id.index() + 1, None);
+        }
+        let Some(slot) = self.masks.get_mut(id.index()) else { return ByteSet::ALL };
+        *slot.get_or_insert_with(|| inputs.value(id).map_or(ByteSet::ALL, |value| ByteSet::of(inputs.bytes(value.text))))
     }
 
     fn entry(&mut self, rules: &RuleSet, raw: &[u8], id: Id, node: Node) -> Entry {

@@ -7,6 +7,7 @@ use crate::engine::macros::View;
 use crate::engine::state::State;
 use crate::engine::{Scratch, Verdict};
 use crate::ir::RuleSet;
+use crate::ir::bits::next_in;
 use crate::ir::names::Slot;
 use crate::ir::rule::{Link, Look, Rule, Select};
 use crate::ir::shelf::{Shelf, is_collection};
@@ -27,6 +28,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) budget: u64,
     /// Only rules that look at nothing but a window of the reply, and have not matched yet.
     pub(crate) window: bool,
+    /// With every optimisation.
+    pub(crate) fast: bool,
 }
 
 /// How a phase ended.
@@ -66,14 +69,25 @@ impl Turn<'_> {
     /// Runs the phase.
     pub(crate) fn run(&mut self) -> Outcome {
         let rules = self.rules;
-        let Some(list) = rules.phases.get(usize::from(self.phase) - 1) else { return Outcome::Done };
+        let phase = usize::from(self.phase) - 1;
+        let Some(list) = rules.phases.get(phase) else { return Outcome::Done };
+        if self.fast {
+            let Scratch { board, proofs, walkers, caches, .. } = &mut *self.scratch;
+            board.fill((rules, phase), self.inputs, self.derived, (proofs, walkers, caches));
+        }
         let mut at = 0;
-        while let Some(rule) = list.get(at) {
+        loop {
+            if self.fast {
+                let Some(next) = next_in(self.scratch.board.alive(), at) else { break };
+                at = next;
+            }
+            let Some(rule) = list.get(at) else { break };
+            let place = at;
             at += 1;
             if self.window && !self.is_for_window(rule) {
                 continue;
             }
-            if self.state.overlay.removes(rule.ordinal) || !self.chain(rule) {
+            if self.state.overlay.removes(rule.ordinal) || !self.chain(rule, place) {
                 if self.is_exhausted() {
                     return Outcome::Verdict(Verdict::OutOfWork);
                 }
@@ -102,13 +116,15 @@ impl Turn<'_> {
     }
 
     /// Whether all links match.
-    fn chain(&mut self, rule: &Rule) -> bool {
+    fn chain(&mut self, rule: &Rule, place: usize) -> bool {
         self.state.kept.clear();
-        rule.links.iter().all(|link| self.link(rule, link))
+        let Some((head, tail)) = rule.links.split_first() else { return false };
+        let place = self.fast.then_some(place);
+        self.link(rule, head, place) && tail.iter().all(|link| self.link(rule, link, None))
     }
 
-    /// Whether a link matches on any value. Every matching value acts.
-    fn link(&mut self, rule: &Rule, link: &Link) -> bool {
+    /// Whether a link matches on any value. Every matching value acts. For a head, `place` is the rule's in the phase.
+    fn link(&mut self, rule: &Rule, link: &Link, place: Option<usize>) -> bool {
         if link.unconditional {
             self.act(rule, link);
             return true;
@@ -123,7 +139,7 @@ impl Turn<'_> {
             } else if look.state {
                 self.state_look(rule, link, look, kept)
             } else {
-                self.shelf_look(rule, link, look)
+                self.shelf_look((rule, place), link, look)
             };
             if self.is_exhausted() {
                 return false;
@@ -133,13 +149,16 @@ impl Turn<'_> {
     }
 
     /// Values of the request or the reply.
-    fn shelf_look(&mut self, rule: &Rule, link: &Link, look: &Look) -> bool {
+    fn shelf_look(&mut self, (rule, place): (&Rule, Option<usize>), link: &Link, look: &Look) -> bool {
         let inputs = self.inputs;
         let computed = self.computed_name(rule, look);
         let mut matched = false;
         for shelf in look.shelves {
             for (id, value) in inputs.shelf(*shelf) {
-                if rule.excuses_prompts && value.kind == Kind::Prompt {
+                if place.is_some_and(|place| !self.scratch.board.admits(id, place))
+                    || rule.excuses_prompts && value.kind == Kind::Prompt
+                    || self.fast && self.is_too_short(link, value)
+                {
                     continue;
                 }
                 if let Form::Run { names, .. } = value.form {
@@ -159,6 +178,17 @@ impl Turn<'_> {
         matched
     }
 
+    /// Whether no transformation makes the value as long as the operator needs.
+    fn is_too_short(&self, link: &Link, value: &Value) -> bool {
+        let length = match value.form {
+            Form::Run { .. } => return false,
+            Form::Plain | Form::Uncounted => value.text.len(),
+        };
+        length < link.shortest * 2
+            && link.stations.is_empty()
+            && self.rules.trie.longest(link.node, length).is_some_and(|most| most < link.shortest)
+    }
+
     /// Elements of an array of numbers, or their names.
     fn run_look(
         &mut self,
@@ -173,6 +203,12 @@ impl Turn<'_> {
         let mut matched = false;
         let mut name = std::mem::take(&mut self.scratch.name);
         while let Some(element) = elements.next() {
+            // Most elements match nothing; their names need not be written.
+            if self.fast && !names && computed.is_none() && matches!(look.select, Select::All) {
+                if !self.would_match(link, element) {
+                    continue;
+                }
+            }
             name.clear();
             elements.write_name(prefix, &mut name);
             if takes(look, computed, &name) {
@@ -185,6 +221,16 @@ impl Turn<'_> {
         }
         self.scratch.name = name;
         matched
+    }
+
+    fn would_match(&mut self, link: &Link, value: &[u8]) -> bool {
+        if !link.stations.is_empty() {
+            return true;
+        }
+        let text = derived::apply(self.rules, value, link.node);
+        self.state.tally.work = self.state.tally.work.saturating_add(link.operator.work(text.len()));
+        let parameter = link.parameter.fixed().unwrap_or(&self.scratch.parameter);
+        link.operator.test(&text, parameter, &mut self.scratch.caches, None) != link.negated
     }
 
     /// How many values there are.
@@ -369,6 +415,9 @@ impl Turn<'_> {
     ) -> bool {
         let loose;
         let text: &[u8] = match bytes {
+            Bytes::Kept(id) if self.fast && self.is_identity(id, node) => {
+                self.inputs.value(id).map_or(&[], |value| self.inputs.bytes(value.text))
+            }
             Bytes::Kept(id) => self.derived.get(self.rules, self.inputs, id, node),
             Bytes::Loose(value) => {
                 loose = derived::apply(self.rules, value, node);
@@ -376,17 +425,20 @@ impl Turn<'_> {
             }
         };
         self.state.tally.work = self.state.tally.work.saturating_add(link.operator.work(text.len()));
-        let parameter = link.parameter.fixed().unwrap_or(&self.scratch.parameter);
-        let mut captures = Captures::default();
-        let wanted = (link.capture && !link.negated).then_some(&mut captures);
-        if link.operator.test(text, parameter, &mut self.scratch.caches, wanted) == link.negated {
+        let Scratch { caches, captures, parameter, .. } = &mut *self.scratch;
+        let parameter = link.parameter.fixed().unwrap_or(parameter);
+        let captures = (link.capture && !link.negated).then(|| {
+            *captures = Captures::default();
+            captures
+        });
+        if link.operator.test(text, parameter, caches, captures) == link.negated {
             return false;
         }
         if excused(self.state, rule, link, &subject) {
             return false;
         }
         if link.capture && !link.negated {
-            self.state.capture(text, &captures);
+            self.state.capture(text, &self.scratch.captures);
         }
         let matched = &mut self.state.matched;
         matched.value.clear();
@@ -401,6 +453,13 @@ impl Turn<'_> {
             self.parameter(rule, link);
         }
         true
+    }
+
+    /// Whether the bytes of the value are none that the node changes.
+    fn is_identity(&self, id: Id, node: Node) -> bool {
+        let Scratch { board, proofs, .. } = &*self.scratch;
+        let proof = board.place(id).and_then(|place| proofs.get(place));
+        proof.is_some_and(|proof| proof.identity.contains(node.index()))
     }
 
     pub(crate) fn view<'b>(&'b self, rule: &'b Rule) -> View<'b> {

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::bodies::Kind;
+use crate::bodies::{Kind, Summary};
 use crate::ir::shelf::{Shelf, shelves};
 use crate::parse::ast::Variable;
 
@@ -15,6 +15,7 @@ pub(crate) struct Inputs {
     reply: Bytes,
     values: Vec<Value>,
     shelves: Box<[Row]>,
+    runs: Vec<Summary>,
     /// Bytes of all arguments, for ARGS_COMBINED_SIZE.
     pub(crate) argument_bytes: usize,
     /// Bytes of all files.
@@ -82,7 +83,7 @@ pub(crate) enum Form {
     /// It is its text.
     Plain,
     /// Its text is an array of numbers: it stands for every element. `names` when it stands for their names.
-    Run { names: bool, count: usize },
+    Run { names: bool, count: usize, run: usize },
     /// It is its text and no one counts it: an element of an array behind its first.
     Uncounted,
 }
@@ -102,6 +103,7 @@ impl Default for Inputs {
             reply: Bytes::new(),
             values: Vec::new(),
             shelves: vec![Row::default(); Shelf::COUNT].into_boxed_slice(),
+            runs: Vec::new(),
             argument_bytes: 0,
             file_bytes: 0,
         }
@@ -116,6 +118,7 @@ impl Inputs {
         self.reply = Bytes::new();
         self.values.clear();
         self.shelves.fill(Row::default());
+        self.runs.clear();
         self.argument_bytes = 0;
         self.file_bytes = 0;
     }
@@ -213,9 +216,20 @@ impl Inputs {
         self.values.get(id.0)
     }
 
-    /// Every value, in the order of their numbers.
-    pub(crate) fn values(&self) -> &[Value] {
-        &self.values
+    /// Every value with its number.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (Id, &Value)> {
+        self.values.iter().enumerate().map(|(at, value)| (Id(at), value))
+    }
+
+    /// Notes what an array of numbers holds.
+    pub(crate) fn add_run(&mut self, summary: Summary) -> usize {
+        self.runs.push(summary);
+        self.runs.len() - 1
+    }
+
+    /// What an array of numbers holds.
+    pub(crate) fn run(&self, run: usize) -> Option<&Summary> {
+        self.runs.get(run)
     }
 
     /// The values of a shelf, in order.

@@ -1,6 +1,7 @@
 //! Runs a compiled rule set over one request and its reply.
 
 mod act;
+mod board;
 mod body;
 mod clock;
 mod collections;
@@ -9,7 +10,10 @@ mod eval;
 mod head;
 mod inputs;
 mod macros;
+mod names;
 mod overlay;
+mod proofs;
+mod runs;
 mod state;
 mod transaction;
 mod tx;
@@ -21,8 +25,11 @@ use std::sync::Arc;
 
 pub use self::transaction::Transaction;
 pub(crate) use self::warm::warm;
+use crate::engine::board::Board;
+use crate::engine::names::Walkers;
+use crate::engine::proofs::Proofs;
 use crate::engine::transaction::Parts;
-use crate::operators::Caches;
+use crate::operators::{Caches, Captures};
 
 /// What the embedder knows of an exchange before its head.
 #[derive(Clone, Debug)]
@@ -169,6 +176,10 @@ pub trait Store: Send + Sync {
 #[derive(Debug, Default)]
 pub struct Scratch {
     pub(crate) caches: Caches,
+    pub(crate) captures: Captures,
+    pub(crate) board: Board,
+    pub(crate) proofs: Proofs,
+    pub(crate) walkers: Walkers,
     pub(crate) parameter: Vec<u8>,
     pub(crate) name: Vec<u8>,
     pub(crate) digits: Vec<u8>,

@@ -210,7 +210,8 @@ impl Transaction {
         let budget = rules.most_work();
         // The last phase runs whatever happened before; it has an allowance of its own.
         let budget = if phase == 5 { state.tally.work.saturating_add(budget) } else { budget };
-        let outcome = Turn { rules: &rules, inputs, derived, state, scratch, phase, budget, window }.run();
+        let fast = !rules.options.plain;
+        let outcome = Turn { rules: &rules, inputs, derived, state, scratch, phase, budget, window, fast }.run();
         let verdict = match outcome {
             Outcome::Done => Verdict::Pass,
             Outcome::Verdict(verdict) => verdict,

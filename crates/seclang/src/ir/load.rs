@@ -7,10 +7,13 @@ use crate::ir::bits::Bits;
 use crate::ir::compile::compile;
 use crate::ir::link::Workshop;
 use crate::ir::names::Names;
+use crate::ir::plan::Plan;
+use crate::ir::prefilter::Prefilter;
 use crate::ir::settings::Settings;
 use crate::ir::trie::Trie;
 use crate::ir::update::{Draft, Item, action_rule, remove, update_actions, update_targets};
-use crate::ir::{Library, Options, RuleSet};
+use crate::ir::shelf::Shelf;
+use crate::ir::{Library, Options, RuleSet, collapse};
 use crate::parse;
 use crate::parse::ast::{Action, Directive, DirectiveKind, Rule, Spanned, Variable, Which};
 use crate::problem::{Place, Problem, Severity};
@@ -40,7 +43,11 @@ pub(crate) fn load(source: &dyn Source, files: &[String], options: &Options, lib
         return Err(problems);
     }
     static SERIAL: AtomicU64 = AtomicU64::new(1);
+    let [one, two, three, four, five] = &compiled.phases;
+    let plans = [one, two, three, four, five].map(|rules| Plan::new(rules));
     let rules = RuleSet {
+        name_filter: name_filter(&compiled.phases, compiled.infos.len()),
+        plans,
         serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         phases: compiled.phases,
         names,
@@ -51,6 +58,18 @@ pub(crate) fn load(source: &dyn Source, files: &[String], options: &Options, lib
         infos: compiled.infos,
     };
     Ok((Arc::new(rules), problems))
+}
+
+/// Literals of the rules that look at names of arguments.
+fn name_filter(phases: &[Vec<crate::ir::rule::Rule>; 5], count: usize) -> Prefilter {
+    let names = Shelf::of(Variable::ArgsPostNames);
+    let looking = phases.iter().flatten().filter_map(|rule| {
+        let head = rule.links.first()?;
+        let looks = head.looks.iter().any(|look| look.shelves.contains(&names));
+        let literals = (looks && !head.negated).then(|| head.operator.required()).flatten()?;
+        Some((rule.ordinal, literals.iter().map(|literal| collapse(literal).into_boxed_slice()).collect()))
+    });
+    Prefilter::new(count, looking)
 }
 
 /// What the directives amount to, up to here.

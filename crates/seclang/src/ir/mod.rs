@@ -7,6 +7,9 @@ mod link;
 mod load;
 pub(crate) mod names;
 mod pattern;
+pub(crate) mod plan;
+pub(crate) mod prefilter;
+pub(crate) mod proof;
 pub(crate) mod rule;
 mod settings;
 pub(crate) mod shelf;
@@ -18,6 +21,8 @@ use std::sync::Arc;
 
 use crate::ir::bits::Bits;
 use crate::ir::names::Names;
+use crate::ir::plan::Plan;
+use crate::ir::prefilter::Prefilter;
 use crate::ir::rule::Rule;
 use crate::ir::settings::Settings;
 use crate::ir::trie::Trie;
@@ -25,6 +30,20 @@ use crate::operators::Patterns;
 use crate::parse::ast::Variable;
 use crate::problem::Problem;
 use crate::source::Source;
+
+/// Text in lower case with every run of digits as one `0`: a text that has a literal still has it when both are written
+/// so.
+pub(crate) fn collapse(text: &[u8]) -> Vec<u8> {
+    let mut out: Vec<u8> = Vec::with_capacity(text.len());
+    for byte in text {
+        match byte {
+            b'0'..=b'9' if out.last() == Some(&b'0') => {}
+            b'0'..=b'9' => out.push(b'0'),
+            _ => out.push(byte.to_ascii_lowercase()),
+        }
+    }
+    out
+}
 
 /// What the embedder decides about a rule set.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +85,9 @@ pub struct RuleSet {
     pub(crate) serial: u64,
     /// Rules of phases 1 to 5.
     pub(crate) phases: [Vec<Rule>; 5],
+    pub(crate) plans: [Plan; 5],
+    /// By ordinal, over literals as [`collapse`] writes them: for the names of the elements of an array.
+    pub(crate) name_filter: Prefilter,
     pub(crate) names: Names,
     pub(crate) trie: Trie,
     pub(crate) settings: Settings,

@@ -56,6 +56,35 @@ impl Trie {
             .filter_map(|(at, (parent, step))| step.map(|step| (Node(at), *parent, step)))
     }
 
+    /// The longest that a value of that length can become; `None` when there is no telling.
+    pub(crate) fn longest(&self, node: Node, length: usize) -> Option<usize> {
+        let Some((parent, step)) = self.last_step(node) else { return Some(length) };
+        let length = self.longest(parent, length)?;
+        match step {
+            Transform::Base64Decode | Transform::Base64DecodeExt => Some(length / 4 * 3 + 2),
+            Transform::CmdLine
+            | Transform::CompressWhitespace
+            | Transform::CssDecode
+            | Transform::HtmlEntityDecode
+            | Transform::JsDecode
+            | Transform::Lowercase
+            | Transform::NormalizePath
+            | Transform::NormalizePathWin
+            | Transform::RemoveComments
+            | Transform::RemoveCommentsChar
+            | Transform::RemoveNulls
+            | Transform::RemoveWhitespace
+            | Transform::ReplaceComments
+            | Transform::Trim
+            | Transform::TrimLeft
+            | Transform::TrimRight
+            | Transform::Uppercase
+            | Transform::UrlDecode
+            | Transform::UrlDecodeUni => Some(length),
+            _ => None,
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()
     }

@@ -23,8 +23,9 @@ pub use self::ip_match::IpList;
 pub use self::number::Comparison;
 pub(crate) use self::number::parse as integer;
 pub use self::pm::Pm;
-pub use self::proof::Literals;
+pub use self::proof::{Literals, Needs};
 pub use self::rx::Rx;
+pub(crate) use self::rx::parse as parse_pattern;
 pub use self::text::Relation;
 use crate::charset::ByteSet;
 

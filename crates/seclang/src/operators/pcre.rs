@@ -97,7 +97,7 @@ impl<'a> Walk<'a> {
             [_, b'B', rest @ ..] => (r"\B", rest),
             [_, b'Q', rest @ ..] => return self.quoted(rest),
             [_, b'E', rest @ ..] => ("", rest),
-            [_, b'1'..=b'9', ..] | [_, b'g' | b'k', ..] => return Err(self.refuse_hint("a backreference", LINEAR)),
+            [_, b'1'..=b'9' | b'g' | b'k', ..] => return Err(self.refuse_hint("a backreference", LINEAR)),
             [_, b'K', ..] => return Err(self.refuse_hint(r"`\K`", "captures do the same")),
             [_, b'G' | b'X' | b'C', ..] => return Err(self.refuse("an escape without a counterpart here")),
             _ => return self.shared_escape(),
@@ -170,7 +170,7 @@ impl<'a> Walk<'a> {
             }
             [_, b'?', b'>', ..] => return Err(self.refuse_hint("an atomic group", "`(?:` matches the same or more")),
             [_, b'?', b'P', b'=' | b'>', ..] => return Err(self.refuse_hint("a backreference", LINEAR)),
-            [_, b'?', b'P', b'<', rest @ ..] | [_, b'?', b'<', rest @ ..] | [_, b'?', b'\'', rest @ ..] => {
+            [_, b'?', b'P', b'<', rest @ ..] | [_, b'?', b'<' | b'\'', rest @ ..] => {
                 // Rules reach groups by number alone.
                 let end = rest.iter().position(|byte| matches!(byte, b'>' | b'\''));
                 let rest = end.and_then(|end| rest.get(end + 1..));

@@ -4,8 +4,9 @@
 
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
+use super::literals::{self, Shortest};
 use super::number::Comparison;
-use super::{Operator, Relation, literals};
+use super::{Operator, Relation};
 use crate::charset::ByteSet;
 
 /// Literals one of which every match must contain (compared without regard to ASCII case).
@@ -17,6 +18,16 @@ pub(super) struct Facts {
     shape: Shape,
     lengths: (usize, Option<usize>),
     literals: Option<Literals>,
+    needs: Option<Needs>,
+}
+
+/// What every matching value has at least one of.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Needs {
+    /// Literals of two bytes or more, compared without regard to ASCII case.
+    pub literals: Literals,
+    /// Single bytes that are rare in text.
+    pub bytes: ByteSet,
 }
 
 /// Which bytes a match must have, in the form of the pattern.
@@ -37,19 +48,28 @@ impl Operator {
     #[must_use]
     pub fn can_match(&self, set: &ByteSet) -> bool {
         match self {
-            Self::DetectSqli | Self::DetectXss | Self::UnconditionalMatch => true,
+            // Letters alone are one word, and no fingerprint of one word is on libinjection's list.
+            Self::DetectSqli => !set.is_subset(&ByteSet::of(b"_").with_range(b'a', b'z').with_range(b'A', b'Z')),
+            Self::DetectXss => !set.is_disjoint(&ByteSet::of(b"<=")),
             Self::IpMatch(_) => !set.is_disjoint(&ByteSet::of(b":.")),
             Self::NoMatch => false,
             Self::Number(comparison, fixed) => fixed.is_none_or(|fixed| number_can(*comparison, fixed, set)),
             Self::Pm(phrases) => phrases.phrases.iter().any(|phrase| folded_subset(phrase, set)),
             Self::Rx(rx) | Self::RxGlobal(rx) => rx.facts.shape.possible(set),
             // Nothing but the empty value may lie within a text; that one always does.
-            Self::Text(Relation::Within, _) | Self::Text(_, None) => true,
+            Self::Text(Relation::Within, _) | Self::Text(_, None) | Self::UnconditionalMatch => true,
             Self::Text(_, Some(text)) => ByteSet::of(text).is_subset(set),
             Self::ValidateByteRange(allowed) => !set.is_subset(allowed),
             Self::ValidateUrlEncoding => set.contains(b'%'),
             Self::ValidateUtf8Encoding => !set.is_subset(&ByteSet::NONE.with_range(0, 0x7f)),
         }
+    }
+
+    /// Whether no JSON number matches, also when its `+` has become a space: for detectors that no set of bytes rules
+    /// out, as `1-1` has the bytes of a number.
+    #[must_use]
+    pub const fn spares_numbers(&self) -> bool {
+        matches!(self, Self::DetectSqli | Self::DetectXss)
     }
 
     /// Shortest and longest value that can match; `None` where there is no bound.
@@ -64,9 +84,8 @@ impl Operator {
             Self::Text(Relation::Within, Some(text)) => (0, Some(text.len())),
             Self::Text(_, Some(text)) => (text.len(), None),
             Self::ValidateByteRange(_) | Self::ValidateUrlEncoding | Self::ValidateUtf8Encoding => (1, None),
-            Self::DetectSqli | Self::DetectXss | Self::Number(..) | Self::Text(_, None) | Self::UnconditionalMatch => {
-                (0, None)
-            }
+            Self::DetectSqli | Self::DetectXss => (2, None),
+            Self::Number(..) | Self::Text(_, None) | Self::UnconditionalMatch => (0, None),
         }
     }
 
@@ -85,6 +104,37 @@ impl Operator {
     }
 }
 
+impl Operator {
+    /// As [`Operator::required`], with single bytes as members where these are rare: a value that has none of the
+    /// literals and none of the bytes does not match. More rules have such a set, and where one has both, this is the
+    /// one that fewer texts pass.
+    #[must_use]
+    pub fn needs(&self) -> Option<Needs> {
+        match self {
+            Self::Rx(rx) | Self::RxGlobal(rx) => rx.facts.needs.clone(),
+            Self::DetectXss => Some(Needs { literals: Literals::new(), bytes: ByteSet::of(b"<=") }),
+            _ => self.required().map(|literals| Needs { literals, bytes: ByteSet::NONE }),
+        }
+    }
+}
+
+impl Needs {
+    fn of(strings: Literals) -> Self {
+        let mut needs = Self::default();
+        for string in strings {
+            match &*string {
+                // The strings are in lower case and mean both.
+                [byte] => {
+                    needs.bytes.insert(*byte);
+                    needs.bytes.insert(byte.to_ascii_uppercase());
+                }
+                _ => needs.literals.push(string),
+            }
+        }
+        needs
+    }
+}
+
 impl Facts {
     pub(super) fn of(hir: &Hir) -> Self {
         let properties = hir.properties();
@@ -95,7 +145,13 @@ impl Facts {
             // It matches nothing at all.
             None => (usize::MAX, Some(0)),
         };
-        Self { shape: Shape::of(hir), lengths, literals: literals::required(hir) }
+        let needs = literals::required(hir, Shortest::Byte).map(Needs::of);
+        let literals = match &needs {
+            Some(needs) if needs.bytes.is_empty() => Some(needs.literals.clone()),
+            Some(_) => literals::required(hir, Shortest::Pair),
+            None => None,
+        };
+        Self { shape: Shape::of(hir), lengths, literals, needs }
     }
 }
 

@@ -89,7 +89,7 @@ impl Rx {
     }
 }
 
-pub(super) fn parse(pattern: &str) -> Result<Hir, Unusable> {
+pub(crate) fn parse(pattern: &str) -> Result<Hir, Unusable> {
     let translated = pcre::translate(pattern)?;
     let mut parser =
         ParserBuilder::new().unicode(false).utf8(false).dot_matches_new_line(true).multi_line(false).build();

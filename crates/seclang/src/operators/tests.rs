@@ -1,6 +1,7 @@
 //! Operators: tables of cases. What the proofs promise is in [`proof`], PCRE's dialect in [`dialect`].
 
 mod dialect;
+mod injection;
 mod proof;
 
 use super::*;

@@ -46,7 +46,11 @@ fn end(list: View<'_>, report: &mut Report) -> Option<usize> {
         value = matches!(byte, b':' | b'=' | b'!') || (value && byte == b' ');
         escaped = !escaped && byte == b'\\';
     }
-    if let Some(at) = open {
+    if let Some(at) = open.filter(|at| !list.split_at(*at).1.as_str().contains(',')) {
+        report
+            .warn(&list.place_at(at), "the quote `'` that opens here is not closed, and the text is taken to the end")
+            .hint("close it");
+    } else if let Some(at) = open {
         report
             .error(&list.place_at(at), "the quote `'` that opens here is not closed")
             .hint("close it; an apostrophe within the text is written `\\'`");
@@ -65,7 +69,7 @@ fn one(item: View<'_>, report: &mut Report) -> Option<Action> {
     let known = match names::find(ACTIONS, text) {
         Some((known, Support::Done)) => known,
         Some((known, Support::Ignored(instead))) => {
-            report.warn(&name.place(), format!("action `{known}` does nothing here")).hint(instead);
+            report.ignored(&name.place(), format!("action `{known}` does nothing"), instead);
             return Some(Action::Ignored(known.to_owned()));
         }
         Some((known, Support::Refused(why))) => {
@@ -162,7 +166,7 @@ fn valued(name: &'static str, value: View<'_>, report: &mut Report) -> Option<Ac
         "severity" => Action::Severity(severity(value, report)?),
         "skip" => Action::Skip(number(name, value, 1..=u32::MAX, report)?),
         "skipAfter" => Action::SkipAfter(text()),
-        "status" => Action::Status(number(name, value, 100..=599, report)?),
+        "status" => status(value, report)?,
         "t" => Action::Transform(transform(value, report)?),
         "tag" => Action::Tag(text()),
         "ver" => Action::Ver(text()),
@@ -188,6 +192,18 @@ where
             .hint(format!("write a number from {} to {}", bounds.start(), bounds.end()));
     }
     number
+}
+
+/// The recommended configuration of some years said `status:44`, and copies of it are everywhere.
+fn status(value: View<'_>, report: &mut Report) -> Option<Action> {
+    let code: u16 = number("status", value, 0..=u16::MAX, report)?;
+    if (100..=599).contains(&code) {
+        return Some(Action::Status(code));
+    }
+    report
+        .warn(&value.place(), format!("there is no status {code}, and a refusal is answered by 403"))
+        .hint("write `status:403`, or another one from 400 to 599");
+    Some(Action::Ignored("status".to_owned()))
 }
 
 fn allow(value: View<'_>, report: &mut Report) -> Option<AllowScope> {

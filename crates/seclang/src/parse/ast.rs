@@ -152,6 +152,44 @@ pub struct Rule {
     pub text: String,
 }
 
+impl Rule {
+    /// Where the byte at `offset` of the operator's argument stands in the file: escapes and continued lines before it
+    /// count.
+    #[must_use]
+    pub fn place_in_argument(&self, offset: usize) -> Place {
+        let begin = &self.operator.value.argument_place;
+        let mut place = self.place.clone();
+        let mut left = offset;
+        let mut last = b' ';
+        let mut quote = b'"';
+        let mut escaped = false;
+        let mut bytes = self.text.bytes().peekable();
+        while let Some(byte) = bytes.next() {
+            let inside = (place.line, place.column) >= (begin.line, begin.column);
+            let next = bytes.peek().copied();
+            let continues = byte == b'\\' && matches!(next, Some(b'\n' | b'\r'));
+            let escapes = byte == b'\\' && next == Some(quote) && !escaped;
+            let ends = byte == b'\n' || byte == b'\r';
+            if inside && !continues && !escapes && !ends {
+                match left.checked_sub(1) {
+                    Some(less) => left = less,
+                    None => return place,
+                }
+            }
+            if !inside && last == b' ' && matches!(byte, b'\'' | b'"') {
+                quote = byte;
+            }
+            escaped = !escaped && byte == b'\\' && !continues;
+            last = if byte.is_ascii_whitespace() { b' ' } else { byte };
+            place.column = place.column.saturating_add(1);
+            if byte == b'\n' {
+                (place.line, place.column) = (place.line.saturating_add(1), 1);
+            }
+        }
+        if left == 0 { place } else { begin.clone() }
+    }
+}
+
 /// An operator as written.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct OperatorText {
@@ -434,7 +472,7 @@ pub enum Ctl {
     ForceRequestBodyVariable(bool),
     /// Accepted with a warning, nothing done. Its text.
     Ignored(String),
-    /// `parseXmlIntoArgs=On|Off`
+    /// `parseXmlIntoArgs=Off`: the parser refuses all else.
     ParseXmlIntoArgs(bool),
     /// `requestBodyAccess=On|Off`
     RequestBodyAccess(bool),

@@ -1,8 +1,9 @@
-//! Checks what only the whole set of files can tell: ids, phases, markers, updates of rules that do not exist.
+//! Checks what only the whole set of files can tell: ids, phases, markers, defaults. Whether an
+//! update finds its rule is seen where it is carried out.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::ast::{Action, Directive, DirectiveKind, Rule, Spanned, Which};
+use super::ast::{Action, Directive, DirectiveKind, Rule, Spanned};
 use super::report::Report;
 use crate::problem::Place;
 
@@ -18,9 +19,6 @@ pub(crate) fn check(directives: &[Directive], report: &mut Report) {
     }
     markers(directives, report);
     defaults(directives, report);
-    for directive in directives {
-        updates(directive, &ids, report);
-    }
 }
 
 /// A rule's id, and actions that may stand only once.
@@ -133,26 +131,5 @@ fn defaults(directives: &[Directive], report: &mut Report) {
                 .error(&directive.place, "`SecDefaultAction` does not say what `block` does")
                 .hint("add `pass`, or `deny,status:403`");
         }
-    }
-}
-
-/// Updates and removals name rules that exist.
-fn updates(directive: &Directive, ids: &BTreeMap<u64, &Place>, report: &mut Report) {
-    let mut missing = |from: u64, to: u64| {
-        if ids.range(from..=to).next().is_none() {
-            let which = if from == to { format!("rule {from}") } else { format!("rule from {from} to {to}") };
-            report
-                .warn(&directive.place, format!("there is no {which} to change"))
-                .hint("take the line away, or correct the id");
-        }
-    };
-    match &directive.kind {
-        DirectiveKind::RemoveById(ranges) | DirectiveKind::UpdateTarget { which: Which::Ids(ranges), .. } => {
-            ranges.iter().for_each(|&(from, to)| missing(from, to));
-        }
-        DirectiveKind::UpdateAction { id, .. } | DirectiveKind::UpdateTarget { which: Which::Link { id, .. }, .. } => {
-            missing(*id, *id);
-        }
-        _ => {}
     }
 }

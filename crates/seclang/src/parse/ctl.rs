@@ -3,7 +3,7 @@
 use super::ast::{Ctl, Target};
 use super::names::{self, CTLS, Support, nearest};
 use super::report::Report;
-use super::setting::{engine_mode, switch};
+use super::setting::{engine_mode, switch, xml_into_args};
 use super::target::{shortened, target};
 use super::text::View;
 
@@ -17,7 +17,7 @@ pub(crate) fn ctl(text: View<'_>, report: &mut Report) -> Option<Ctl> {
     let known = match names::find(CTLS, name.as_str()) {
         Some((known, Support::Done)) => known,
         Some((known, Support::Ignored(instead))) => {
-            report.warn(&name.place(), format!("`ctl:{known}` does nothing here")).hint(instead);
+            report.ignored(&name.place(), format!("`ctl:{known}` does nothing"), instead);
             return Some(Ctl::Ignored(text.as_str().to_owned()));
         }
         Some((known, Support::Refused(why))) => {
@@ -44,7 +44,7 @@ fn option(name: &'static str, value: View<'_>, report: &mut Report) -> Option<Ct
     Some(match name {
         "auditEngine" => Ctl::AuditEngine(text()),
         "forceRequestBodyVariable" => Ctl::ForceRequestBodyVariable(switch(value, report)?),
-        "parseXmlIntoArgs" => Ctl::ParseXmlIntoArgs(switch(value, report)?),
+        "parseXmlIntoArgs" => xml_into_args(value, report).then_some(Ctl::ParseXmlIntoArgs(false))?,
         "requestBodyAccess" => Ctl::RequestBodyAccess(switch(value, report)?),
         "requestBodyProcessor" => Ctl::RequestBodyProcessor(processor(value, report)?),
         "responseBodyAccess" => Ctl::ResponseBodyAccess(switch(value, report)?),

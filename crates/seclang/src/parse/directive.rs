@@ -76,7 +76,7 @@ fn known(name: View<'_>, report: &mut Report) -> Option<&'static str> {
     match names::find(DIRECTIVES, text) {
         Some((known, Support::Done)) => return Some(known),
         Some((known, Support::Ignored(instead))) => {
-            report.warn(&name.place(), format!("`{known}` does nothing here")).hint(instead);
+            report.ignored(&name.place(), format!("`{known}` does nothing"), instead);
         }
         Some((known, Support::Refused(why))) => {
             report.error(&name.place(), format!("`{known}` is not supported")).hint(why);

@@ -12,6 +12,7 @@ mod ctl;
 mod directive;
 mod include;
 mod lexer;
+mod lint;
 pub mod names;
 mod operator;
 mod report;
@@ -22,6 +23,7 @@ mod text;
 mod unicode;
 
 pub use ast::Directive;
+pub use lint::lint;
 
 /// What the files say.
 #[derive(Clone, Debug, Default)]

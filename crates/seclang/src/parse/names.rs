@@ -154,7 +154,7 @@ pub const OPERATORS: &[Name] = &[
     ("rx", Done),
     ("rxGlobal", Done),
     ("streq", Done),
-    ("strmatch", Refused("use `@contains`, or `@rx` with `(?i)`")),
+    ("strmatch", Done),
     ("unconditionalMatch", Done),
     ("validateByteRange", Done),
     ("validateDTD", SCHEMA),
@@ -297,10 +297,10 @@ const LOCAL: Support = Refused("it tells of the web server, which is not this pr
 
 /// Variables that nothing fills. All others are those of [`super::ast::Variable`].
 pub const EMPTY_VARIABLES: &[Name] = &[
-    ("FILES_TMPNAMES", Refused("uploads are not written to disk")),
-    ("FILES_TMP_CONTENT", Refused("uploads are not written to disk; `@rx` on `REQUEST_BODY` sees them")),
+    ("FILES_TMPNAMES", Refused("uploads are not written to disk; `FILES_TMP_CONTENT` is what they hold")),
     ("GEO", Ignored("no database is asked for it, so it is always empty")),
     ("MODSEC_BUILD", Refused("this is another engine; ask for the parts of the language instead")),
+    ("PATH_INFO", Refused("no script stands behind a path here; use `REQUEST_FILENAME`")),
     ("PERF_ALL", LOCAL),
     ("PERF_COMBINED", LOCAL),
     ("PERF_GC", LOCAL),
@@ -313,6 +313,7 @@ pub const EMPTY_VARIABLES: &[Name] = &[
     ("PERF_RULES", LOCAL),
     ("PERF_SREAD", LOCAL),
     ("PERF_SWRITE", LOCAL),
+    ("REMOTE_USER", Refused("users are the gateway's own matter: say who may do what in its settings")),
     ("SCRIPT_BASENAME", LOCAL),
     ("SCRIPT_FILENAME", LOCAL),
     ("SCRIPT_GID", LOCAL),

@@ -40,7 +40,7 @@ fn known(name: View<'_>, negated: bool, report: &mut Report) -> Option<&'static 
     match names::find(OPERATORS, text) {
         Some((known, Support::Done)) => Some(known),
         Some((known, Support::Ignored(why))) if !negated => {
-            report.warn(&name.place(), format!("operator `@{known}` does nothing here")).hint(why);
+            report.ignored(&name.place(), format!("operator `@{known}` does nothing"), why);
             Some("noMatch")
         }
         Some((known, Support::Ignored(_))) => {

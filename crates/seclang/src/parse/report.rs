@@ -16,6 +16,8 @@ pub(crate) struct Report {
     ranks: HashMap<Arc<str>, usize>,
     errors: usize,
     warnings: usize,
+    /// Where a part of the language that does nothing was first met, among the problems, and how often since.
+    ignored: HashMap<String, (usize, usize)>,
     /// Takes the problems that are too many.
     surplus: Vec<Problem>,
 }
@@ -45,6 +47,16 @@ impl Report {
     /// The rules load; the author should know.
     pub(crate) fn warn(&mut self, place: &Place, message: impl Into<String>) -> Reported<'_> {
         self.add(place, Severity::Warning, message.into())
+    }
+
+    /// A part of the language does nothing: said where it is first met, with how often it comes again.
+    pub(crate) fn ignored(&mut self, place: &Place, message: String, instead: &str) {
+        if let Some((_, again)) = self.ignored.get_mut(&message) {
+            *again += 1;
+            return;
+        }
+        self.ignored.insert(message.clone(), (self.problems.len(), 0));
+        self.warn(place, message).hint(instead);
     }
 
     fn add(&mut self, place: &Place, severity: Severity, message: String) -> Reported<'_> {
@@ -81,7 +93,14 @@ impl Report {
 
     /// All of them, in the order of the files.
     pub(crate) fn into_problems(self) -> Vec<Problem> {
-        let Self { mut problems, ranks, surplus, .. } = self;
+        let Self { mut problems, ranks, ignored, surplus, .. } = self;
+        for (_, (index, again)) in ignored.into_iter().filter(|(_, (_, again))| *again > 0) {
+            let first = problems.get_mut(index).filter(|first| first.severity == Severity::Warning);
+            if let Some(Problem { message, .. }) = first {
+                let places = if again == 1 { "place" } else { "places" };
+                message.push_str(&format!(", here and in {again} more {places}"));
+            }
+        }
         let rank = |place: &Place| ranks.get(&place.file).copied().unwrap_or_default();
         problems.sort_by_key(|problem| (rank(&problem.place), problem.place.line, problem.place.column));
         problems.extend(surplus.into_iter().map(|surplus| Problem {

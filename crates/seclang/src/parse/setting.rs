@@ -33,7 +33,10 @@ fn one(name: &'static str, value: View<'_>, report: &mut Report) -> Option<Setti
         "SecCollectionTimeout" => Setting::CollectionTimeout(number(name, value, 0..=u64::MAX, report)?),
         "SecComponentSignature" => Setting::ComponentSignature(text()),
         "SecCookieFormat" => return cookie_format(value, report),
-        "SecParseXmlIntoArgs" => return xml_into_args(value, report),
+        "SecParseXmlIntoArgs" => {
+            xml_into_args(value, report);
+            return None;
+        }
         "SecRequestBodyAccess" => Setting::RequestBodyAccess(switch(value, report)?),
         "SecRequestBodyJsonDepthLimit" => {
             Setting::RequestBodyJsonDepthLimit(number(name, value, 1..=u64::MAX, report)?)
@@ -127,13 +130,15 @@ fn cookie_format(value: View<'_>, report: &mut Report) -> Option<Setting> {
     None
 }
 
-fn xml_into_args(value: View<'_>, report: &mut Report) -> Option<Setting> {
-    if !value.as_str().eq_ignore_ascii_case("off") {
+/// `Off`: rules that look at `XML:/*` see all there is.
+pub(crate) fn xml_into_args(value: View<'_>, report: &mut Report) -> bool {
+    let off = value.as_str().eq_ignore_ascii_case("off");
+    if !off {
         report
-            .error(&value.place(), "XML is not turned into arguments for all requests")
-            .hint("write `SecParseXmlIntoArgs Off`, and look at `XML:/*` in your rules");
+            .error(&value.place(), "XML is not turned into arguments")
+            .hint("write `Off`, and look at `XML:/*` in your rules");
     }
-    None
+    off
 }
 
 fn mime_types(place: &Place, words: &[Word], report: &mut Report) -> Option<Setting> {
@@ -154,5 +159,5 @@ fn mime_types(place: &Place, words: &[Word], report: &mut Report) -> Option<Sett
 }
 
 fn wrong<'r>(value: View<'_>, report: &'r mut Report) -> super::report::Reported<'r> {
-    report.error(&value.place(), format!("`{}` is no value for this directive", shortened(value.as_str())))
+    report.error(&value.place(), format!("`{}` is no value here", shortened(value.as_str())))
 }

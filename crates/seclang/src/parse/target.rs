@@ -83,20 +83,28 @@ pub(crate) fn variable(name: View<'_>, report: &mut Report) -> Option<Variable> 
             return None;
         }
         Some((known, Support::Ignored(why))) => {
-            report.warn(&name.place(), format!("variable `{known}` holds nothing here")).hint(why);
+            report.ignored(&name.place(), format!("variable `{known}` is always empty"), why);
         }
         _ => {}
     }
-    let found = Variable::ALL.iter().copied().find(|variable| variable.name().eq_ignore_ascii_case(text));
+    let found = named(text);
     if found.is_none() && text.is_empty() {
         report.error(&name.place(), "a variable is missing").hint("write its name, or take the sign before it away");
     } else if found.is_none() {
         let near = nearest(text, Variable::ALL.iter().map(|variable| variable.name()));
-        report
-            .error(&name.place(), format!("unknown variable `{}`", shortened(text)))
-            .maybe(near.map(|near| format!("did you mean `{near}`?")));
+        let hint = match text.split_once('.') {
+            Some((before, member)) if named(before).is_some() => {
+                Some(format!("write `{before}:{}`: a colon stands before a member's name", shortened(member)))
+            }
+            _ => near.map(|near| format!("did you mean `{near}`?")),
+        };
+        report.error(&name.place(), format!("unknown variable `{}`", shortened(text))).maybe(hint);
     }
     found
+}
+
+fn named(name: &str) -> Option<Variable> {
+    Variable::ALL.iter().copied().find(|variable| variable.name().eq_ignore_ascii_case(name))
 }
 
 /// Whether the variable holds named members.

@@ -4,6 +4,8 @@ mod bounds;
 mod broken;
 mod corpus;
 mod forms;
+mod lint;
+mod reference;
 
 use super::parse;
 use crate::problem::Problem;

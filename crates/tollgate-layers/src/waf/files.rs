@@ -40,11 +40,8 @@ impl<'a> Files<'a> {
             let name = path.iter().map(ToString::to_string).collect::<Vec<_>>().join(".");
             let word = line.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
             let runs = matches!(word.as_str(), "secrule" | "secaction");
-            if runs {
-                sorted.0.push(name.clone())
-            } else {
-                sorted.1.push(name.clone())
-            }
+            let list = if runs { &mut sorted.0 } else { &mut sorted.1 };
+            list.push(name.clone());
             self.lines.insert(name, (path, format!("{line}\n")));
         }
         sorted

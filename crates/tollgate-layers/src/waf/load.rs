@@ -59,6 +59,27 @@ impl WafConfig {
         sound.then(|| Waf { plans, scratches: Scratches::warmed(given.threads, &sets) })
     }
 
+    /// Calls `look` with the files of every route, and with those of exchanges without one.
+    pub(super) fn with_files(
+        &self,
+        check: &mut Checker,
+        given: &Given<'_>,
+        look: &mut dyn FnMut(&dyn Source, &[String]),
+    ) {
+        let mut loader = Loader::new(self, given.source);
+        let common = check.within("waf", |check| loader.common(check));
+        let nothing = RouteWaf::default();
+        let routes =
+            given.routes.iter().enumerate().map(|(i, route)| Some((i, route.waf.as_ref().unwrap_or(&nothing))));
+        let mut seen = BTreeSet::new();
+        for route in routes.chain([None]) {
+            let files = loader.files_of(check, &common, route);
+            if seen.insert(files.clone()) {
+                look(&loader.files, &files);
+            }
+        }
+    }
+
     fn check(&self, check: &mut Checker) {
         check.require((1..=1_000_000).contains(&self.max_args), "max_args", "a number from 1 to 1000000");
         check.require(self.max_scan_work >= 100_000, "max_scan_work", "at least 100000: less scans no request whole");
@@ -126,23 +147,27 @@ impl<'a> Loader<'a> {
         Common { before, after }
     }
 
-    /// The plan of a route, or of exchanges without one.
-    fn plan(&mut self, check: &mut Checker, common: &Common, route: Option<(usize, &RouteConfig)>) -> Option<Plan> {
-        let nothing = RouteWaf::default();
-        let own = route.and_then(|(_, route)| route.waf.as_ref()).unwrap_or(&nothing);
+    /// The files of a route, or of exchanges without one, in the order of loading.
+    fn files_of(&mut self, check: &mut Checker, common: &Common, route: Option<(usize, &RouteWaf)>) -> Vec<String> {
         let mut files = common.before.clone();
         let mut last = Vec::new();
-        if let Some((index, _)) = route {
+        if let Some((index, own)) = route {
             let path: [Step; 3] = ["routes".into(), index.into(), "waf".into()];
-            let own_files = &mut Vec::new();
-            at(check, &path, &mut |check| own_files.extend(self.files.listed(&own.rules, check)));
-            files.append(own_files);
+            at(check, &path, &mut |check| files.extend(self.files.listed(&own.rules, check)));
             let (early, after) = self.files.keep(&own.exclusions, &path);
             files.splice(1..1, early);
             last = after;
         }
         files.extend(common.after.iter().cloned());
         files.extend(last);
+        files
+    }
+
+    /// The plan of a route, or of exchanges without one.
+    fn plan(&mut self, check: &mut Checker, common: &Common, route: Option<(usize, &RouteConfig)>) -> Option<Plan> {
+        let nothing = RouteWaf::default();
+        let own = route.and_then(|(_, route)| route.waf.as_ref()).unwrap_or(&nothing);
+        let files = self.files_of(check, common, route.map(|(index, _)| (index, own)));
         let settings = Settings {
             files,
             stock: own.profile.unwrap_or(self.config.profile) == Profile::Stock,

@@ -4,6 +4,7 @@
 //! verdicts into rulings. It reads no file by itself and writes no log: both come through the gateway.
 
 mod config;
+mod desk;
 mod files;
 mod known;
 mod load;
@@ -29,7 +30,8 @@ use tollgate_core::ruling::{Code, Fault, Origin, Refusal, Ruling};
 pub use config::{RouteWaf, WafConfig, WafLogConfig};
 pub use load::Given;
 use scratch::Scratches;
-pub use seclang::{HeadView, Matched, Source, Tally};
+pub use seclang::ir::RuleInfo;
+pub use seclang::{HeadView, Matched, Problem, Severity, Source, Tally};
 pub use turn::Turn;
 
 /// The compiled layer.
@@ -95,7 +97,7 @@ impl Waf {
     pub fn head(&self, turn: &mut Turn, asked: &Asked<'_>, view: &HeadView<'_>, notes: &Notes<'_>) -> Ruling<()> {
         let Some(running) = turn.begin(self, asked, notes.mode() == Mode::Observe) else { return Ok(()) };
         let verdict = self.scratches.with(asked.thread, |scratch| running.transaction.head(view, scratch));
-        turn.rule(1, verdict)
+        turn.rule(1, &verdict)
     }
 
     /// Phase 2: the body, with what the parser already proved of it.
@@ -189,7 +191,7 @@ impl Waf {
         }
         let Some(running) = turn.running() else { return Ok(()) };
         let verdict = self.scratches.with(thread, |scratch| run(&mut running.transaction, scratch));
-        turn.rule(phase, verdict)
+        turn.rule(phase, &verdict)
     }
 
     /// The plan of a route; beyond the last route, that of exchanges without one.
@@ -200,8 +202,8 @@ impl Waf {
 
 impl Turn {
     /// Turns a verdict into a ruling. Whatever a rule wanted, a refusal is a 403 and says nothing of the rule.
-    fn rule(&mut self, phase: u8, verdict: Verdict) -> Ruling<()> {
-        match verdict {
+    fn rule(&mut self, phase: u8, verdict: &Verdict) -> Ruling<()> {
+        match *verdict {
             Verdict::Pass => Ok(()),
             Verdict::Allow(scope) => {
                 self.allow(if scope == Scope::All { 4 } else { 2 });
@@ -229,5 +231,5 @@ fn media_type(headers: &HeaderMap) -> &[u8] {
 fn is_stream(kind: &[u8]) -> bool {
     let begins =
         |stream: &&str| kind.get(..stream.len()).is_some_and(|start| start.eq_ignore_ascii_case(stream.as_bytes()));
-    STREAMS.iter().any(|stream| begins(&stream))
+    STREAMS.iter().any(begins)
 }

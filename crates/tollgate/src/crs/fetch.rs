@@ -93,7 +93,7 @@ impl Fetch {
         let to = Uri::from_parts(parts)?;
         let host = to.host().unwrap_or_default().to_ascii_lowercase();
         let known = |known: &&str| if known.starts_with('.') { host.ends_with(*known) } else { host == *known };
-        if !self.hosts.is_empty() && !self.hosts.iter().any(|host| known(&host)) {
+        if !self.hosts.is_empty() && !self.hosts.iter().any(known) {
             bail!("it was sent on to `{host}`, which is not one of its hosts");
         }
         Ok(to)

@@ -88,13 +88,16 @@ fn flags_say_what_others_may_read_differently() {
 
 #[test]
 fn errors_are_told_and_what_follows_is_read_where_that_makes_sense() {
-    let rows: [(&str, &str, &str); 31] = [
+    let rows: [(&str, &str, &str); 34] = [
         ("--B~{}~~x~", "a=x", "final boundary is missing"), // *
         ("--B~{}~~x", "a=x", "final boundary is missing"),
         ("--B~{}", "", "final boundary is missing"),
         ("x~", "", "no boundary in the body"),
         ("--B", "", "no boundary in the body"),
         ("--Bx~{}~~x~--B--~", "", "something behind a boundary"), // *
+        ("--B~{}~~x~--B x~y", "a=x", "something behind a boundary"),
+        ("--B~{}~~x~-- B~y", "a=x", "white space before a boundary"),
+        ("--B~{}~~--B--", "a=", "headers of a part do not end"),
         ("--B ~{}~~x~--B--~", "", "something behind a boundary"),
         ("-- B~{}~~x~--B--~", "", "white space before a boundary"), // *
         ("--B~~x~--B--~", "=x", "without a disposition"),           // *

@@ -42,7 +42,7 @@ fn text_and_attributes_of_well_formed_documents_are_found() {
 
 #[test]
 fn what_is_not_well_formed_or_not_wanted_is_an_error_and_what_was_read_stays() {
-    let rows: [(&[u8], &str, &str); 25] = [
+    let rows: [(&[u8], &str, &str); 33] = [
         (b"", "", "ends too early"),         // *
         (b"<a>", "text=", "ends too early"), // *
         (b"<a>x", "text=x", "ends too early"),
@@ -61,6 +61,14 @@ fn what_is_not_well_formed_or_not_wanted_is_an_error_and_what_was_read_stays() {
         (b"<a>&#xD800;</a>", "text=", "entity"),
         (b"<a>&#+65;</a>", "text=", "entity"),
         (b"<a> & </a>", "text= ", "not well formed"),
+        (b"<a>x<?-p?></a>", "text=x", "name is malformed"),      // *
+        (b"<a>x<1/></a>", "text=x", "name is malformed"),        // *
+        (b"<><a/></>", "", "name is malformed"),                 // *
+        (b"<a>x<b c[='d'/></a>", "text=x", "name is malformed"), // *
+        (b"<a>x<?xml version='1.0'?></a>", "text=x", "not well formed"), // *
+        (b"<?xml lersion='1.0'?><a/>", "", "not well formed"),   // *
+        (b"<a>x<b>]]></b></a>", "text=x", "not well formed"),    // *
+        (b"<a>x<!-- -- --></a>", "text=x", "not well formed"),   // *
         (b"<!DOCTYPE a [<!ENTITY e \"v\">]><a>&e;</a>", "", "document type"),
         (b"<!DOCTYPE html><a/>", "", "document type"),
         (b"<a>x\xff</a>", "text=x", "not UTF-8"), // *

@@ -21,13 +21,19 @@ pub(super) fn holds(operator: &Operator, value: &[u8], matched: bool) {
         let found = literals.iter().any(|literal| memchr::memmem::find(&lower, literal).is_some());
         assert!(found, "no literal of {operator:?} in {}", value.escape_ascii());
     }
+    if let Some(needs) = operator.needs() {
+        let lower = value.to_ascii_lowercase();
+        let found = needs.literals.iter().any(|literal| memchr::memmem::find(&lower, literal).is_some());
+        let met = found || !needs.bytes.is_disjoint(&ByteSet::of(value));
+        assert!(met, "nothing that {operator:?} needs in {}", value.escape_ascii());
+    }
 }
 
 /// A small generator of its own, so that a failing seed is one number.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(super) fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % sides.max(1)
     }

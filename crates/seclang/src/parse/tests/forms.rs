@@ -111,6 +111,8 @@ fn actions_are_read_in_every_form() {
         ("msg:plain text", "Msg(\"plain text\")"),
         ("msg:it's", "Msg(\"it's\")"),
         ("msg:''", "Msg(\"\")"),
+        ("msg:'open", "Msg(\"open\")"),
+        ("phase: 3", "Phase(3)"),
         ("logdata:'%{TX.0}, %{MATCHED_VAR}'", "LogData(\"%{TX.0}, %{MATCHED_VAR}\")"),
         ("tag:'a/b'", "Tag(\"a/b\")"),
         ("t:none", "Transform(None)"),
@@ -286,4 +288,23 @@ fn a_rule_keeps_its_text_and_the_places_of_its_parts() {
         rule.actions[1].place.to_string(),
     ];
     assert_eq!(shown, ["r.conf:2:1", "r.conf:2:14", "r.conf:3:6", "r.conf:3:12", "r.conf:5:5"]);
+}
+
+#[test]
+fn each_byte_of_an_argument_has_its_place() {
+    for (text, expected) in [
+        ("SecRule ARGS \"@rx abc\" id:1", &["1:19", "1:20", "1:21"] as &[&str]),
+        ("SecRule ARGS \"@rx a\\\"c\" id:1", &["1:19", "1:21", "1:22"]),
+        ("SecRule ARGS '@rx \\\'\"' id:1", &["1:20", "1:21"]),
+        ("SecRule ARGS \"@rx \\\\'\" id:1", &["1:19", "1:20", "1:21"]),
+        ("\n SecRule \\\n  ARGS \\\r\n \"@rx a\\\n b\" id:1", &["4:7", "5:1", "5:2"]),
+        ("SecRule ARGS \"@rx a\\\\\" id:1", &["1:19", "1:20", "1:21"]),
+        ("SecRule ARGS abc id:1", &["1:14", "1:15", "1:16"]),
+    ] {
+        let rule = rule(text);
+        let places: Vec<String> = (0..rule.operator.value.argument.len())
+            .map(|at| rule.place_in_argument(at).to_string().trim_start_matches("r.conf:").to_owned())
+            .collect();
+        assert_eq!(places, expected, "{text}");
+    }
 }

@@ -8,7 +8,7 @@ const TICK_NS: u64 = 10_000_000;
 
 /// CPU time since the processes began.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Spent {
+pub struct Spent {
     /// All of it, exact: from `schedstat` of every thread.
     ns: u64,
     user_ns: u64,
@@ -17,7 +17,10 @@ pub(crate) struct Spent {
 
 impl Spent {
     /// The sum over those processes.
-    pub(crate) fn of(pids: &[u32]) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// A process that is not there.
+    pub fn of(pids: &[u32]) -> anyhow::Result<Self> {
         let mut sum = Self::default();
         for pid in pids {
             let one = Self::of_one(*pid).with_context(|| format!("no CPU time of process {pid}"))?;
@@ -43,7 +46,9 @@ impl Spent {
         Ok(Self { ns, user_ns, system_ns })
     }
 
-    pub(crate) fn since(self, earlier: Self) -> Self {
+    /// What was spent since then.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
         Self {
             ns: self.ns.saturating_sub(earlier.ns),
             user_ns: self.user_ns.saturating_sub(earlier.user_ns),
@@ -51,7 +56,15 @@ impl Spent {
         }
     }
 
-    pub(crate) fn report(self, requests: u64) -> Value {
+    /// All of it, in nanoseconds.
+    #[must_use]
+    pub const fn ns(self) -> u64 {
+        self.ns
+    }
+
+    /// For the document of a load generator.
+    #[must_use]
+    pub fn report(self, requests: u64) -> Value {
         let each = |ns: u64| (requests > 0).then(|| ns as f64 / 1000.0 / requests as f64);
         json!({
             "us_per_request": each(self.ns),
@@ -81,10 +94,11 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "it is about time")]
     fn a_busy_process_spends_and_an_unknown_one_is_an_error() {
         let me = std::process::id();
         let before = Spent::of(&[me]).expect("it runs");
-        let begun = crate::now();
+        let begun = std::time::Instant::now();
         while begun.elapsed().as_millis() < 60 {
             std::hint::spin_loop();
         }
