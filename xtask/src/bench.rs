@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: runs the benchmarks and keeps their page, `docs/benchmarks.md`.
 //!
-//! `proxy` is driven from here: it needs nginx, pinned cores and interleaved rounds. The others are programs of
+//! `proxy` and `waf` are driven from here: they need nginx, pinned cores and interleaved rounds. The others are programs of
 //! `bench/` that need nobody; they are built, run and written down.
 
 mod build;
@@ -13,6 +13,7 @@ mod proxy;
 mod report;
 mod scene;
 mod spread;
+mod waf;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,6 +29,10 @@ const USAGE: &str = "\
 usage: cargo xtask bench proxy [OPTIONS]        nginx and Tollgate side by side
        cargo xtask bench limits [OPTIONS]       nanoseconds of a decision, beside governor
        cargo xtask bench embedded|parse [OPTIONS]
+       cargo xtask bench waf [OPTIONS]          the Core Rule Set in Tollgate and in nginx with libmodsecurity
+       cargo xtask bench waf --callgrind [--pin]
+                                                instructions of four bodies, beside those of bench/waf-counts.txt
+       cargo xtask bench waf --linear           every shape of input, doubled up to 10 MB
 
   --write          put the result into docs/benchmarks.md, with the machine described
   --json           print one JSON document instead of a table
@@ -56,6 +61,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
             Ok(())
         }
         "proxy" => proxy::run(&proxy::Options::parse(rest).with_context(|| USAGE)?),
+        "waf" => waf::run(&waf::Options::parse(rest).with_context(|| USAGE)?),
         program if PROGRAMS.contains(&program) => run_program(program, rest),
         other => bail!("no benchmark is called `{other}`\n{USAGE}"),
     }

@@ -76,6 +76,24 @@ impl ByteSet {
         (a & !e) | (b & !f) | (c & !g) | (d & !h) == 0
     }
 
+    /// How many bytes it holds.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        let [a, b, c, d] = self.0;
+        a.count_ones() + b.count_ones() + c.count_ones() + d.count_ones()
+    }
+
+    /// Its bytes, in order.
+    pub fn iter(&self) -> impl Iterator<Item = u8> {
+        [0u8, 64, 128, 192].into_iter().zip(self.0).flat_map(|(base, mut bits)| {
+            std::iter::from_fn(move || {
+                let at = u8::try_from(bits.trailing_zeros()).ok().filter(|&at| at < 64)?;
+                bits &= bits - 1;
+                Some(base + at)
+            })
+        })
+    }
+
     /// Whether it is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -106,6 +124,9 @@ mod tests {
         assert!(digits.is_disjoint(&ByteSet::of(b"abc")) && !digits.is_disjoint(&ByteSet::of(b"a1")));
         assert!(ByteSet::NONE.is_empty() && !digits.is_empty());
         assert_eq!(ByteSet::NONE.with_range(0, u8::MAX), ByteSet::ALL);
+        assert_eq!(digits.iter().collect::<Vec<_>>(), b"0123456789");
+        assert_eq!(ByteSet::ALL.iter().collect::<Vec<_>>(), (0..=u8::MAX).collect::<Vec<_>>());
+        assert_eq!((digits.count(), ByteSet::ALL.count(), ByteSet::NONE.count()), (10, 256, 0));
         let mut set = digits;
         set.remove(b'5');
         assert!(!set.contains(b'5') && set.union(ByteSet::of(b"5")) == digits);

@@ -14,7 +14,7 @@ const SIZES: (usize, usize) = (16 * 1024, 64 * 1024);
 /// A fourfold size may cost as much more. Quadratic time would be 16.
 const MOST: f64 = 7.0;
 /// CPU time below which a ratio says nothing.
-const TELLING_NS: u64 = 4_000_000;
+const TELLING_NS: u64 = 12_000_000;
 /// Tries: other work on the machine only ever adds.
 const TRIES: usize = 3;
 
@@ -26,7 +26,7 @@ fn four_times_the_input_is_about_four_times_the_work() {
     for (name, shape) in shapes::SHAPES {
         let [small, large] = [SIZES.0, SIZES.1].map(|size| cost(&rules, &shape(size), &mut scratch));
         let ratio = |small: u64, large: u64| large as f64 / small.max(1) as f64;
-        let (work, time) = (ratio(small.0.work.max(10_000), large.0.work), ratio(small.1.max(TELLING_NS / 4), large.1));
+        let (work, time) = (ratio(small.0.work.max(10_000), large.0.work), ratio(small.1.max(TELLING_NS / 3), large.1));
         if work > MOST || large.1 > TELLING_NS && time > MOST {
             wrong.push(format!(
                 "{name}: work × {work:.1}, time × {time:.1} ({} → {} µs)",

@@ -13,6 +13,7 @@ use tollgate_core::time::Tick;
 use tollgate_layers::routes::Route;
 use tollgate_layers::waf;
 
+use crate::body::Hold;
 use crate::listen::head::RawHead;
 use crate::record::Sinks;
 use crate::snapshot::Policy;
@@ -28,6 +29,8 @@ pub struct Exchange {
     pub seen: Seen,
     /// Where it stands before the rules.
     pub waf: waf::Turn,
+    /// Room in the budget of a body that the rules still hold.
+    pub held: Option<Hold>,
     policy: Arc<Policy>,
     sinks: Arc<Sinks>,
     finished: bool,
@@ -117,7 +120,7 @@ impl Exchange {
     pub fn open(facts: Facts, policy: Arc<Policy>, sinks: Arc<Sinks>) -> Box<Self> {
         sinks.opened();
         let (log, seen, waf) = (Journal::default(), Seen::default(), waf::Turn::default());
-        Box::new(Self { facts, log, seen, waf, policy, sinks, finished: false })
+        Box::new(Self { facts, log, seen, waf, held: None, policy, sinks, finished: false })
     }
 
     /// The policy that judges it, from its first byte to its last.

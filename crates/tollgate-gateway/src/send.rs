@@ -206,7 +206,8 @@ async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc
     ex.seen.working = Some(now);
     let sent = remote.send(order, Caller { worker: w.index, ticker: &w.ticker, now, until: deadline(ex) }).await;
     ex.seen.working = None;
-    drop(hold);
+    // The rules keep the body they were shown until their last phase: its room in the budget goes when they go.
+    ex.held = hold.filter(|_| ex.waf.has_begun());
     let now = w.tick(&ex.facts, &mut ex.log);
     let sent = match sent {
         Ok(sent) => sent,

@@ -239,7 +239,7 @@ impl fmt::Display for Report {
 }
 
 /// A table that reads well as it is and as Markdown.
-fn table(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result {
+pub(super) fn table(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let cell = |row: &Vec<String>, column: usize| row.get(column).cloned().unwrap_or_default();
     let width = |column| rows.iter().map(|row| cell(row, column).chars().count()).max().unwrap_or(0);

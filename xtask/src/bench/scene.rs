@@ -242,6 +242,7 @@ const BARE: &str = r#"routes:
   - { name: bare, path: "/{*rest}", protocol: none, auth: none, upstream: mock, max_body_bytes: 2097152 }
 network: { mode: "off" }
 flood: { mode: "off" }
+waf: { mode: "off" }
 authz: { mode: "off" }
 contract: { mode: "off" }
 limits: { mode: "off" }
@@ -249,7 +250,7 @@ output: { security_headers: false }
 record: { access: "off" }
 "#;
 
-/// Every stage, with budgets that are charged and never empty, and a log that is written.
+/// Every stage but the rules, which have a bench of their own, with budgets that are charged and never empty, and a log that is written.
 const ALL: &str = r#"models:
   m:
     upstream: mock
@@ -264,6 +265,7 @@ tenants:
   bench: { models: [m], budgets: [tenant, key] }
 auth: { keys: { file: keys.yaml, pepper: { v1: "secret://file/pepper" } } }
 flood: { per_address: { burst: 1000000000, refill_per_sec: 1000000000 } }
+waf: { mode: "off" }
 limits:
   budgets:
     - { name: tenant, per: tenant, burst: 1000000000000, refill_per_sec: 1000000000 }

@@ -37,8 +37,8 @@ pub(super) fn disposition(
         rest = skip_blanks(behind);
         flags.invalid_quoting |= !closed;
         let wrong = match name {
-            _ if name.eq_ignore_ascii_case(b"name") => put(&mut found.name, value, &mut named, flags),
-            _ if name.eq_ignore_ascii_case(b"filename") => put(&mut found.filename, value, &mut filed, flags),
+            _ if name.eq_ignore_ascii_case(b"name") => put(&mut found.name, value, &mut named),
+            _ if name.eq_ignore_ascii_case(b"filename") => put(&mut found.filename, value, &mut filed),
             // RFC 7578, 4.2, forbids it; servers read it all the same, so its name has to be seen.
             b"filename*" => {
                 if found.filename.is_empty() {
@@ -70,8 +70,7 @@ struct Parameter<'t> {
 }
 
 /// Takes a value. The first one stays.
-fn put(into: &mut Vec<u8>, value: Vec<u8>, seen: &mut bool, flags: &mut MultipartFlags) -> Result<(), &'static str> {
-    flags.invalid_quoting |= value.contains(&b'\'');
+fn put(into: &mut Vec<u8>, value: Vec<u8>, seen: &mut bool) -> Result<(), &'static str> {
     if std::mem::replace(seen, true) {
         return Err("multipart: a parameter twice in a disposition");
     }
@@ -95,6 +94,8 @@ fn parameter<'t>(text: &'t [u8], flags: &mut MultipartFlags) -> Result<Parameter
         _ => {
             let length = tail.iter().position(|&byte| !is_token(byte)).unwrap_or(tail.len());
             let (value, rest) = tail.split_at_checked(length).ok_or(MALFORMED)?;
+            // Between double quotes it is a letter like any other: `it's.txt`.
+            flags.invalid_quoting |= value.contains(&b'\'');
             Ok(Parameter { name, value: value.to_vec(), closed: true, rest })
         }
     }

@@ -26,7 +26,7 @@ pub(crate) fn read(inputs: &mut Inputs, state: &mut State, rules: &RuleSet, give
     let mut over = Ok(());
     if state.request_body {
         let content_type = inputs.first(Variable::RequestHeaders, Some(b"content-type")).unwrap_or_default().to_vec();
-        choose(state, given.processor, &content_type);
+        choose(state, given.processor);
         over = limit(inputs, state, rules);
         report = process(inputs, state, rules, (&content_type, given));
         if fills_body(state, rules, given.processor, &content_type) {
@@ -41,16 +41,23 @@ pub(crate) fn read(inputs: &mut Inputs, state: &mut State, rules: &RuleSet, give
     over
 }
 
-/// As ModSecurity does: `ctl` first, then the two content types of HTML forms.
-fn choose(state: &mut State, processor: Processor, content_type: &[u8]) {
+/// The two content types of HTML forms have their reader before phase 1, as in ModSecurity; a rule may choose another.
+pub(crate) fn announce(inputs: &Inputs, state: &mut State) {
+    let content_type = inputs.first(Variable::RequestHeaders, Some(b"content-type")).unwrap_or_default();
     let is = |prefix: &[u8]| content_type.get(..prefix.len()).is_some_and(|it| it.eq_ignore_ascii_case(prefix));
+    if is(b"application/x-www-form-urlencoded") {
+        state.processor = "URLENCODED".into();
+    } else if is(b"multipart/form-data") {
+        state.processor = "MULTIPART".into();
+    }
+}
+
+/// What the embedder knows goes before what the rules chose.
+fn choose(state: &mut State, processor: Processor) {
     match processor {
-        Processor::Json => state.processor = "JSON".into(),
-        Processor::None => {}
-        Processor::Auto if !state.processor.is_empty() => {}
-        Processor::Auto if is(b"application/x-www-form-urlencoded") => state.processor = "URLENCODED".into(),
-        Processor::Auto if is(b"multipart/form-data") => state.processor = "MULTIPART".into(),
         Processor::Auto => {}
+        Processor::Json => state.processor = "JSON".into(),
+        Processor::None => state.processor = Box::default(),
     }
 }
 

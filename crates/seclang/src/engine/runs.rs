@@ -8,7 +8,7 @@ use crate::engine::names::{Shape, Walkers};
 use crate::ir::{RuleSet, collapse};
 use crate::ir::bits::{Bits, next_in};
 use crate::ir::rule::{Link, Rule};
-use crate::ir::trie::Trie;
+use crate::ir::trie::{Node, Trie};
 use crate::operators::{Caches, Operator};
 use crate::transforms::Transform;
 
@@ -35,6 +35,9 @@ impl Run<'_> {
     pub(crate) fn narrow_elements(&self, row: &mut [u64]) {
         self.narrow(row, |_, head| {
             let trie = &self.rules.trie;
+            if !head.stations.is_empty() && !keeps(trie, head, self.mask, |_| false) {
+                return false;
+            }
             let shorter = trie.longest(head.node, self.summary.longest).is_some_and(|most| most < head.shortest);
             let decodes = |step| matches!(step, Transform::UrlDecode | Transform::UrlDecodeUni);
             shorter || head.operator.spares_numbers() && keeps(trie, head, self.mask, decodes)
@@ -46,31 +49,41 @@ impl Run<'_> {
         let mut found = Bits::none(self.rules.count());
         self.rules.name_filter.scan(&skeleton(self.prefix, self.summary.depth), &mut found);
         self.narrow(row, |rule, head| {
-            let changes_case = |step| matches!(step, Transform::Lowercase | Transform::Uppercase);
-            if !keeps(&self.rules.trie, head, self.mask, changes_case) {
-                return is_cut(&self.rules.trie, head, self.mask) && self.spares_first(head, caches);
+            // With `multiMatch` the raw value is tested too: then no step may change even the case.
+            let multi = !head.stations.is_empty();
+            let changes_case = |step| !multi && matches!(step, Transform::Lowercase | Transform::Uppercase);
+            let kept = keeps(&self.rules.trie, head, self.mask, changes_case);
+            if !kept && !is_cut(&self.rules.trie, head, self.mask) {
+                return false;
+            }
+            if !kept && !head.nodes().iter().all(|node| self.spares_first(head, *node, caches)) {
+                return false;
+            }
+            if !kept && !multi {
+                return true;
             }
             if matches!(head.operator, Operator::DetectSqli) && self.mask.is_subset(&words()) {
-                return self.spares_first(head, caches);
+                return self.spares_first(head, head.node, caches);
             }
             if self.rules.name_filter.excludes(rule.ordinal, &found) {
                 return true;
             }
             // The steps that are left change single letters, so that parts may be transformed apart.
-            let prefix = derived::apply(self.rules, self.prefix, head.node);
-            let before = derived::apply(self.rules, b".array_", head.node);
+            let node = if multi { Node::RAW } else { head.node };
+            let prefix = derived::apply(self.rules, self.prefix, node);
+            let before = derived::apply(self.rules, b".array_", node);
             let shape = Shape { prefix: &prefix, before: &before, depth: self.summary.depth };
             walkers.excludes((self.rules.serial, rule.ordinal), head, shape)
         });
     }
 
     /// Whether the operator does not match the first name.
-    fn spares_first(&self, head: &Link, caches: &mut Caches) -> bool {
+    fn spares_first(&self, head: &Link, node: Node, caches: &mut Caches) -> bool {
         let mut name = self.prefix.to_vec();
         for _ in 0..self.summary.depth {
             name.extend_from_slice(b".array_0");
         }
-        let text = derived::apply(self.rules, &name, head.node);
+        let text = derived::apply(self.rules, &name, node);
         !head.operator.test(&text, &[], caches, None)
     }
 
@@ -81,9 +94,7 @@ impl Run<'_> {
             from = at + 1;
             let Some(rule) = list.get(at) else { continue };
             let Some(head) = rule.links.first() else { continue };
-            // With `multiMatch` each step tests: it must be one that changes nothing.
-            let multi = !head.stations.is_empty() && !keeps(&self.rules.trie, head, self.mask, |_| false);
-            if head.negated || multi || !is_out(rule, head) {
+            if head.negated || !is_out(rule, head) {
                 continue;
             }
             if let Some(word) = row.get_mut(at / 64) {

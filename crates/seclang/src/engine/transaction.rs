@@ -67,6 +67,7 @@ impl Transaction {
         }
         let mut parts = self.parts.take().unwrap_or_default();
         head::request(&mut parts.inputs, &rules, &self.facts, head);
+        body::announce(&parts.inputs, &mut parts.state);
         self.parts = Some(parts);
         self.phase(1, scratch)
     }

@@ -13,7 +13,7 @@ use crate::parse::ast::{Action, Variable};
 use crate::problem::Place;
 
 /// Tags of rules that take a developer's question for an attack.
-const PROMPT_TAGS: [&str; 8] = [
+const PROMPT_TAGS: [&str; 9] = [
     "attack-injection-generic",
     "attack-injection-java",
     "attack-injection-php",
@@ -21,6 +21,7 @@ const PROMPT_TAGS: [&str; 8] = [
     "attack-rce",
     "attack-rfi",
     "attack-sqli",
+    "attack-ssrf",
     "attack-xss",
 ];
 

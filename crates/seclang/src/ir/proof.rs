@@ -63,7 +63,7 @@ impl Spread {
             return true;
         }
         let can = |node: &Node| self.masks.get(node.index()).is_none_or(|mask| link.operator.can_match(mask));
-        if link.stations.is_empty() { can(&link.node) } else { link.stations.iter().any(can) }
+        link.nodes().iter().any(can)
     }
 }
 

@@ -70,6 +70,13 @@ pub(crate) struct Link {
     pub(crate) shortest: usize,
 }
 
+impl Link {
+    /// The nodes at which a value is tested.
+    pub(crate) fn nodes(&self) -> &[Node] {
+        if self.stations.is_empty() { std::slice::from_ref(&self.node) } else { &self.stations }
+    }
+}
+
 /// One variable of a link.
 #[derive(Debug)]
 pub(crate) struct Look {

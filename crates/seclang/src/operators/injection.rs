@@ -26,7 +26,7 @@ const TOKENS: usize = 8192;
 const SHORT: usize = 16 << 10;
 
 /// Most marks in one word that are looked up.
-const MARKS: usize = 64;
+const MARKS: usize = 32;
 
 /// Whether the value reads as an SQL injection; its fingerprint goes to slot 0.
 pub(super) fn sqli(value: &[u8], captures: Option<&mut Captures>) -> bool {

@@ -55,8 +55,11 @@ impl Known {
             HirKind::Literal(literal) => Self::literal(&literal.0),
             HirKind::Class(class) => {
                 let set = bytes_of(class);
-                let members = (0..=u8::MAX).filter(|&byte| set.contains(byte));
-                let folded: Strings = members.map(|byte| vec![byte.to_ascii_lowercase()]).collect();
+                // Two cases of each letter: a larger set has too many members in any case.
+                if set.count() > 128 {
+                    return Self::default();
+                }
+                let folded: Strings = set.iter().map(|byte| vec![byte.to_ascii_lowercase()]).collect();
                 if folded.len() <= SPELLED { Self::exactly(folded) } else { Self::default() }
             }
             HirKind::Capture(capture) => Self::of(&capture.sub, shortest),

@@ -9,6 +9,7 @@ mod pcre;
 mod pm;
 mod proof;
 mod rx;
+mod sieve;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -26,6 +27,7 @@ pub use self::pm::Pm;
 pub use self::proof::{Literals, Needs};
 pub use self::rx::Rx;
 pub(crate) use self::rx::parse as parse_pattern;
+pub use self::sieve::{Sieve, Sifted};
 pub use self::text::Relation;
 use crate::charset::ByteSet;
 

@@ -6,7 +6,7 @@ use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 use super::literals::{self, Shortest};
 use super::number::Comparison;
-use super::{Operator, Relation};
+use super::{Caches, Operator, Relation};
 use crate::charset::ByteSet;
 
 /// Literals one of which every match must contain (compared without regard to ASCII case).
@@ -98,13 +98,24 @@ impl Operator {
             Self::Rx(rx) | Self::RxGlobal(rx) => rx.facts.literals.clone(),
             Self::Text(Relation::Within, _) => None,
             Self::Text(_, Some(text)) if text.len() >= 2 => Some(vec![text.to_ascii_lowercase().into()]),
-            Self::ValidateUrlEncoding => None,
             _ => None,
         }
     }
 }
 
 impl Operator {
+    /// Runs a text through the matcher's memory, in pieces, so that an early match does not end it: what comes later
+    /// meets a warm cache.
+    pub fn warm(&self, text: &[u8], caches: &mut Caches) {
+        /// Long enough for the states that words in a row lead to.
+        const PIECE: usize = 1024;
+        if let Self::Rx(rx) | Self::RxGlobal(rx) = self {
+            for piece in text.chunks(PIECE) {
+                rx.test(piece, caches, None);
+            }
+        }
+    }
+
     /// As [`Operator::required`], with single bytes as members where these are rare: a value that has none of the
     /// literals and none of the bytes does not match. More rules have such a set, and where one has both, this is the
     /// one that fewer texts pass.
@@ -170,11 +181,10 @@ impl Shape {
     }
 
     fn meets(set: ByteSet) -> Self {
-        let mut members = (0..=u8::MAX).filter(|&byte| set.contains(byte));
-        match (members.next(), members.next()) {
-            (Some(byte), None) => Self::Every(ByteSet::of(&[byte]), Box::default(), Box::default()),
-            _ => Self::Every(ByteSet::NONE, [set].into(), Box::default()),
+        if set.count() == 1 {
+            return Self::Every(set, Box::default(), Box::default());
         }
+        Self::Every(ByteSet::NONE, [set].into(), Box::default())
     }
 
     fn every(parts: impl Iterator<Item = Self>) -> Self {

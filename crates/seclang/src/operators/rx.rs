@@ -17,6 +17,13 @@ use super::{Caches, Captures, Unusable, pcre};
 /// Lazy DFA cache of one pattern and thread. 64 KB was measured five to ten times slower, 2 MB no faster.
 const CACHE: usize = 256 << 10;
 
+/// The same for patterns of thousands of characters (lists of commands spelled with noise): they have so many states
+/// that ordinary prose fills the smaller cache, and a full one is emptied.
+const LARGE_CACHE: usize = 1 << 20;
+
+/// The length of pattern from which [`LARGE_CACHE`] is for.
+const LARGE: usize = 2000;
+
 /// Most memory of one compiled pattern.
 const NFA: usize = 16 << 20;
 
@@ -33,7 +40,8 @@ impl Rx {
         // Numbers are never reused: a cache made for one pattern in another's hands would be a wrong answer.
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let hir = parse(pattern)?;
-        let config = Config::new().hybrid_cache_capacity(CACHE).nfa_size_limit(Some(NFA)).utf8_empty(false);
+        let cache = if pattern.len() < LARGE { CACHE } else { LARGE_CACHE };
+        let config = Config::new().hybrid_cache_capacity(cache).nfa_size_limit(Some(NFA)).utf8_empty(false);
         let regex = Regex::builder().configure(config).build_from_hir(&hir).map_err(|why| {
             Unusable::new(format!("the pattern cannot be compiled: {why}"), 0).hint("make its repetitions smaller")
         })?;

@@ -123,15 +123,15 @@ fn run(rules: &Arc<RuleSet>, entry: &Entry, scratch: &mut Scratch) -> Outcome {
 }
 
 fn load(folder: Option<&Folder>, with_pack: bool, prompt_fields: &[String], library: &mut Library) -> Arc<RuleSet> {
+    let ours = |name: &str| std::fs::read(suites::rules().join(name)).unwrap_or_else(|why| panic!("{name}: {why}"));
     let overlay = folder.map_or_else(Overlay::default, Overlay::over).with("base.conf", rules::BASE);
+    let overlay = overlay.with("suite.conf", ours("suites/setup.conf")).with("media.conf", ours("crs-media.conf"));
     let (overlay, pack) = rules::with_pack(overlay).expect("the pack");
-    let mut files = vec!["base.conf".to_owned()];
-    if folder.is_some() {
-        files.extend(["crs-setup.conf.example", "rules/*.conf"].map(str::to_owned));
-    }
-    if with_pack {
-        files.extend(pack);
-    }
+    // The order of `rules/suites/README.md`.
+    let crs = ["crs-setup.conf.example", "rules/*.conf", "media.conf"].map(str::to_owned);
+    let mut files = ["base.conf", "suite.conf"].map(str::to_owned).to_vec();
+    files.extend(crs.into_iter().filter(|_| folder.is_some()));
+    files.extend(pack.into_iter().filter(|_| with_pack));
     built(&overlay, &files, &Options { prompt_fields: prompt_fields.to_vec(), ..Options::default() }, library)
 }
 

@@ -50,7 +50,7 @@ fn sample(hir: &Hir, dice: &mut Dice, out: &mut Vec<u8>) {
         HirKind::Literal(literal) => out.extend_from_slice(&literal.0),
         HirKind::Class(class) => {
             let set = bytes_of(class);
-            let members: Vec<u8> = (0..=u8::MAX).filter(|&byte| set.contains(byte)).collect();
+            let members: Vec<u8> = set.iter().collect();
             out.extend(members.get(dice.roll(members.len())));
         }
         HirKind::Repetition(repetition) => {
@@ -94,6 +94,47 @@ fn every_pattern_of_the_core_rule_set_compiles_and_its_proofs_hold_on_samples() 
         }
     }
     assert!(matched * 10 > tried * 7, "only {matched} of {tried} samples match");
+}
+
+#[test]
+fn a_sieve_lets_every_operator_through_that_matches() {
+    let mut operators: Vec<Option<Operator>> = vec![
+        Some(compiled("pm", "gzip br").unwrap()),
+        None,
+        Some(compiled("contains", "needle").unwrap()),
+        Some(compiled("rx", "[`|]x").unwrap()),
+        Some(Operator::DetectXss),
+        Some(compiled("eq", "5").unwrap()),
+        Some(Operator::NoMatch),
+    ];
+    let mut library = Patterns::default();
+    let patterns = core_patterns().unwrap_or_default();
+    operators.extend(patterns.iter().map(|pattern| Some(Operator::Rx(library.rx(pattern).unwrap()))));
+    let sieve = Sieve::new(operators.iter().map(Option::as_ref));
+    let mut sifted = Sifted::default();
+    let mut through = |value: &[u8]| {
+        let mut list = Vec::new();
+        sieve.sift(value, &ByteSet::of(value), &mut sifted, |at| list.push(at));
+        list
+    };
+    let few: Vec<usize> = through(b"plain text").into_iter().filter(|&at| at < 7).collect();
+    assert_eq!(few, [1, 5, 6]);
+    let more: Vec<usize> = through(b"a NEEDLE with BR and = or |x").into_iter().filter(|&at| at < 7).collect();
+    assert_eq!(more, [0, 1, 2, 3, 4, 5, 6]);
+
+    let mut dice = Dice(3);
+    let mut caches = Caches::default();
+    for pattern in &patterns {
+        let hir = parse(pattern).unwrap();
+        let mut value = b"x ".to_vec();
+        sample(&hir, &mut dice, &mut value);
+        let list = through(&value);
+        for (at, operator) in operators.iter().enumerate() {
+            let Some(operator) = operator else { continue };
+            let found = operator.test(&value, b"5", &mut caches, None);
+            assert!(!found || list.contains(&at), "{operator:?} on {}", value.escape_ascii());
+        }
+    }
 }
 
 #[test]

@@ -76,7 +76,11 @@ fn has(request: &Request, feature: &str) -> bool {
     };
     match feature {
         "always" => true,
-        "entity" => holds(&[b"&", b"%26", b"%2526"]),
+        "encoded-question" => {
+            let path = request.target.split(|byte| *byte == b'?').next().unwrap_or_default().to_ascii_lowercase();
+            path.windows(3).any(|three| three == b"%3f")
+        }
+        "encoded-path" => request.target.split(|byte| *byte == b'?').next().is_some_and(|path| path.contains(&b'%')),
         "json" => kind(b"json"),
         "line-break" => holds(&[b"\n", b"%0a", b"%250a", b"\\n", b"\\u000a", b"%u000a"]),
         "multipart" => kind(b"multipart"),

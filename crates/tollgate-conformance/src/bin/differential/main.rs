@@ -1,7 +1,7 @@
 //! Differential run against libmodsecurity: the same requests through our engine, in this process, and through nginx with
 //! Debian's libmodsecurity; the sets of matched rules must be the same, or `tests/differential.md` of the crate says why.
 //!
-//! `differential [--mutants N] [--level 1|4] [--show N]`. Exit code 1 when a difference has no explanation.
+//! `differential [--mutants N] [--level 1|4] [--show N] [--only NAME]`. Exit code 1 when a difference has no explanation.
 //! `differential --baseline` says instead how many of the Core Rule Set's tests libmodsecurity passes.
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use seclang::{Options, Profile, RuleSet, Scratch};
+use seclang::{Options, Profile, RuleSet, Scratch, Tally};
 use tollgate_conformance::cases::{self, Case, Polarity};
 use tollgate_conformance::folder::Folder;
 use tollgate_conformance::front::Request;
@@ -31,6 +31,7 @@ struct Args {
     levels: Vec<u8>,
     show: usize,
     baseline: bool,
+    only: Option<String>,
 }
 
 /// A rule that only one side matched.
@@ -56,6 +57,7 @@ fn run() -> Result<bool, String> {
     }
     let mut requests = mutants::of(&cases, args.mutants);
     requests.extend(originals(&cases));
+    requests.retain(|mutant| args.only.as_ref().is_none_or(|name| mutant.name == *name));
     let explanations = Explanations::load()?;
     let mut all_explained = true;
     for level in &args.levels {
@@ -63,7 +65,7 @@ fn run() -> Result<bool, String> {
         let options = Options { profile: Profile::Stock, work: u64::MAX, ..Options::default() };
         let ours = rules::load(&folder, settings, &options).map_err(|problems| rules::told(&problems))?;
         let mut peer = Peer::start(&folder, settings)?;
-        all_explained &= compare(&requests, &ours, &mut peer, (&explanations, *level, args.show))?;
+        all_explained &= compare(&requests, &ours, &mut peer, (&explanations, *level, &args))?;
     }
     Ok(all_explained)
 }
@@ -109,7 +111,7 @@ fn compare(
     requests: &[Mutant],
     ours: &Arc<RuleSet>,
     peer: &mut Peer,
-    (explanations, level, show): (&Explanations, u8, usize),
+    (explanations, level, args): (&Explanations, u8, &Args),
 ) -> Result<bool, String> {
     let mut scratch = Scratch::default();
     let (mut same, mut refused, mut differing) = (0, 0, 0);
@@ -126,8 +128,11 @@ fn compare(
             refused += 1;
             continue;
         };
-        let found = judge::ids(&exchange::run(ours, exchange::facts(true), &request, &mut scratch).tally);
-        let differences = differences(&found, &theirs.into_keys().collect());
+        let tally = exchange::run(ours, exchange::facts(true), &request, &mut scratch).tally;
+        let differences = differences(&judge::ids(&tally), &theirs.keys().copied().collect());
+        if args.only.is_some() {
+            show(&raw, &tally, &theirs, &differences);
+        }
         same += usize::from(differences.is_empty());
         differing += usize::from(!differences.is_empty());
         for difference in differences {
@@ -142,10 +147,20 @@ fn compare(
         println!("  explained {count:5}  {why}");
     }
     for ((rule, side), names) in &unexplained {
-        let shown: Vec<_> = names.iter().take(show).copied().collect();
+        let shown: Vec<_> = names.iter().take(args.show).copied().collect();
         println!("  UNEXPLAINED {rule} {side} {}: {}", names.len(), shown.join(" "));
     }
     Ok(unexplained.is_empty())
+}
+
+/// All about one request.
+fn show(raw: &[u8], tally: &Tally, theirs: &BTreeMap<u64, [String; 2]>, differences: &[Difference]) {
+    println!("{}\n", String::from_utf8_lossy(raw).escape_debug());
+    for (rule, side) in differences {
+        let ours = tally.matched.iter().filter(|matched| matched.id == *rule);
+        let ours: Vec<_> = ours.map(|matched| String::from_utf8_lossy(&matched.data).into_owned()).collect();
+        println!("{rule} {side}: {ours:?} {:?}", theirs.get(rule));
+    }
 }
 
 fn differences(ours: &BTreeSet<u64>, theirs: &BTreeSet<u64>) -> Vec<Difference> {
@@ -179,11 +194,15 @@ fn identified(raw: &[u8], id: &str) -> Vec<u8> {
 
 impl Args {
     fn read() -> Result<Self, String> {
-        let mut args = Self { mutants: 2_000, levels: vec![1, 4], show: 3, baseline: false };
+        let mut args = Self { mutants: 2_000, levels: vec![1, 4], show: 3, baseline: false, only: None };
         let mut given = std::env::args().skip(1);
         while let Some(word) = given.next() {
             if word == "--baseline" {
                 args.baseline = true;
+                continue;
+            }
+            if word == "--only" {
+                args.only = given.next();
                 continue;
             }
             let number: usize =
