@@ -147,6 +147,8 @@ pub struct Tensor {
 pub enum Dialect {
     /// Anthropic's messages.
     Anthropic,
+    /// Any JSON, held to a JSON Schema.
+    Json,
     /// KServe v1, and the rows of TensorFlow Serving.
     KserveV1,
     /// Ollama's native API.
@@ -310,6 +312,8 @@ pub struct Call {
     pub knobs: Knobs,
     /// What the gateway changes of the body.
     pub edits: Vec<Edit>,
+    /// The whole document, where a schema judges it.
+    pub document: Option<Box<serde_json::Value>>,
     /// Bytes of the decoded body.
     pub body_bytes: u64,
     /// Members that no contract names.

@@ -184,7 +184,7 @@ fn encode(p: &Policy, call: &Call, output: &Output) -> Result<String, Fault> {
         Dialect::KserveV1 => kserve_v1::reply(kserve_v1::PREDICTIONS, output),
         Dialect::TfColumns => kserve_v1::reply(kserve_v1::OUTPUTS, output),
         Dialect::Plain => plain::reply(&model.name, &model.signature, call, output),
-        Dialect::Anthropic | Dialect::Ollama | Dialect::OpenAi => {
+        Dialect::Anthropic | Dialect::Json | Dialect::Ollama | Dialect::OpenAi => {
             Err(Fault::new(Origin::Own, "an embedded model has no such dialect"))
         }
         Dialect::Oip | Dialect::OipGrpc | Dialect::Other => oip::reply(&model.name, call, output),

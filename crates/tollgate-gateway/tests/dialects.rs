@@ -63,7 +63,10 @@ async fn a_stream_is_counted_and_only_our_own_usage_is_taken_out() {
     let reply = client.ask(chat(r#","stream":true"#)).await;
     assert_eq!((reply.status, reply.field("content-type")), (200, Some("text/event-stream")));
     assert!(!reply.text().contains("usage") && reply.text().ends_with("data: [DONE]\n\n"), "{}", reply.text());
-    assert_eq!(sent(&server, 0), chat_body(r#","stream":true,"max_tokens":64,"stream_options":{"include_usage":true}"#));
+    assert_eq!(
+        sent(&server, 0),
+        chat_body(r#","stream":true,"max_tokens":64,"stream_options":{"include_usage":true}"#)
+    );
     let line = house.line(&reply.id()).await;
     assert_eq!((line["tokens_in"].as_u64(), line["tokens_out"].as_u64()), (Some(5), Some(2)), "{line}");
     let asked = r#","stream":true,"stream_options":{"include_usage":true},"max_tokens":9"#;
@@ -152,7 +155,10 @@ async fn what_a_contract_refuses_never_reaches_the_model() {
         assert_eq!(reply.status, status, "{path} {body}: {}", reply.text());
         let document: serde_json::Value = serde_json::from_str(&reply.text()).expect("JSON");
         if path == "/v1/messages" {
-            assert_eq!((&document["type"], &document["error"]["type"]), (&"error".into(), &"invalid_request_error".into()));
+            assert_eq!(
+                (&document["type"], &document["error"]["type"]),
+                (&"error".into(), &"invalid_request_error".into())
+            );
         } else {
             let found = document["error"]["param"].as_str().unwrap_or_default();
             assert_eq!(found, param, "{path} {body}: {document}");
@@ -189,7 +195,8 @@ async fn rows_columns_and_binary_tensors_go_up_as_they_came() {
         assert_eq!(client.ask(post("/kserve/v1/models/linear:predict", JSON, wrong)).await.status, 422, "{wrong}");
     }
     let json = r#"{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","parameters":{"binary_data_size":8}}]}"#;
-    let lines = format!("Content-Type: application/octet-stream\r\nInference-Header-Content-Length: {}\r\n", json.len());
+    let lines =
+        format!("Content-Type: application/octet-stream\r\nInference-Header-Content-Length: {}\r\n", json.len());
     let body = |values: [f32; 2]| [json.as_bytes(), &values[0].to_le_bytes(), &values[1].to_le_bytes()].concat();
     let request = |values| {
         let body = body(values);

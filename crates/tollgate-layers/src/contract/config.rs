@@ -8,6 +8,7 @@ use tollgate_core::check::Checker;
 
 use super::generate::{Generate, MediaBounds};
 use super::rule::{Column, Number, Numbers, Odd, Permit, Rule};
+use super::schema::Schema;
 use super::{Contract, Input, MAX_SYMBOLS, sizes};
 use crate::protocol::tensor::MAX_RANK;
 
@@ -92,6 +93,9 @@ pub struct ContractConfig {
     /// Bounds of images and sounds.
     #[serde(default)]
     pub media: MediaConfig,
+    /// A JSON Schema (draft 2020-12) for the bodies of routes with `protocol: json`.
+    #[serde(default)]
+    pub schema: Option<serde_json::Value>,
     /// Members that are let pass though they reach into the server, such as `ignore_eos` or `store`. Default: none.
     #[serde(default)]
     pub members: Vec<String>,
@@ -347,6 +351,7 @@ impl Default for ContractConfig {
             token_ids: Odds::default(),
             media_urls: Odds::default(),
             media: MediaConfig::default(),
+            schema: None,
             members: Vec::new(),
         }
     }
@@ -384,6 +389,9 @@ impl ContractConfig {
         Contract {
             raw_body: self.raw_body,
             generate: self.generate(check),
+            schema: self.schema.as_ref().and_then(|schema| {
+                Schema::new(schema).map_err(|why| check.problem("schema", format!("no usable schema: {why}"))).ok()
+            }),
             // The first symbol met is the batch.
             batch: (!symbols.is_empty()).then_some((0, self.batch.max)),
             outputs: match embedded {
@@ -406,6 +414,11 @@ impl ContractConfig {
     /// Reports that a model without a file says no inputs, though a route speaks of its tensors.
     pub fn check_tensors(&self, check: &mut Checker) {
         check.require(!self.inputs.is_empty(), "inputs", "a model that is not embedded says its `inputs`");
+    }
+
+    /// Reports that a route of any JSON has no schema to hold it to.
+    pub fn check_schema(&self, check: &mut Checker) {
+        check.require(self.schema.is_some(), "schema", "a model behind a route with `protocol: json` needs a `schema`");
     }
 
     fn generate(&self, check: &mut Checker) -> Generate {

@@ -5,6 +5,7 @@
 mod config;
 mod generate;
 mod rule;
+mod schema;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub use config::{
 };
 use generate::Generate;
 use rule::Rule;
+use schema::Schema;
 
 /// The compiled layer: one contract for each model, in table order.
 #[derive(Debug, Default)]
@@ -43,6 +45,8 @@ pub struct Contract {
     unknown_members: UnknownMembers,
     /// Bounds of a model of texts.
     generate: Generate,
+    /// What any JSON is held to.
+    schema: Option<Schema>,
     /// Whether a body may be the one input's raw values.
     raw_body: bool,
     /// Bytes of the longest text, for a text model.
@@ -116,7 +120,9 @@ impl Contract {
     /// # Errors
     /// The first mistake.
     pub fn check(&self, call: &Call) -> Result<(), Refusal> {
-        if matches!(call.dialect, Dialect::Anthropic | Dialect::Ollama | Dialect::OpenAi) {
+        if let (Some(schema), Some(document)) = (&self.schema, &call.document) {
+            schema.check(document)?;
+        } else if matches!(call.dialect, Dialect::Anthropic | Dialect::Ollama | Dialect::OpenAi) {
             self.generate.check(call)?;
         } else if self.signature.text && call.dialect == Dialect::Plain && is_text(call) {
             self.check_text(call)?;

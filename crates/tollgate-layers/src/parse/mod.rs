@@ -102,6 +102,11 @@ impl Parse {
                 content_type::json(head, false)?;
                 plain_call(body, self.limits, &of.contract)?
             }
+            Protocol::Json => {
+                content_type::refuse_binary(head)?;
+                content_type::json(head, false)?;
+                json_call(body, self.limits)?
+            }
             Protocol::KserveV1 | Protocol::TfServing => {
                 content_type::refuse_binary(head)?;
                 content_type::json(head, false)?;
@@ -159,6 +164,13 @@ fn raw(contract: &Contract, body: &Bytes) -> Ruling<oip::Request> {
 fn plain_call(body: &[u8], limits: json::Limits, contract: &Contract) -> Result<Call, Wrong> {
     let plain::Request { id, inputs, unknown_members } = plain::request(body, limits, contract.signature())?;
     Ok(Call { dialect: Dialect::Plain, id, inputs, unknown_members, ..Call::default() })
+}
+
+/// A document for a schema. The strict reader comes first: it refuses what two readers could understand differently.
+fn json_call(body: &[u8], limits: json::Limits) -> Result<Call, Wrong> {
+    json::validate(body, limits)?;
+    let document = serde_json::from_slice(body).map_err(|_| Wrong::here("a JSON document", "something else"))?;
+    Ok(Call { dialect: Dialect::Json, document: Some(document), ..Call::default() })
 }
 
 fn rows_call(body: &[u8], limits: json::Limits, contract: &Contract, protocol: Protocol) -> Result<Call, Wrong> {

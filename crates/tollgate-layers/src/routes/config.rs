@@ -98,6 +98,8 @@ pub enum Protocol {
     Anthropic,
     /// Answered here: `{"status":"ok"}`.
     Health,
+    /// Any JSON; the model's contract has a `schema`.
+    Json,
     /// KServe v1: `POST …/models/{model}:predict`.
     KserveV1,
     /// Not at all: plain proxying. `check` warns.
@@ -259,9 +261,13 @@ impl RouteConfig {
 
     fn check_models(&self, check: &mut Checker, pattern: &Pattern) {
         match self.protocol {
-            Protocol::Plain if !pattern.has_model() => {
+            Protocol::Json | Protocol::Plain if !pattern.has_model() => {
                 let one = self.models.len() == 1;
-                check.require(one, "models", "a `plain` route whose path has no `{model}` serves exactly one model");
+                let message = format!(
+                    "a `{}` route whose path has no `{{model}}` serves exactly one model",
+                    self.protocol.name()
+                );
+                check.require(one, "models", message);
             }
             Protocol::Health | Protocol::None => {
                 let none = self.models.is_empty();
@@ -300,6 +306,7 @@ impl Protocol {
         match self {
             Self::Anthropic => "anthropic",
             Self::Health => "health",
+            Self::Json => "json",
             Self::KserveV1 => "kserve_v1",
             Self::None => "none",
             Self::Oip => "oip",
@@ -319,7 +326,7 @@ impl Protocol {
     fn methods(self) -> Vec<MethodName> {
         match self {
             Self::Health => vec![MethodName::Get],
-            Self::Anthropic | Self::None | Self::Plain => vec![MethodName::Post],
+            Self::Anthropic | Self::Json | Self::None | Self::Plain => vec![MethodName::Post],
             Self::KserveV1 | Self::Oip | Self::Ollama | Self::OpenAi | Self::TfServing => {
                 vec![MethodName::Get, MethodName::Post]
             }

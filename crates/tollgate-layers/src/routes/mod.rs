@@ -122,7 +122,7 @@ fn verb_of<'a>(protocol: Protocol, path: &'a str, model: Option<&'a str>) -> Opt
         Protocol::Health => Some((Verb::Health, None)),
         Protocol::None => Some((Verb::Proxy, model)),
         Protocol::Oip => oip_verb(path),
-        Protocol::Plain => Some((Verb::Infer, model)),
+        Protocol::Json | Protocol::Plain => Some((Verb::Infer, model)),
         Protocol::Anthropic => path.ends_with("/messages").then_some((Verb::Infer, None)),
         Protocol::KserveV1 | Protocol::TfServing => predict_verb(path),
         Protocol::Ollama if path.ends_with("/api/tags") => Some((Verb::ModelList, None)),
