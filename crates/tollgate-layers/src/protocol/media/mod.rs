@@ -5,6 +5,7 @@
 //! tells is not guessed: bits of entropy-coded data are not looked at, and a duration may be missing.
 
 mod boxes;
+mod fuzz;
 mod kind;
 mod matroska;
 mod mpeg;
@@ -18,6 +19,7 @@ use std::ops::Range;
 
 use tollgate_core::call::Media;
 
+pub use self::fuzz::fuzz_media;
 use self::view::View;
 use super::Wrong;
 
