@@ -10,6 +10,7 @@ pub mod frames;
 pub mod json;
 pub mod kserve_v1;
 pub mod media;
+pub mod multipart;
 pub mod name;
 pub mod oip;
 mod ollama;
@@ -17,6 +18,7 @@ pub mod openai;
 pub mod plain;
 pub mod protobuf;
 pub mod tensor;
+pub mod tokens;
 mod write;
 mod wrong;
 

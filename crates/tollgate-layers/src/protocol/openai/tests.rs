@@ -25,7 +25,7 @@ fn spot(answer: Result<Request, Wrong>) -> String {
 fn a_chat_is_read_with_its_texts_and_numbers() {
     let body = r#"{"model":"m","messages":[
         {"role":"system","content":"be kind"},
-        {"role":"user","content":[{"type":"text","text":"a \u00e9"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]},
+        {"role":"user","content":[{"type":"text","text":"a \u00e9"},{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="}}]},
         {"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}]},
         {"role":"tool","tool_call_id":"1","content":"42"}],
         "max_tokens":5,"max_completion_tokens":9,"n":2,"stream":true,"stop":["a","b"],"temperature":0.5,"seed":-1,
@@ -266,7 +266,7 @@ proptest! {
 #[test]
 fn anthropic_messages_are_read_with_blocks() {
     let body = r#"{"model":"m","max_tokens":64,"system":[{"type":"text","text":"be kind","cache_control":{"type":"ephemeral"}}],
-        "messages":[{"role":"user","content":[{"type":"text","text":"see"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AAAA"}}]},
+        "messages":[{"role":"user","content":[{"type":"text","text":"see"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="}}]},
         {"role":"assistant","content":[{"type":"tool_use","id":"1","name":"f","input":{"a":1}}]},
         {"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":[{"type":"text","text":"42"}]}]}],
         "tools":[{"name":"f","input_schema":{"type":"object"}}],"stop_sequences":["x"],"stream":true}"#;
@@ -288,7 +288,7 @@ fn anthropic_messages_are_read_with_blocks() {
 
 #[test]
 fn ollama_streams_unless_told_and_keeps_its_bounds_in_options() {
-    let chat = r#"{"model":"m","messages":[{"role":"user","content":"see","images":["AAAA"]}],"options":{"num_predict":9,"seed":1}}"#;
+    let chat = r#"{"model":"m","messages":[{"role":"user","content":"see","images":["iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="]}],"options":{"num_predict":9,"seed":1}}"#;
     let request = read(Endpoint::OllamaChat, chat).expect("a chat");
     assert_eq!((request.knobs.stream, request.knobs.output_tokens, request.media.len()), (true, Some(9), 1));
     let generate = |more: &str| read(Endpoint::OllamaGenerate, &format!(r#"{{"model":"m","prompt":"hi"{more}}}"#));
