@@ -11,15 +11,15 @@ pub(crate) fn run(data: &[u8]) {
     let Some((which, body)) = data.split_first() else { return };
     let mut found = Found { length: body.len(), arguments: 0, parts: 0, written: 0 };
     match which % 5 {
-        0 => drop(bodies::urlencoded(body, b'&', &BOUNDS, &mut found)),
-        1 => drop(bodies::json(body, &[], &BOUNDS, &mut found)),
+        0 => _ = bodies::urlencoded(body, b'&', &BOUNDS, &mut found),
+        1 => _ = bodies::json(body, &[], &BOUNDS, &mut found),
         2 => {
             let end = body.iter().position(|byte| *byte == b'\n').unwrap_or(body.len());
             let (kind, body) = body.split_at(end);
             found.length = body.len();
-            drop(bodies::multipart(kind, body, &BOUNDS, &mut found));
+            _ = bodies::multipart(kind, body, &BOUNDS, &mut found);
         }
-        3 => drop(bodies::xml(body, &BOUNDS, &mut found)),
+        3 => _ = bodies::xml(body, &BOUNDS, &mut found),
         _ => bodies::cookies(body, &mut |name, value| {
             assert!(name.end <= value.start && value.end <= body.len(), "a cookie's name stands before its value");
         }),

@@ -22,7 +22,8 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 fn serve(rules: &Arc<RuleSet>) {
-    let raw = b"POST /a/b?x=1 HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{\"a\": 1}";
+    let raw =
+        b"POST /a/b?x=1 HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{\"a\": 1}";
     let request = Request::read(raw).expect("a request");
     let outcome = exchange::run(rules, exchange::facts(false), &request, &mut Scratch::default());
     assert!(outcome.tally.matched.len() <= 10_000, "{} matches", outcome.tally.matched.len());

@@ -106,7 +106,13 @@ fn once(rules: &Arc<RuleSet>, body: &Bytes, scratch: &mut Scratch) -> Tally {
         (b"Accept-Language", b"en-GB,en;q=0.5"),
     ];
     let head = if body.is_empty() {
-        HeadView { line: b"GET /v1/models HTTP/1.1", method: b"GET", target: b"/v1/models", protocol: b"HTTP/1.1", headers: &get }
+        HeadView {
+            line: b"GET /v1/models HTTP/1.1",
+            method: b"GET",
+            target: b"/v1/models",
+            protocol: b"HTTP/1.1",
+            headers: &get,
+        }
     } else {
         HeadView {
             line: b"POST /v2/models/m/infer HTTP/1.1",
@@ -129,11 +135,9 @@ fn once(rules: &Arc<RuleSet>, body: &Bytes, scratch: &mut Scratch) -> Tally {
 /// The bodies of the acceptance table.
 fn bodies() -> Vec<(&'static str, String)> {
     let floats = |count: u32| {
-        let list: Vec<String> = (0..count).map(|at| format!("{:.6}", f64::from(at * 7919 % 10_007) / 10_007.0 - 0.5)).collect();
-        format!(
-            r#"{{"inputs":[{{"name":"x","shape":[1,{count}],"datatype":"FP32","data":[{}]}}]}}"#,
-            list.join(",")
-        )
+        let list: Vec<String> =
+            (0..count).map(|at| format!("{:.6}", f64::from(at * 7919 % 10_007) / 10_007.0 - 0.5)).collect();
+        format!(r#"{{"inputs":[{{"name":"x","shape":[1,{count}],"datatype":"FP32","data":[{}]}}]}}"#, list.join(","))
     };
     vec![
         ("get", String::new()),
@@ -157,9 +161,38 @@ fn chat(letters: usize) -> String {
 /// Text that no one wrote: words of a small list, in an order that does not repeat soon.
 fn prose(letters: usize) -> String {
     const WORDS: [&str; 32] = [
-        "garden", "morning", "the", "water", "would", "please", "explain", "how", "roses", "grow,", "when", "summer",
-        "ends.", "Our", "neighbour", "said", "that", "bees", "like", "lavender;", "is", "it", "true?", "I", "have",
-        "tried", "twice", "(once", "in", "May)", "and", "failed!",
+        "garden",
+        "morning",
+        "the",
+        "water",
+        "would",
+        "please",
+        "explain",
+        "how",
+        "roses",
+        "grow,",
+        "when",
+        "summer",
+        "ends.",
+        "Our",
+        "neighbour",
+        "said",
+        "that",
+        "bees",
+        "like",
+        "lavender;",
+        "is",
+        "it",
+        "true?",
+        "I",
+        "have",
+        "tried",
+        "twice",
+        "(once",
+        "in",
+        "May)",
+        "and",
+        "failed!",
     ];
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let mut text = String::new();

@@ -1,8 +1,5 @@
-//! A SecLang engine: the ModSecurity rule language, parsed, compiled and run in linear time.
-//!
-//! A leaf: no sockets, no files, no clock, no runtime, no HTTP types. Files come through [`Source`], facts about the
-//! request through [`Facts`] and [`Transaction`], and whatever was found leaves as a [`Verdict`] and a [`Tally`].
-//! Values are bytes, never `str`: what an attacker sends is not text until something proves it.
+//! Runs the ModSecurity rule language over requests, in linear time.
+#![doc = include_str!("../README.md")]
 
 pub mod bodies;
 pub mod charset;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::front::Request;
+
 /// What is sent to a model server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Page {
@@ -60,6 +62,30 @@ impl Page {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|page| page.name() == name)
+    }
+
+    /// [`Page::request`] as a server reads it.
+    #[must_use]
+    pub fn head_and_body(self, seed: u64) -> Request {
+        let sent = self.request(seed);
+        let mut headers = vec![
+            ("Host", "bench.test".to_owned()),
+            ("User-Agent", "python-httpx/0.27".to_owned()),
+            ("Accept", "*/*".to_owned()),
+        ];
+        if !sent.body.is_empty() {
+            headers.push(("Content-Type", "application/json".to_owned()));
+            headers.push(("Content-Length", sent.body.len().to_string()));
+        }
+        Request {
+            line: format!("{} {} HTTP/1.1", sent.method, sent.path).into_bytes(),
+            method: sent.method.into(),
+            target: sent.path.into(),
+            protocol: b"HTTP/1.1".to_vec(),
+            headers: headers.into_iter().map(|(name, value)| (name.into(), value.into_bytes())).collect(),
+            body: sent.body.into(),
+            refused: None,
+        }
     }
 
     /// A request; another `seed` gives another text and other numbers.

@@ -244,17 +244,23 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads the beginning of a reply: at most about `most` bytes of it, paid for out of the budget.
+    /// Reads the beginning of a reply: at most about `most` bytes of it, paid for out of the budget. A reply of unknown
+    /// length that pauses is a stream, whatever it calls itself: it is not waited for.
     ///
     /// # Errors
     /// A fault of the model server; `overloaded` where there is no room.
     pub async fn begin(&self, body: &mut Incoming, most: usize, who: &Identity, until: &Alarm) -> Ruling<Begun> {
         let mut begun = Begun { bytes: Bytes::new(), hold: Hold::new(self.budget, who), whole: false };
         let mut gathered = BytesMut::new();
+        let pause = body.size_hint().exact().is_none().then(|| self.ticker.alarm(self.ticker.after(PAUSE)));
         while begun.bytes.len() + gathered.len() < most {
             let frame = std::future::poll_fn(|cx| match std::pin::Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Ready(frame) => Poll::Ready(Ok(frame)),
-                Poll::Pending => until.poll_rung(cx).map(|()| Err(())),
+                Poll::Pending if until.poll_rung(cx).is_ready() => Poll::Ready(Err(Waited::TooLong)),
+                Poll::Pending => match &pause {
+                    Some(pause) => pause.poll_rung(cx).map(|()| Err(Waited::Enough)),
+                    None => Poll::Pending,
+                },
             });
             let data = match frame.await {
                 Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
@@ -265,10 +271,14 @@ impl Reader<'_> {
                     begun.whole = true;
                     break;
                 }
-                Err(()) => {
+                Err(Waited::Enough) => break,
+                Err(Waited::TooLong) => {
                     return Err(Fault::new(Origin::UpstreamLate, "the answer outlived the route's deadline").into());
                 }
             };
+            if let Some(pause) = &pause {
+                pause.reset(self.ticker.after(PAUSE));
+            }
             begun.hold.reach(begun.bytes.len() + gathered.len() + data.len(), self.ticker).await?;
             if begun.bytes.is_empty() && gathered.is_empty() {
                 begun.bytes = data;
@@ -383,6 +393,17 @@ struct Pacing {
     paused: Duration,
     alarm: Option<Alarm>,
 }
+
+/// Why a reply is not waited for.
+enum Waited {
+    /// It paused: it is a stream.
+    Enough,
+    /// The route's deadline has passed.
+    TooLong,
+}
+
+/// A reply of unknown length that says nothing for so long is a stream.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a window of the minimum rate is.
 const WINDOW: Duration = Duration::from_secs(5);

@@ -181,6 +181,28 @@ async fn a_stream_is_not_held_back() {
 }
 
 #[tokio::test]
+async fn a_stream_that_calls_itself_a_document_is_not_held_back_either() {
+    let gate = Gate::default();
+    let opened = gate.clone();
+    let server = ModelServer::start(move |_| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+        vec![
+            Act::Send(format!("{head}8\r\n{{\"a\":1}}\n\r\n").into_bytes()),
+            Act::Hold(gate.clone()),
+            Act::Send(b"8\r\n{\"a\":2}\n\r\n0\r\n\r\n".to_vec()),
+        ]
+    })
+    .await;
+    let house = house(&server, "enforce", "");
+    let mut client = house.plain().await;
+    client.send(get("/stream")).await;
+    assert_eq!(client.head().await.status, 200);
+    client.sees(b"{\"a\":1}").await;
+    opened.open();
+    client.sees(b"{\"a\":2}").await;
+}
+
+#[tokio::test]
 async fn a_stream_that_is_followed_is_cut_where_a_rule_objects() {
     let server = ModelServer::start(|_| {
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";

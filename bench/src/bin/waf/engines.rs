@@ -56,7 +56,7 @@ fn measured(args: &Args, page: Page, engine: &mut Engine<'_>) -> anyhow::Result<
         if spent.len() >= 3 && begun.elapsed().as_secs_f64() > args.seconds {
             break;
         }
-        let request = request(page, args.seed.wrapping_mul(1_000_003).wrapping_add(number));
+        let request = page.head_and_body(args.seed.wrapping_mul(1_000_003).wrapping_add(number));
         let started = now();
         engine(&request)?;
         if number >= 5 || begun.elapsed().as_secs_f64() > args.seconds {
@@ -108,26 +108,4 @@ fn theirs(folder: &Folder) -> anyhow::Result<Engine<'static>> {
 fn entry_file(crs: &Path) -> String {
     let base = rules::BASE;
     format!("{base}\nInclude {0}/crs-setup.conf.example\nInclude {0}/rules/*.conf\n", crs.display())
-}
-
-fn request(page: Page, seed: u64) -> Request {
-    let sent = page.request(seed);
-    let mut headers = vec![
-        ("Host", "bench.test".to_owned()),
-        ("User-Agent", "python-httpx/0.27".to_owned()),
-        ("Accept", "*/*".to_owned()),
-    ];
-    if !sent.body.is_empty() {
-        headers.push(("Content-Type", "application/json".to_owned()));
-        headers.push(("Content-Length", sent.body.len().to_string()));
-    }
-    Request {
-        line: format!("{} {} HTTP/1.1", sent.method, sent.path).into_bytes(),
-        method: sent.method.into(),
-        target: sent.path.into(),
-        protocol: b"HTTP/1.1".to_vec(),
-        headers: headers.into_iter().map(|(name, value)| (name.into(), value.into_bytes())).collect(),
-        body: sent.body.into(),
-        refused: None,
-    }
 }

@@ -4,11 +4,13 @@
 use crate::bodies::Kind;
 use crate::engine::derived::Derived;
 use crate::engine::inputs::{Form, Id, Inputs, Value};
-use crate::engine::proofs::Proofs;
 use crate::engine::names::Walkers;
+use crate::engine::proofs::Proofs;
 use crate::engine::runs::{self, Run};
 use crate::ir::RuleSet;
+use crate::ir::bits::{Bits, next_in};
 use crate::ir::plan::{Plan, Targets};
+use crate::ir::proof::Proof;
 use crate::operators::Caches;
 
 /// Rules of a phase × values of a transaction.
@@ -21,6 +23,10 @@ pub(crate) struct Board {
     alive: Vec<u64>,
 }
 
+/// Values of this length are searched for literals.
+const LONG: usize = 128;
+/// As many rules must be told apart for a search to be worth its time.
+const WORTH: usize = 4;
 /// The place of a value that has no proof.
 const NO_PLACE: usize = usize::MAX;
 
@@ -58,8 +64,18 @@ impl Board {
             concern(row, (targets, plan), proof.words(), (inputs, value));
             if let Form::Run { names, run, .. } = value.form {
                 let Some(summary) = inputs.run(run) else { continue };
-                let run = Run { rules, phase, prefix: inputs.bytes(value.name), summary, mask };
+                let run = Run {
+                    rules,
+                    phase,
+                    prefix: inputs.bytes(value.name),
+                    text: inputs.bytes(value.text),
+                    summary,
+                    mask,
+                };
                 if names { run.narrow_names(row, (walkers, caches)) } else { run.narrow_elements(row) }
+            }
+            if value.text.len() >= LONG && matches!(value.form, Form::Plain) {
+                search(row, (rules, phase), inputs.bytes(value.text), proofs.get(place));
             }
             for (alive, word) in self.alive.iter_mut().zip(row) {
                 *alive |= *word;
@@ -108,9 +124,35 @@ fn concern(row: &mut [u64], (targets, plan): (&Targets, &Plan), can: &[u64], (in
     }
 }
 
+/// Takes out the rules whose literals are not in a long value.
+fn search(row: &mut [u64], (rules, phase): (&RuleSet, usize), text: &[u8], proof: Option<&Proof>) {
+    let (Some(list), Some(proof)) = (rules.phases.get(phase), proof) else { return };
+    // The search has no regard for case, so it holds behind a change of case as well.
+    let told = |at: usize| {
+        let rule = list.get(at)?;
+        let nodes = rule.links.first()?.nodes();
+        let folds = nodes.iter().all(|node| proof.folding.contains(node.index()));
+        (folds && rules.text_filter.knows(rule.ordinal)).then_some(rule.ordinal)
+    };
+    let told: Vec<(usize, usize)> = std::iter::successors(next_in(row, 0), |at| next_in(row, at + 1))
+        .filter_map(|at| Some((at, told(at)?)))
+        .collect();
+    if told.len() < WORTH {
+        return;
+    }
+    let mut found = Bits::none(rules.count());
+    rules.text_filter.scan(text, &mut found);
+    for (at, ordinal) in told {
+        if rules.text_filter.excludes(ordinal, &found)
+            && let Some(word) = row.get_mut(at / 64)
+        {
+            *word &= !(1 << (at % 64));
+        }
+    }
+}
+
 fn add(row: &mut [u64], more: &[u64]) {
     for (word, more) in row.iter_mut().zip(more) {
         *word |= more;
     }
 }
-

@@ -7,8 +7,8 @@ use crate::engine::head::length;
 use crate::engine::inputs::{Form, Inputs, Span};
 use crate::engine::state::State;
 use crate::engine::{Known, Processor};
-use crate::ir::{Profile, RuleSet};
 use crate::ir::shelf::Shelf;
+use crate::ir::{Profile, RuleSet};
 use crate::parse::ast::{LimitAction, Variable};
 
 /// What is known of a body besides its bytes.
@@ -76,12 +76,7 @@ fn limit(inputs: &mut Inputs, state: &State, rules: &RuleSet) -> Result<(), TooL
     if settings.request_limit_action == LimitAction::Reject && state.enforces() { Err(TooLarge) } else { Ok(()) }
 }
 
-fn process(
-    inputs: &mut Inputs,
-    state: &State,
-    rules: &RuleSet,
-    (content_type, given): (&[u8], &Given<'_>),
-) -> Report {
+fn process(inputs: &mut Inputs, state: &State, rules: &RuleSet, (content_type, given): (&[u8], &Given<'_>)) -> Report {
     if given.processor == Processor::None || inputs.body().is_empty() && &*state.processor != "MULTIPART" {
         return Report::default();
     }
@@ -121,9 +116,7 @@ fn fills_body(state: &State, rules: &RuleSet, processor: Processor, content_type
 /// Tensors, calls and pictures, which no rule for text can judge.
 fn is_binary(content_type: &[u8]) -> bool {
     let prefixes: [&[u8]; 5] = [b"application/octet-stream", b"application/grpc", b"audio/", b"image/", b"video/"];
-    prefixes
-        .iter()
-        .any(|prefix| content_type.get(..prefix.len()).is_some_and(|it| it.eq_ignore_ascii_case(prefix)))
+    prefixes.iter().any(|prefix| content_type.get(..prefix.len()).is_some_and(|it| it.eq_ignore_ascii_case(prefix)))
 }
 
 fn results(inputs: &mut Inputs, report: &Report) {
@@ -199,9 +192,8 @@ impl Shelver<'_> {
 
     fn is_prompt(&self, name: &[u8]) -> bool {
         self.rules.options.prompt_fields.iter().any(|field| {
-            name.split_at_checked(field.len()).is_some_and(|(start, rest)| {
-                start == field.as_bytes() && (rest.is_empty() || rest.starts_with(b"."))
-            })
+            name.split_at_checked(field.len())
+                .is_some_and(|(start, rest)| start == field.as_bytes() && (rest.is_empty() || rest.starts_with(b".")))
         })
     }
 

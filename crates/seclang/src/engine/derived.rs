@@ -56,7 +56,8 @@ impl Derived {
             self.masks.resize(id.index() + 1, None);
         }
         let Some(slot) = self.masks.get_mut(id.index()) else { return ByteSet::ALL };
-        *slot.get_or_insert_with(|| inputs.value(id).map_or(ByteSet::ALL, |value| ByteSet::of(inputs.bytes(value.text))))
+        *slot
+            .get_or_insert_with(|| inputs.value(id).map_or(ByteSet::ALL, |value| ByteSet::of(inputs.bytes(value.text))))
     }
 
     fn entry(&mut self, rules: &RuleSet, raw: &[u8], id: Id, node: Node) -> Entry {

@@ -22,7 +22,8 @@ pub(crate) fn request(inputs: &mut Inputs, rules: &RuleSet, facts: &Facts, head:
             cookies(inputs, value);
         } else if name.eq_ignore_ascii_case(b"host") && inputs.first(Variable::ServerName, None).is_none() {
             let host = value.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
-            let end = if host.starts_with(b"[") { host.iter().position(|byte| *byte == b']').map(|at| at + 1) } else { None };
+            let end =
+                if host.starts_with(b"[") { host.iter().position(|byte| *byte == b']').map(|at| at + 1) } else { None };
             let end = end.or_else(|| host.iter().position(|byte| *byte == b':')).unwrap_or(host.len());
             inputs.set(Variable::ServerName, host.get(..end).unwrap_or(host));
         } else if name.eq_ignore_ascii_case(b"authorization") {

@@ -9,6 +9,7 @@ mod derived;
 mod eval;
 mod head;
 mod inputs;
+mod looks;
 mod macros;
 mod names;
 mod overlay;
@@ -109,15 +110,28 @@ pub enum Verdict {
     /// A rule lets the rest pass.
     Allow(Scope),
     /// A rule refuses.
-    Deny { status: u16, rule: u64 },
+    Deny {
+        /// What the client is to get.
+        status: u16,
+        /// Which rule; 0 when it was a limit.
+        rule: u64,
+    },
     /// A rule wants the connection closed.
-    Drop { rule: u64 },
+    Drop {
+        /// Which rule.
+        rule: u64,
+    },
     /// The transaction has scanned more than it may.
     OutOfWork,
     /// Nothing objects.
     Pass,
     /// A rule sends the client elsewhere.
-    Redirect { to: Vec<u8>, rule: u64 },
+    Redirect {
+        /// Where to.
+        to: Vec<u8>,
+        /// Which rule.
+        rule: u64,
+    },
 }
 
 /// What an `allow` covers.
@@ -168,6 +182,7 @@ pub trait Store: Send + Sync {
     /// All variables of `collection` under `key`.
     fn load(&self, collection: &str, key: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)>;
     /// Replaces them; `None` deletes. `seconds` is when it expires.
+    #[expect(clippy::too_many_arguments, reason = "it takes all of these to say what is kept where and how long")]
     fn save(&self, collection: &str, key: &[u8], name: &[u8], value: Option<&[u8]>, seconds: u64);
 }
 
@@ -184,6 +199,10 @@ pub struct Scratch {
     pub(crate) name: Vec<u8>,
     pub(crate) digits: Vec<u8>,
     pub(crate) value: Vec<u8>,
+    #[expect(
+        clippy::vec_box,
+        reason = "they move between here and transactions: a pointer is moved, not its kilobytes"
+    )]
     spare: Vec<Box<Parts>>,
 }
 
@@ -201,3 +220,6 @@ impl Scratch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

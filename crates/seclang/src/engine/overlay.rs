@@ -47,7 +47,9 @@ impl Overlay {
                 }
                 Select::Pattern(pattern) => {
                     let known = self.patterns.iter().any(|(known, it)| {
-                        Arc::ptr_eq(known, rules) && std::ptr::eq(it.shelves, except.shelves) && same(&it.select, pattern)
+                        Arc::ptr_eq(known, rules)
+                            && std::ptr::eq(it.shelves, except.shelves)
+                            && same(&it.select, pattern)
                     });
                     if !known {
                         self.patterns.push((Arc::clone(rules), except.clone()));

@@ -5,10 +5,10 @@ use crate::charset::ByteSet;
 use crate::engine::derived;
 use crate::engine::inputs::{Inputs, Value};
 use crate::engine::names::{Shape, Walkers};
-use crate::ir::{RuleSet, collapse};
 use crate::ir::bits::{Bits, next_in};
 use crate::ir::rule::{Link, Rule};
 use crate::ir::trie::{Node, Trie};
+use crate::ir::{RuleSet, collapse};
 use crate::operators::{Caches, Operator};
 use crate::transforms::Transform;
 
@@ -26,6 +26,8 @@ pub(crate) struct Run<'a> {
     pub(crate) rules: &'a RuleSet,
     pub(crate) phase: usize,
     pub(crate) prefix: &'a [u8],
+    /// The array itself.
+    pub(crate) text: &'a [u8],
     pub(crate) summary: &'a Summary,
     pub(crate) mask: ByteSet,
 }
@@ -33,9 +35,14 @@ pub(crate) struct Run<'a> {
 impl Run<'_> {
     /// Takes out the rules that can match no element.
     pub(crate) fn narrow_elements(&self, row: &mut [u64]) {
-        self.narrow(row, |_, head| {
+        self.narrow(row, |rule, head| {
             let trie = &self.rules.trie;
-            if !head.stations.is_empty() && !keeps(trie, head, self.mask, |_| false) {
+            if keeps(trie, head, self.mask, |_| false) {
+                // Elements are tested as they stand in the array: what is not in it is in none of them.
+                if rule.number_search.as_ref().is_some_and(|search| !search.is_match(self.text)) {
+                    return true;
+                }
+            } else if !head.stations.is_empty() {
                 return false;
             }
             let shorter = trie.longest(head.node, self.summary.longest).is_some_and(|most| most < head.shortest);

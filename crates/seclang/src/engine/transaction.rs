@@ -106,7 +106,7 @@ impl Transaction {
     }
 
     /// Phase 4, over the whole body or its first part.
-    pub fn reply_body(&mut self, body: Bytes, scratch: &mut Scratch) -> Verdict {
+    pub fn reply_body(&mut self, mut body: Bytes, scratch: &mut Scratch) -> Verdict {
         if !self.runs(4, scratch) {
             return self.ended.clone().unwrap_or(Verdict::Pass);
         }
@@ -122,9 +122,9 @@ impl Transaction {
                 self.ended = Some(verdict.clone());
                 return verdict;
             }
-            let seen = body.slice(..body.len().min(most));
-            let end = seen.len();
-            inputs.set_reply(seen);
+            body.truncate(most);
+            let end = body.len();
+            inputs.set_reply(body);
             inputs.set_span(Variable::ResponseBody, Span::of_reply(0, end));
         }
         self.phase(4, scratch)
@@ -199,7 +199,11 @@ impl Transaction {
     }
 
     fn phase(&mut self, phase: u8, scratch: &mut Scratch) -> Verdict {
-        if self.runs(phase, scratch) { self.run(phase, false, scratch) } else { self.ended.clone().unwrap_or(Verdict::Pass) }
+        if self.runs(phase, scratch) {
+            self.run(phase, false, scratch)
+        } else {
+            self.ended.clone().unwrap_or(Verdict::Pass)
+        }
     }
 
     fn run(&mut self, phase: u8, window: bool, scratch: &mut Scratch) -> Verdict {

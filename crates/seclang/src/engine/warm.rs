@@ -15,7 +15,10 @@ const TEXT: &str = include_str!("warm.txt");
 pub(crate) fn warm(rules: &Arc<RuleSet>, scratch: &mut Scratch) {
     let headers: [(&[u8], &[u8]); 7] = [
         (b"Host", b"models.example.org"),
-        (b"User-Agent", b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36"),
+        (
+            b"User-Agent",
+            b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36",
+        ),
         (b"Accept", b"text/html,application/json;q=0.9,*/*;q=0.8"),
         (b"Accept-Language", b"en-GB,en;q=0.5"),
         (b"Content-Type", b"application/x-www-form-urlencoded"),

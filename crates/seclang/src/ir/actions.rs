@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use regex_automata::meta::Regex;
+
 use crate::ir::compile::{Map, rules_where};
 use crate::ir::link::Workshop;
 use crate::ir::pattern;
@@ -102,7 +104,9 @@ impl Ending {
                 Action::Deny => self.disruptive = Some(Disruptive::Deny { status: 403 }),
                 Action::Drop => self.disruptive = Some(Disruptive::Drop),
                 Action::Pass => self.disruptive = Some(Disruptive::Pass),
-                Action::Redirect(to) => self.disruptive = Some(Disruptive::Redirect { to: shop.text(to, &action.place) }),
+                Action::Redirect(to) => {
+                    self.disruptive = Some(Disruptive::Redirect { to: shop.text(to, &action.place) });
+                }
                 Action::Status(code) => status = Some(*code),
                 Action::Log(on) if head => self.log = Some(*on),
                 Action::Log(true) => self.log = Some(true),
@@ -152,9 +156,7 @@ impl Deed {
                 name: shop.text(name, place),
                 seconds: shop.text(seconds, place),
             },
-            Action::InitCol { collection, key } => {
-                Act::InitCol { collection: *collection, key: shop.text(key, place) }
-            }
+            Action::InitCol { collection, key } => Act::InitCol { collection: *collection, key: shop.text(key, place) },
             Action::SetEnv(text) => {
                 let (name, value) = text.split_once('=').unwrap_or((text, "1"));
                 Act::SetEnv { name: shop.text(name, place), value: shop.text(value, place) }
@@ -212,15 +214,25 @@ fn targets(rules: Rules, target: &Target, place: &Place, shop: &mut Workshop<'_>
 }
 
 fn by_msg(text: &str, map: &Map<'_>, (place, shop): (&Place, &mut Workshop<'_>)) -> Option<Rules> {
-    let regex = pattern::sensitive(text).map_err(|message| drop(shop.error(place, message))).ok()?;
+    let regex = selector(text, place, shop)?;
     Some(rules_where(map, |draft| {
         draft.rule.actions.iter().any(|it| matches!(&it.value, Action::Msg(msg) if regex.is_match(msg)))
     }))
 }
 
 fn by_tag(text: &str, map: &Map<'_>, (place, shop): (&Place, &mut Workshop<'_>)) -> Option<Rules> {
-    let regex = pattern::sensitive(text).map_err(|message| drop(shop.error(place, message))).ok()?;
+    let regex = selector(text, place, shop)?;
     Some(rules_where(map, |draft| {
         draft.rule.actions.iter().any(|it| matches!(&it.value, Action::Tag(tag) if regex.is_match(tag)))
     }))
+}
+
+fn selector(text: &str, place: &Place, shop: &mut Workshop<'_>) -> Option<Regex> {
+    match pattern::sensitive(text) {
+        Ok(regex) => Some(regex),
+        Err(message) => {
+            shop.error(place, message);
+            None
+        }
+    }
 }

@@ -29,10 +29,6 @@ impl Bits {
             *word |= more;
         }
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
-    }
 }
 
 /// The first number from `from` on that is in the set of these words.

@@ -42,7 +42,8 @@ pub(crate) fn compile(items: &[Item], shop: &mut Workshop<'_>, profile: Profile)
     for rule in compiled.phases.iter_mut().flatten() {
         for look in rule.links.iter_mut().flat_map(|link| &mut link.looks) {
             if look.variable == Variable::Tx {
-                look.slots = shop.names.spellings().filter(|(_, name)| look.select.takes(name)).map(|(slot, _)| slot).collect();
+                look.slots =
+                    shop.names.spellings().filter(|(_, name)| look.select.takes(name)).map(|(slot, _)| slot).collect();
             }
         }
     }
@@ -72,6 +73,7 @@ fn one(draft: &Draft, ordinal: usize, (map, shop): (&Map<'_>, &mut Workshop<'_>)
         skip: map.skip(&ending.skip, draft, ordinal, shop),
         links: links.into_boxed_slice(),
         excuses_prompts: profile == Profile::Ml && tags(draft).any(|tag| PROMPT_TAGS.contains(&tag)),
+        number_search: None,
         keeps_matched,
     }
 }

@@ -1,5 +1,6 @@
 //! Compiles one link: variables, operator, transformations.
 
+use crate::ir::Library;
 use crate::ir::actions::Sorted;
 use crate::ir::bits::Bits;
 use crate::ir::names::Names;
@@ -8,7 +9,6 @@ use crate::ir::rule::{Act, Except, Link, Look, Select};
 use crate::ir::shelf::{Shelf, is_state, shelves};
 use crate::ir::text::{Segment, Text, has_macro};
 use crate::ir::trie::Trie;
-use crate::ir::Library;
 use crate::operators::{Env, Files, Operator};
 use crate::parse::ast::{Rule, Selector, Spanned, Target, Variable};
 use crate::problem::{Place, Problem, Severity};
@@ -37,7 +37,8 @@ impl Workshop<'_> {
             Box::default()
         };
         let looks = rule.targets.iter().filter(|target| !target.value.excluded).flat_map(|it| self.look(it)).collect();
-        let excepts = rule.targets.iter().filter(|target| target.value.excluded).filter_map(|it| self.except(it)).collect();
+        let excepts =
+            rule.targets.iter().filter(|target| target.value.excluded).filter_map(|it| self.except(it)).collect();
         Link {
             looks,
             unconditional: rule.targets.is_empty(),
@@ -79,11 +80,7 @@ impl Workshop<'_> {
     fn look(&mut self, target: &Spanned<Target>) -> Vec<Look> {
         let variable = target.value.variable;
         self.used.insert(variable as usize);
-        let select = match self.select(target) {
-            // Patterns on TX are matched against each name at run time, static ones included.
-            Some(select) => select,
-            None => return Vec::new(),
-        };
+        let Some(select) = self.select(target) else { return Vec::new() };
         vec![Look {
             variable,
             shelves: places(variable, &select),
@@ -141,7 +138,8 @@ impl Workshop<'_> {
                 text
             }
             Err(name) => {
-                self.error(place, format!("no variable is called `{name}`")).hint("a macro is `%{variable}` or `%{variable.name}`");
+                self.error(place, format!("no variable is called `{name}`"))
+                    .hint("a macro is `%{variable}` or `%{variable.name}`");
                 Text::default()
             }
         }
@@ -180,11 +178,9 @@ fn places(variable: Variable, select: &Select) -> &'static [Shelf] {
 
 /// Operators whose argument is text or a number; the others must know theirs at load, and a `%{` in it is itself.
 fn takes_macros(name: &str) -> bool {
-    [
-        "beginswith", "contains", "containsword", "endswith", "eq", "ge", "gt", "le", "lt", "streq", "strmatch", "within",
-    ]
-    .iter()
-    .any(|it| it.eq_ignore_ascii_case(name))
+    ["beginswith", "contains", "containsword", "endswith", "eq", "ge", "gt", "le", "lt", "streq", "strmatch", "within"]
+        .iter()
+        .any(|it| it.eq_ignore_ascii_case(name))
 }
 
 /// Data files beside a rule file.
@@ -201,4 +197,3 @@ impl Files for Beside<'_> {
         self.source.read(&format!("{}/{path}", self.base))
     }
 }
-

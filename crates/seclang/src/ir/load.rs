@@ -8,12 +8,10 @@ use crate::ir::compile::compile;
 use crate::ir::link::Workshop;
 use crate::ir::names::Names;
 use crate::ir::plan::Plan;
-use crate::ir::prefilter::Prefilter;
 use crate::ir::settings::Settings;
 use crate::ir::trie::Trie;
 use crate::ir::update::{Draft, Item, action_rule, remove, update_actions, update_targets};
-use crate::ir::shelf::Shelf;
-use crate::ir::{Library, Options, RuleSet, collapse};
+use crate::ir::{Library, Options, RuleSet, prefilter};
 use crate::parse;
 use crate::parse::ast::{Action, Directive, DirectiveKind, Rule, Spanned, Variable, Which};
 use crate::problem::{Place, Problem, Severity};
@@ -36,17 +34,19 @@ pub(crate) fn load(source: &dyn Source, files: &[String], options: &Options, lib
         used: Bits::none(Variable::ALL.len()),
         problems: gathering.problems,
     };
-    let compiled = compile(&gathering.items, &mut shop, options.profile);
+    let mut compiled = compile(&gathering.items, &mut shop, options.profile);
     let Workshop { names, trie, used, mut problems, .. } = shop;
     problems.sort_by(|one, other| one.place.cmp(&other.place));
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
     static SERIAL: AtomicU64 = AtomicU64::new(1);
+    prefilter::add_number_searches(&mut compiled.phases, &trie);
     let [one, two, three, four, five] = &compiled.phases;
     let plans = [one, two, three, four, five].map(|rules| Plan::new(rules));
     let rules = RuleSet {
-        name_filter: name_filter(&compiled.phases, compiled.infos.len()),
+        name_filter: prefilter::of_names(&compiled.phases, compiled.infos.len()),
+        text_filter: prefilter::of_texts(&compiled.phases, compiled.infos.len()),
         plans,
         serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         phases: compiled.phases,
@@ -58,18 +58,6 @@ pub(crate) fn load(source: &dyn Source, files: &[String], options: &Options, lib
         infos: compiled.infos,
     };
     Ok((Arc::new(rules), problems))
-}
-
-/// Literals of the rules that look at names of arguments.
-fn name_filter(phases: &[Vec<crate::ir::rule::Rule>; 5], count: usize) -> Prefilter {
-    let names = Shelf::of(Variable::ArgsPostNames);
-    let looking = phases.iter().flatten().filter_map(|rule| {
-        let head = rule.links.first()?;
-        let looks = head.looks.iter().any(|look| look.shelves.contains(&names));
-        let literals = (looks && !head.negated).then(|| head.operator.required()).flatten()?;
-        Some((rule.ordinal, literals.iter().map(|literal| collapse(literal).into_boxed_slice()).collect()))
-    });
-    Prefilter::new(count, looking)
 }
 
 /// What the directives amount to, up to here.

@@ -88,6 +88,8 @@ pub struct RuleSet {
     pub(crate) plans: [Plan; 5],
     /// By ordinal, over literals as [`collapse`] writes them: for the names of the elements of an array.
     pub(crate) name_filter: Prefilter,
+    /// By ordinal: for long values.
+    pub(crate) text_filter: Prefilter,
     pub(crate) names: Names,
     pub(crate) trie: Trie,
     pub(crate) settings: Settings,

@@ -4,7 +4,14 @@ use std::collections::BTreeMap;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
+use crate::charset::ByteSet;
 use crate::ir::bits::Bits;
+use crate::ir::collapse;
+use crate::ir::proof::Spread;
+use crate::ir::rule::Rule;
+use crate::ir::shelf::Shelf;
+use crate::ir::trie::Trie;
+use crate::parse::ast::Variable;
 
 /// Rules by the literals that they need.
 #[derive(Debug, Default)]
@@ -45,6 +52,11 @@ impl Prefilter {
         }
     }
 
+    /// Whether a rule can be told from its literals at all.
+    pub(crate) fn knows(&self, rule: usize) -> bool {
+        self.needing.contains(rule)
+    }
+
     /// Adds the rules of which a literal is in the text.
     pub(crate) fn scan(&self, text: &[u8], found: &mut Bits) {
         let Some(search) = &self.search else { return };
@@ -58,5 +70,48 @@ impl Prefilter {
     /// Whether a rule cannot match a text in which these were found.
     pub(crate) fn excludes(&self, rule: usize, found: &Bits) -> bool {
         self.needing.contains(rule) && !found.contains(rule)
+    }
+}
+
+/// Shortest literal that a long text is searched for: shorter ones are in every text.
+const SHORTEST: usize = 3;
+
+/// Literals of the rules that look at names of arguments.
+pub(crate) fn of_names(phases: &[Vec<Rule>; 5], count: usize) -> Prefilter {
+    let names = Shelf::of(Variable::ArgsPostNames);
+    let looking = phases.iter().flatten().filter_map(|rule| {
+        let head = rule.links.first()?;
+        let looks = head.looks.iter().any(|look| look.shelves.contains(&names));
+        let literals = (looks && !head.negated).then(|| head.operator.required()).flatten()?;
+        Some((rule.ordinal, literals.iter().map(|literal| collapse(literal).into_boxed_slice()).collect()))
+    });
+    Prefilter::new(count, looking)
+}
+
+/// Literals of the rules that look at values.
+pub(crate) fn of_texts(phases: &[Vec<Rule>; 5], count: usize) -> Prefilter {
+    let looking = phases.iter().flatten().filter_map(|rule| {
+        let head = rule.links.first()?;
+        let literals = (!head.negated).then(|| head.operator.required()).flatten()?;
+        literals.iter().all(|literal| literal.len() >= SHORTEST).then_some((rule.ordinal, literals))
+    });
+    Prefilter::new(count, looking)
+}
+
+/// Gives rules that could match numbers, but only some few, a search for these.
+pub(crate) fn add_number_searches(phases: &mut [Vec<Rule>; 5], trie: &Trie) {
+    /// More are no few.
+    const MOST: usize = 64;
+    let values = Shelf::of(Variable::ArgsPost);
+    let numbers = Spread::new(trie, ByteSet::of(b"+-.eE").with_range(b'0', b'9'));
+    for rule in phases.iter_mut().flatten() {
+        let Some(head) = rule.links.first() else { continue };
+        let looks = head.looks.iter().any(|look| look.shelves.contains(&values));
+        if !looks || head.negated || !numbers.admits(head) {
+            continue;
+        }
+        let literals = head.operator.required().filter(|literals| literals.len() <= MOST);
+        rule.number_search =
+            literals.and_then(|literals| AhoCorasick::builder().ascii_case_insensitive(true).build(literals).ok());
     }
 }

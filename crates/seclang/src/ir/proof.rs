@@ -14,6 +14,8 @@ pub(crate) struct Proof {
     pub(crate) rules: [Bits; 5],
     /// Nodes of the trie that leave such a value as it is.
     pub(crate) identity: Bits,
+    /// Nodes that change nothing but the case of letters in such a value.
+    pub(crate) folding: Bits,
 }
 
 impl Proof {
@@ -30,7 +32,11 @@ impl Proof {
             can
         };
         let [one, two, three, four, five] = &rules.phases;
-        Self { rules: [phase(one), phase(two), phase(three), phase(four), phase(five)], identity: spread.identity }
+        Self {
+            rules: [phase(one), phase(two), phase(three), phase(four), phase(five)],
+            identity: spread.identity,
+            folding: spread.folding,
+        }
     }
 }
 
@@ -39,6 +45,7 @@ impl Proof {
 pub(crate) struct Spread {
     masks: Vec<ByteSet>,
     identity: Bits,
+    folding: Bits,
 }
 
 impl Spread {
@@ -47,24 +54,42 @@ impl Spread {
         masks.push(mask);
         let mut identity = Bits::none(trie.len());
         identity.insert(Node::RAW.index());
+        let mut folding = identity.clone();
         for (node, parent, step) in trie.nodes() {
             let above = masks.get(parent.index()).copied().unwrap_or(ByteSet::ALL);
             let untouched = step.triggers().is_some_and(|triggers| triggers.is_disjoint(&above));
             if untouched && identity.contains(parent.index()) {
                 identity.insert(node.index());
             }
+            let folds = untouched || matches!(step, Transform::Lowercase | Transform::Uppercase);
+            if folds && folding.contains(parent.index()) {
+                folding.insert(node.index());
+            }
             masks.push(if untouched { above } else { transfer(step, above) });
         }
-        Self { masks, identity }
+        Self { masks, identity, folding }
     }
 
-    fn admits(&self, link: &Link) -> bool {
+    /// Whether the link could match a value of these bytes.
+    pub(crate) fn admits(&self, link: &Link) -> bool {
         if link.negated || link.unconditional {
             return true;
         }
         let can = |node: &Node| self.masks.get(node.index()).is_none_or(|mask| link.operator.can_match(mask));
         link.nodes().iter().any(can)
     }
+}
+
+/// Whether a link could match a value of these bytes: for one link, where no proof of all rules is at hand.
+pub(crate) fn could(trie: &Trie, link: &Link, mask: ByteSet) -> bool {
+    link.negated || link.nodes().iter().any(|node| link.operator.can_match(&at_node(trie, *node, mask)))
+}
+
+fn at_node(trie: &Trie, node: Node, mask: ByteSet) -> ByteSet {
+    let Some((parent, step)) = trie.last_step(node) else { return mask };
+    let above = at_node(trie, parent, mask);
+    let untouched = step.triggers().is_some_and(|triggers| triggers.is_disjoint(&above));
+    if untouched { above } else { transfer(step, above) }
 }
 
 /// What a step makes of a set of bytes.

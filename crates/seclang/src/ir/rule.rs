@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aho_corasick::AhoCorasick;
 use regex_automata::meta::Regex;
 
 use crate::ir::bits::Bits;
@@ -28,6 +29,8 @@ pub(crate) struct Rule {
     pub(crate) links: Box<[Link]>,
     /// Prompt values are not its business.
     pub(crate) excuses_prompts: bool,
+    /// Finds the literals without which the head matches no number, where there are some that a number could hold.
+    pub(crate) number_search: Option<AhoCorasick>,
     /// A link or a text of it reads MATCHED_VARS.
     pub(crate) keeps_matched: bool,
 }

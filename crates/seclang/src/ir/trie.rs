@@ -50,10 +50,7 @@ impl Trie {
 
     /// Every node but the root, parents before children.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = (Node, Node, Transform)> {
-        self.nodes
-            .iter()
-            .enumerate()
-            .filter_map(|(at, (parent, step))| step.map(|step| (Node(at), *parent, step)))
+        self.nodes.iter().enumerate().filter_map(|(at, (parent, step))| step.map(|step| (Node(at), *parent, step)))
     }
 
     /// The longest that a value of that length can become; `None` when there is no telling.

@@ -1,5 +1,6 @@
 //! Operators: whether a value matches, one file each. They compare; what a match leads to is the engine's business.
 
+mod around;
 mod caches;
 mod injection;
 mod ip_match;

@@ -4,6 +4,7 @@
 //! The result is ASCII: bytes above 7F become `\xhh`, as PCRE without UTF mode matches bytes.
 
 use super::Unusable;
+use super::around::{self, Pair};
 
 /// A pattern in the other dialect.
 #[derive(Debug)]
@@ -11,6 +12,8 @@ pub(super) struct Translated {
     pub(super) text: String,
     /// For each byte of `text`, the byte of the pattern that it comes from.
     origins: Vec<usize>,
+    /// What a match must hold besides.
+    pub(super) pairs: Vec<Pair>,
 }
 
 impl Translated {
@@ -27,6 +30,8 @@ struct Walk<'a> {
     out: Translated,
     /// For each open group, whether white space outside of it counts (`(?x)`).
     extended: Vec<bool>,
+    /// Groups so far.
+    groups: usize,
 }
 
 /// Horizontal white space as a class's items.
@@ -37,8 +42,12 @@ const VERTICAL: &str = r"\x0a-\x0d\x85";
 /// Translates a pattern.
 pub(super) fn translate(pattern: &str) -> Result<Translated, Unusable> {
     let whole = pattern.as_bytes();
-    let out = Translated { text: String::with_capacity(whole.len()), origins: Vec::with_capacity(whole.len()) };
-    let mut walk = Walk { whole, rest: whole, out, extended: vec![false] };
+    let out = Translated {
+        text: String::with_capacity(whole.len()),
+        origins: Vec::with_capacity(whole.len()),
+        pairs: Vec::new(),
+    };
+    let mut walk = Walk { whole, rest: whole, out, extended: vec![false], groups: 0 };
     while !walk.rest.is_empty() {
         walk.step()?;
     }
@@ -83,6 +92,10 @@ impl<'a> Walk<'a> {
 
     /// An escape outside of a class.
     fn escape(&mut self) -> Result<(), Unusable> {
+        if let Some(rest) = self.rest.strip_prefix(br"\b\1\b") {
+            self.pair(r"\b(\w+)\b", rest, true);
+            return Ok(());
+        }
         let (text, rest): (&str, _) = match self.rest {
             [_, b'h', rest @ ..] => (r"[\x09\x20\xa0]", rest),
             [_, b'H', rest @ ..] => (r"[^\x09\x20\xa0]", rest),
@@ -165,9 +178,7 @@ impl<'a> Walk<'a> {
     fn group(&mut self) -> Result<(), Unusable> {
         let outer = self.extended.last().copied().unwrap_or_default();
         let (text, rest): (String, _) = match self.rest {
-            [_, b'?', b'=' | b'!', ..] | [_, b'?', b'<', b'=' | b'!', ..] => {
-                return Err(self.refuse_hint("look-around", LINEAR));
-            }
+            [_, b'?', b'=' | b'!', ..] | [_, b'?', b'<', b'=' | b'!', ..] => return self.around(),
             [_, b'?', b'>', ..] => return Err(self.refuse_hint("an atomic group", "`(?:` matches the same or more")),
             [_, b'?', b'P', b'=' | b'>', ..] => return Err(self.refuse_hint("a backreference", LINEAR)),
             [_, b'?', b'P', b'<', rest @ ..] | [_, b'?', b'<' | b'\'', rest @ ..] => {
@@ -182,8 +193,41 @@ impl<'a> Walk<'a> {
             [] => return Ok(()),
         };
         self.extended.push(outer);
+        self.groups += 1;
         self.put(&text, rest);
         Ok(())
+    }
+
+    /// Look-around, where what it says can be said without it.
+    fn around(&mut self) -> Result<(), Unusable> {
+        let refused = || self.refuse_hint("look-around", LINEAR);
+        if let Some(after) = self.rest.strip_prefix(br"(?!\b\1\b)") {
+            let rest = after.strip_prefix(br"[\d\w]+").or_else(|| after.strip_prefix(br"\w+")).ok_or_else(refused)?;
+            self.pair(r"(\w+)", rest, false);
+            return Ok(());
+        }
+        let text = if let Some(after) = self.rest.strip_prefix(b"(?!") {
+            // At the end of the pattern: what may follow is nobody else's.
+            let literal = after.strip_suffix(b")").filter(|_| self.extended.len() == 1);
+            literal.and_then(around::not_followed_by).map(|text| (text, &[][..]))
+        } else {
+            let after = self.rest.strip_prefix(b"(?<!").filter(|_| self.out.text.is_empty());
+            after.and_then(|after| {
+                let (inside, rest) = after.split_at_checked(closing(after)?)?;
+                let inside = super::rx::parse(std::str::from_utf8(inside).ok()?).ok()?;
+                Some((around::not_preceded_by(&inside)?, rest.get(1..)?))
+            })
+        };
+        let (text, rest) = text.ok_or_else(refused)?;
+        self.put(&text, rest);
+        Ok(())
+    }
+
+    /// A group that is compared with the first one.
+    fn pair(&mut self, text: &str, rest: &'a [u8], same: bool) {
+        self.groups += 1;
+        self.out.pairs.push(Pair { first: 1, second: self.groups, same });
+        self.put(text, rest);
     }
 
     /// `(?flags)` and `(?flags:`.
@@ -222,9 +266,9 @@ impl<'a> Walk<'a> {
         let (text, rest) = self.rest.split_at_checked(length).unwrap_or((self.rest, &[]));
         let mut text = String::from_utf8_lossy(text).into_owned();
         let rest = match rest {
-            [b'+', ..] => {
-                return Err(self.refuse_hint("a possessive quantifier", "without its `+` it matches the same or more"));
-            }
+            // Possessive: a search in linear time gives nothing back, it looks at all ways at once. Read as greedy it
+            // matches the same values, or more where what follows could begin inside.
+            [b'+', rest @ ..] => rest,
             [b'?', rest @ ..] => {
                 text.push('?');
                 rest
@@ -362,6 +406,24 @@ impl SplitOnce for [u8] {
     fn split_once_at(&self, byte: u8) -> Option<&[u8]> {
         memchr::memchr(byte, self).and_then(|at| self.get(at + 1..))
     }
+}
+
+/// Where the group closes that `text` is the inside of.
+fn closing(text: &[u8]) -> Option<usize> {
+    let (mut depth, mut in_class, mut at) = (0_usize, false, 0);
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'\\' => at += 1,
+            b'[' => in_class = true,
+            b']' => in_class = false,
+            b'(' if !in_class => depth += 1,
+            b')' if !in_class && depth == 0 => return Some(at),
+            b')' if !in_class => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    None
 }
 
 /// Whether a range would end in a class rather than in a byte.

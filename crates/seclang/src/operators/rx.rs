@@ -6,11 +6,12 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use regex_automata::Input;
-use regex_automata::meta::{Config, Regex};
+use regex_automata::meta::{Cache, Config, Regex};
 use regex_automata::util::captures::Captures as Groups;
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::Hir;
 
+use super::around::Pair;
 use super::proof::Facts;
 use super::{Caches, Captures, Unusable, pcre};
 
@@ -32,6 +33,8 @@ const NFA: usize = 16 << 20;
 pub struct Rx {
     number: u32,
     regex: Regex,
+    /// What a match must hold besides; for most patterns nothing.
+    pairs: Box<[Pair]>,
     pub(super) facts: Facts,
 }
 
@@ -39,19 +42,23 @@ impl Rx {
     pub(super) fn compile(pattern: &str) -> Result<Self, Unusable> {
         // Numbers are never reused: a cache made for one pattern in another's hands would be a wrong answer.
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let hir = parse(pattern)?;
+        let (hir, pairs) = read(pattern)?;
         let cache = if pattern.len() < LARGE { CACHE } else { LARGE_CACHE };
         let config = Config::new().hybrid_cache_capacity(cache).nfa_size_limit(Some(NFA)).utf8_empty(false);
         let regex = Regex::builder().configure(config).build_from_hir(&hir).map_err(|why| {
             Unusable::new(format!("the pattern cannot be compiled: {why}"), 0).hint("make its repetitions smaller")
         })?;
-        Ok(Self { number: NEXT.fetch_add(1, Ordering::Relaxed), regex, facts: Facts::of(&hir) })
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { number, regex, pairs: pairs.into(), facts: Facts::of(&hir) })
     }
 
     /// Whether the pattern occurs in the value. Groups are looked for on a match only: most values match nothing.
     pub(super) fn test(&self, value: &[u8], caches: &mut Caches, captures: Option<&mut Captures>) -> bool {
         caches.with(self.number, &self.regex, |cache| {
             let input = Input::new(value);
+            if !self.pairs.is_empty() {
+                return self.test_pairs(value, cache, captures);
+            }
             if self.regex.search_half_with(cache, &input.clone().earliest(true)).is_none() {
                 return false;
             }
@@ -62,6 +69,29 @@ impl Rx {
             }
             true
         })
+    }
+
+    /// Looks for a match whose groups are as they must be. Where one is not, the search goes on at its second word, which
+    /// may be the first of another. What is read twice is bounded: beyond it the value counts as a match.
+    fn test_pairs(&self, value: &[u8], cache: &mut Cache, captures: Option<&mut Captures>) -> bool {
+        let mut groups = self.regex.create_captures();
+        let (mut from, mut left) = (0, value.len().saturating_mul(8) + 64);
+        while from <= value.len() {
+            self.regex.search_captures_with(cache, &Input::new(value).range(from..), &mut groups);
+            let Some(found) = groups.get_match() else { return false };
+            let group = |number| groups.get_group(number).and_then(|span| value.get(span.range())).map(<[u8]>::to_vec);
+            let read = found.end() - from;
+            if left < read || self.pairs.iter().all(|pair| pair.holds(group)) {
+                if let Some(captures) = captures {
+                    *captures = taken(&groups);
+                }
+                return true;
+            }
+            left -= read;
+            let second = self.pairs.iter().find_map(|pair| groups.get_group(pair.second));
+            from = second.map_or(found.end(), |span| span.start).max(from + 1);
+        }
+        false
     }
 
     /// The same; each further match overwrites the slots of its groups.
@@ -97,18 +127,25 @@ impl Rx {
     }
 }
 
+/// What a pattern matches, or, where groups are compared as well, more than that.
 pub(crate) fn parse(pattern: &str) -> Result<Hir, Unusable> {
-    let translated = pcre::translate(pattern)?;
+    read(pattern).map(|(hir, _)| hir)
+}
+
+fn read(pattern: &str) -> Result<(Hir, Vec<Pair>), Unusable> {
+    let mut translated = pcre::translate(pattern)?;
+    let pairs = std::mem::take(&mut translated.pairs);
     let mut parser =
         ParserBuilder::new().unicode(false).utf8(false).dot_matches_new_line(true).multi_line(false).build();
-    parser.parse(&translated.text).map_err(|why| {
+    let parsed = parser.parse(&translated.text).map_err(|why| {
         let (kind, offset) = match &why {
             regex_syntax::Error::Parse(why) => (why.kind().to_string(), why.span().start.offset),
             regex_syntax::Error::Translate(why) => (why.kind().to_string(), why.span().start.offset),
             _ => (why.to_string(), 0),
         };
         Unusable::new(format!("bad pattern: {kind}"), translated.origin(offset))
-    })
+    });
+    parsed.map(|hir| (hir, pairs))
 }
 
 fn taken(groups: &Groups) -> Captures {

@@ -415,3 +415,23 @@ proptest! {
         prop_assert!(!headers.contains_key(COOKIE) && !headers.contains_key("x-api-key"));
     }
 }
+
+#[test]
+fn a_lenient_listener_serves_what_can_be_served_and_notes_the_rest() {
+    use tollgate_core::guard::Gate;
+    use tollgate_core::journal::{Event, Journal};
+    use tollgate_core::stage::Stage;
+
+    let gate = Gate { stage: Stage::Hygiene, layer: HygieneConfig::default().compile(&mut Checker::default()) };
+    let ask = |target: &str, host: &str, lenient: bool| {
+        let mut log = Journal::default();
+        let request = Request::builder().uri(target).header("host", host).body(()).expect("a request");
+        let head = gate.demand(&mut log, |h, notes| h.receive(request.into_parts().0, None, lenient, notes));
+        let noted = log.entries().iter().any(|entry| matches!(entry.event, Event::WouldRefuse(_)));
+        (head.map(|head| head.uri.to_string()).ok(), noted)
+    };
+    assert_eq!(ask("/a//b", "x", false), (None, false));
+    assert_eq!(ask("/a//b", "x", true), (Some("/a//b".to_owned()), true));
+    assert_eq!(ask("/a/b", "x", true), (Some("/a/b".to_owned()), false));
+    assert_eq!(ask("/a/b", "", true), (None, false), "a host is not forgiven");
+}

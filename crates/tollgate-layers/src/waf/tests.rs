@@ -40,6 +40,8 @@ struct Case {
     fields: Vec<(String, String)>,
     #[serde(default)]
     body: Option<String>,
+    /// Stands 20,000 times behind the body.
+    repeat: Option<String>,
     /// Pieces of the body that the parser knows, and as what.
     #[serde(default)]
     known: Vec<(String, Dtype)>,
@@ -70,7 +72,8 @@ fn get() -> String {
     "GET / HTTP/1.1".to_owned()
 }
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
+    include_str!("cases/budget.yaml"),
     include_str!("cases/exclusions.yaml"),
     include_str!("cases/known.yaml"),
     include_str!("cases/observe.yaml"),
@@ -146,7 +149,8 @@ fn ask(
     };
     let no = |denial: tollgate_core::ruling::Denial| denial.code.status();
     guard.ask(log, |waf, notes| waf.head(turn, asked, &view, notes)).map_err(no)?;
-    let bytes = case.body.clone().map(Bytes::from);
+    let much = case.repeat.as_deref().unwrap_or_default().repeat(20_000);
+    let bytes = case.body.as_ref().map(|body| Bytes::from(format!("{body}{much}")));
     let call = call(case);
     guard.ask(log, |waf, _| waf.body(turn, Content { bytes: bytes.as_ref(), call: &call }, 0)).map_err(no)?;
     let Some(reply) = &case.reply else { return Ok(()) };

@@ -29,7 +29,8 @@ pub(super) fn run(pin: bool) -> anyhow::Result<()> {
     fs::remove_file(&out)?;
     let found = counts(&String::from_utf8_lossy(&told.stdout))?;
     let path = root().join(FILE);
-    let kept = parse(&fs::read_to_string(&path).unwrap_or_default());
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    let kept = parse(&text);
     let mut worse = Vec::new();
     for body in BODIES {
         let count = found[body];
@@ -40,7 +41,10 @@ pub(super) fn run(pin: bool) -> anyhow::Result<()> {
     }
     if pin {
         let lines: Vec<String> = BODIES.iter().map(|body| format!("{body} {}\n", found[body])).collect();
-        fs::write(&path, format!("# Instructions of one request, by `cargo xtask bench waf --callgrind --pin`.\n{}", lines.concat()))?;
+        fs::write(
+            &path,
+            format!("# Instructions of one request, by `cargo xtask bench waf --callgrind --pin`.\n{}", lines.concat()),
+        )?;
         return Ok(());
     }
     if worse.is_empty() { Ok(()) } else { bail!("more instructions than kept in `{FILE}`: {}", worse.join(", ")) }
@@ -58,7 +62,8 @@ fn counts(text: &str) -> anyhow::Result<BTreeMap<&'static str, u64>> {
     let count = |body: &'static str| {
         let name = format!("counted_{body}");
         let line = text.lines().find(|line| {
-            line.split_once(&name).is_some_and(|(_, after)| !after.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+            line.split_once(&name)
+                .is_some_and(|(_, after)| !after.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
         });
         let digits: String =
             line.unwrap_or_default().trim_start().chars().take_while(|c| c.is_ascii_digit() || *c == ',').collect();
@@ -70,7 +75,10 @@ fn counts(text: &str) -> anyhow::Result<BTreeMap<&'static str, u64>> {
 
 fn parse(text: &str) -> BTreeMap<&str, u64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| line.split_once(' ')).filter_map(|(name, count)| Some((name, count.parse().ok()?))).collect()
+    lines
+        .filter_map(|line| line.split_once(' '))
+        .filter_map(|(name, count)| Some((name, count.parse().ok()?)))
+        .collect()
 }
 
 #[cfg(test)]

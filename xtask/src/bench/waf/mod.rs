@@ -51,26 +51,26 @@ enum What {
 
 /// One row, measured: CPU microseconds of a request in every round, without and with rules.
 #[derive(Clone, Debug)]
-pub(super) struct Measured {
-    pub(super) row: Row,
-    pub(super) rounds: Vec<Round>,
+struct Measured {
+    row: Row,
+    rounds: Vec<Round>,
 }
 
 /// What one round gave.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Round {
-    pub(super) nginx: Cost,
-    pub(super) ours: Cost,
+struct Round {
+    nginx: Cost,
+    ours: Cost,
 }
 
 /// The rules' share, in microseconds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cost {
-    pub(super) median: f64,
+struct Cost {
+    median: f64,
     /// Of the dearest request.
-    pub(super) most: f64,
+    most: f64,
     /// Without rules.
-    pub(super) bare: f64,
+    bare: f64,
 }
 
 impl Options {
@@ -146,7 +146,11 @@ fn gateways(options: &Options) -> anyhow::Result<()> {
     let engines = engines(&built[0])?;
     let report = Report { peer: nginx.version, machine, measured, engines, memory };
     let text = report.to_string();
-    if options.json { say(&format!("{:#}", report.json())) } else { say(&text) }
+    if options.json {
+        say(&format!("{:#}", report.json()));
+    } else {
+        say(&text);
+    }
     if options.write {
         page::write(&root(), "waf", &text)?;
     }
@@ -179,7 +183,8 @@ fn measure(options: &Options, client: &Path, scene: &Scene, (row, seed): (&Row, 
         let number = |name: &str| report["cpu_us"][name].as_f64().context("a report of another form");
         Ok((number("p50")?, number("max")?))
     };
-    let cost = |(bare, _): (f64, f64), (median, most): (f64, f64)| Cost { median: median - bare, most: most - bare, bare };
+    let cost =
+        |(bare, _): (f64, f64), (median, most): (f64, f64)| Cost { median: median - bare, most: most - bare, bare };
     let nginx = cost(side(Side::Nginx)?, side(Side::NginxRules)?);
     let ours = cost(side(Side::Ours)?, side(Side::OurRules)?);
     Ok(Round { nginx, ours })

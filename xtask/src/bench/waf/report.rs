@@ -105,7 +105,8 @@ impl Report {
     fn engine_rows(&self) -> Vec<Vec<String>> {
         let mut rows = vec![["in one process", "seclang µs", "zentinel-modsec µs"].map(str::to_owned).to_vec()];
         for row in self.engines["rows"].as_array().into_iter().flatten() {
-            let median = |engine: &str| row[engine]["us"]["p50"].as_f64().map_or_else(String::new, |us| format!("{us:.1}"));
+            let median =
+                |engine: &str| row[engine]["us"]["p50"].as_f64().map_or_else(String::new, |us| format!("{us:.1}"));
             rows.push(vec![
                 row["page"].as_str().unwrap_or_default().to_owned(),
                 median("seclang"),
@@ -119,8 +120,14 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rounds = self.measured.iter().map(|measured| measured.rounds.len()).max().unwrap_or(0);
-        writeln!(f, "CPU time of one request that the rules cost, in microseconds: with rules less without, one request at")?;
-        writeln!(f, "a time, {rounds} interleaved rounds; Core Rule Set 4, blocking, paranoia level 1, the same files and")?;
+        writeln!(
+            f,
+            "CPU time of one request that the rules cost, in microseconds: with rules less without, one request at"
+        )?;
+        writeln!(
+            f,
+            "a time, {rounds} interleaved rounds; Core Rule Set 4, blocking, paranoia level 1, the same files and"
+        )?;
         writeln!(f, "requests on both sides, every text new.\n")?;
         let head = ["request", "nginx + libmodsecurity", "Tollgate", "dearest", "times less", "bar", ""];
         let mut rows = vec![head.map(str::to_owned).to_vec()];

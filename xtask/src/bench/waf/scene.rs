@@ -30,11 +30,7 @@ pub(super) struct Scene {
 struct Folder(PathBuf, bool);
 
 impl Scene {
-    pub(super) fn set(
-        (mock, nginx, tollgate): (&Path, &Nginx, &Path),
-        crs: &Path,
-        keep: bool,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn set((mock, nginx, tollgate): (&Path, &Nginx, &Path), crs: &Path, keep: bool) -> anyhow::Result<Self> {
         let folder = Folder(std::env::temp_dir().join(format!("tollgate-bench-waf-{}", std::process::id())), keep);
         fs::create_dir(&folder.0)?;
         let dir = &folder.0;

@@ -4,6 +4,30 @@ use super::{compiled, matches};
 
 /// Rows of pattern, a value, whether it matches.
 const CASES: &[(&str, &[u8], bool)] = &[
+    // Possessive, read as greedy.
+    (r"a\s++;", b"a  ;", true),
+    ("a{2}+b", b"aab", true),
+    // Look-around that can be written out.
+    (r"<\?(?!xml)", b"<?xml version", false),
+    (r"<\?(?!xml)", b"<?xm", true),
+    (r"<\?(?!xml)", b"<?", true),
+    (r"<\?(?!xml)", b"<?xml <?php", true),
+    (r"(?i)<\?(?!xml)", b"<?XmL", false),
+    ("(?<!&amp|&[aou]uml|lt);|=", b"a&amp;b", false),
+    ("(?<!&amp|&[aou]uml|lt);|=", b"&auml;&ouml;", false),
+    ("(?<!&amp|&[aou]uml|lt);|=", b"&iuml;", true),
+    ("(?<!&amp|&[aou]uml|lt);|=", b"amp;", true),
+    ("(?<!&amp|&[aou]uml|lt);|=", b";", true),
+    ("(?<!&amp|&[aou]uml|lt);|=", b"&amp;;", true),
+    ("(?<!&amp|&[aou]uml|lt);|=", b"lt;", false),
+    ("(?<!&amp|&[aou]uml|lt);|=", b"&amp;=", true),
+    // A word and the same word, or another.
+    (r"(?i)\b(\w+)\s*(?:=\s*(?:\b\1\b)|<>\s*(?!\b\1\b)[\d\w]+)", b"a = A", true),
+    (r"(?i)\b(\w+)\s*(?:=\s*(?:\b\1\b)|<>\s*(?!\b\1\b)[\d\w]+)", b"a = b", false),
+    (r"(?i)\b(\w+)\s*(?:=\s*(?:\b\1\b)|<>\s*(?!\b\1\b)[\d\w]+)", b"a = ab", false),
+    (r"(?i)\b(\w+)\s*(?:=\s*(?:\b\1\b)|<>\s*(?!\b\1\b)[\d\w]+)", b"a = b = b", true),
+    (r"(?i)\b(\w+)\s*(?:=\s*(?:\b\1\b)|<>\s*(?!\b\1\b)[\d\w]+)", b"1 <> 1", false),
+    (r"(?i)\b(\w+)\s*(?:=\s*(?:\b\1\b)|<>\s*(?!\b\1\b)[\d\w]+)", b"1 <> 1, 1 <> 2", true),
     (r"a\hb", b"a\xa0b", true),
     (r"a[\h]b", b"a\tb", true),
     (r"a\Hb", b"a b", false),
@@ -78,13 +102,14 @@ fn patterns_mean_what_they_mean_to_pcre() {
 #[test]
 fn what_needs_backtracking_is_refused_at_its_place() {
     let cases = [
-        ("a++", 1, "possessive"),
-        ("a{2}+", 1, "possessive"),
         ("ab(?>c)", 2, "atomic"),
         ("a(?=b)", 1, "look-around"),
-        ("a(?!b)", 1, "look-around"),
+        ("a(?!b)c", 1, "look-around"),
+        ("a(?!b+)", 1, "look-around"),
+        ("(?:a(?!b))", 4, "look-around"),
+        ("x(?<!a)b", 1, "look-around"),
+        ("(?<!a+)b", 0, "look-around"),
         ("(?<=a)b", 0, "look-around"),
-        ("(?<!a)b", 0, "look-around"),
         (r"(a)\1", 3, "backreference"),
         (r"(a)\g{1}", 3, "backreference"),
         (r"(?<n>a)\k<n>", 7, "backreference"),
