@@ -11,6 +11,7 @@ use super::rule::{Column, Number, Numbers, Odd, Permit, Rule};
 use super::schema::Schema;
 use super::{Contract, Input, MAX_SYMBOLS, sizes};
 use crate::protocol::tensor::MAX_RANK;
+use crate::protocol::tokens::Counter;
 
 /// The most rules of columns, and the most values of one: each is compared with each row of a call.
 const MAX_RULES: usize = 256;
@@ -44,6 +45,14 @@ pub struct ContractConfig {
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub max_output_tokens: Option<u64>,
+    /// The most tokens of everything that a call gives the model to read. Default: whatever fits the body.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub max_input_tokens: Option<u64>,
+    /// How those are counted: `bytes` (an estimate: 4.2 bytes a token), `o200k`, `cl100k`, or the path of a
+    /// `tokenizer.json` where the build has the feature `tokenizers`. Default: `bytes`.
+    #[serde(default = "default_tokenizer")]
+    pub tokenizer: String,
     /// The tokens that are asked for where a client says nothing. Default: `max_output_tokens`.
     #[serde(default)]
     #[schemars(range(min = 1))]
@@ -283,6 +292,10 @@ impl Default for TextConfig {
     }
 }
 
+fn default_tokenizer() -> String {
+    "bytes".to_owned()
+}
+
 const fn default_one() -> u64 {
     1
 }
@@ -335,6 +348,8 @@ impl Default for ContractConfig {
             unknown_members,
             raw_body,
             max_output_tokens: None,
+            max_input_tokens: None,
+            tokenizer: default_tokenizer(),
             default_output_tokens: None,
             over_output_tokens: Over::default(),
             n: default_one(),
@@ -427,7 +442,12 @@ impl ContractConfig {
         check.require(fits, "default_output_tokens", "more than `max_output_tokens`");
         let clamp = self.over_output_tokens == Over::Clamp;
         check.require(!clamp || most.is_some(), "over_output_tokens", "`clamp` needs `max_output_tokens`");
+        let tokenizer = Counter::load(&self.tokenizer).map_err(|why| {
+            check.problem("tokenizer", format!("`{}`: {why}", self.tokenizer));
+        });
         Generate {
+            tokenizer: tokenizer.unwrap_or_default(),
+            input_tokens: self.max_input_tokens,
             output_tokens: most,
             default_output_tokens: default,
             clamp,

@@ -1,14 +1,19 @@
 //! What a model that reads texts may be asked for: chats, prompts, texts to embed or to rank.
 
-use tollgate_core::call::{Ask, Call, Edit, Media, Role};
+use tollgate_core::call::{Ask, Call, Edit, Media, Prompt, Role};
 use tollgate_core::ruling::{Code, Refusal};
 
 use super::{UnknownMembers, wrong};
 use crate::protocol::openai::{Changes, Endpoint, Request};
+use crate::protocol::tokens::Counter;
 
 /// The compiled bounds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Generate {
+    /// How tokens of texts are counted.
+    pub(super) tokenizer: Counter,
+    /// Most tokens of all texts.
+    pub(super) input_tokens: Option<u64>,
     /// Most tokens of an answer.
     pub(super) output_tokens: Option<u64>,
     /// Spliced in where the client bounds nothing.
@@ -65,6 +70,16 @@ impl Generate {
         request.edits(endpoint, changes)
     }
 
+    /// Tokens of all texts. Where their bytes alone are too many, that is enough to know.
+    pub(super) fn count_tokens(&self, prompts: &[Prompt]) -> u64 {
+        let bytes = prompts.iter().map(|prompt| prompt.text.len() as u64).fold(0, u64::saturating_add);
+        let fewest = *self.tokenizer.range(bytes).start();
+        if self.input_tokens.is_some_and(|most| fewest > most) {
+            return fewest;
+        }
+        prompts.iter().map(|prompt| self.tokenizer.count(&prompt.text)).fold(0, u64::saturating_add)
+    }
+
     /// Checks a call.
     pub(super) fn check(&self, call: &Call) -> Result<(), Refusal> {
         for asked in &call.knobs.asked {
@@ -80,6 +95,10 @@ impl Generate {
         if let Some(extra) = call.knobs.extras.iter().find(|extra| extra.known && !self.members.contains(&extra.name)) {
             // INVARIANT: known names are ours.
             return Err(wrong(format!("/{}", extra.name), "no such member: it reaches into the server", "it"));
+        }
+        if let Some(most) = self.input_tokens.filter(|most| call.knobs.input_tokens > *most) {
+            let found = format!("{} tokens", call.knobs.input_tokens);
+            return Err(wrong("", format!("at most {most} tokens to read"), found));
         }
         self.check_texts(call)?;
         self.check_media(call)

@@ -12,7 +12,7 @@ mod tests;
 use std::sync::Arc;
 
 use tollgate_core::backend::{Dim, Port, Signature};
-use tollgate_core::call::{Call, Dialect, Edit, Tensor, Values};
+use tollgate_core::call::{Call, Dialect, Edit, Prompt, Tensor, Values};
 use tollgate_core::journal::{Fact, Notes};
 use tollgate_core::ruling::{Code, Refusal, Ruling, Spot};
 
@@ -113,6 +113,12 @@ impl Contract {
     #[must_use]
     pub fn edits(&self, endpoint: Endpoint, request: &openai::Request) -> Vec<Edit> {
         self.generate.edits(endpoint, request, self.unknown_members)
+    }
+
+    /// Tokens of texts that the model will read, in its own measure.
+    #[must_use]
+    pub fn count_tokens(&self, prompts: &[Prompt]) -> u64 {
+        self.generate.count_tokens(prompts)
     }
 
     /// Checks a call.

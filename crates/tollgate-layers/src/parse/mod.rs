@@ -128,7 +128,8 @@ impl Parse {
         // llama.cpp answers for any name.
         let (model, of) = self.model(found, Some(&request.model))?;
         let edits = of.contract.edits(endpoint, &request);
-        let openai::Request { prompts, media, knobs, .. } = request;
+        let openai::Request { prompts, media, mut knobs, .. } = request;
+        knobs.input_tokens = of.contract.count_tokens(&prompts);
         let unknown = knobs.extras.iter().filter(|extra| !extra.known).count();
         let (unknown_members, model) = (u32::try_from(unknown).unwrap_or(u32::MAX), Some(model));
         let body_bytes = body.len() as u64;

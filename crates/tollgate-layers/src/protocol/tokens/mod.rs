@@ -39,6 +39,12 @@ pub enum Counter {
     O200k,
 }
 
+impl Default for Counter {
+    fn default() -> Self {
+        Self::Bytes { per_token: BYTES_PER_TOKEN }
+    }
+}
+
 impl Counter {
     /// Loads a counter by the name that a configuration gives it: `bytes`, `o200k`, `cl100k`, or the path of a
     /// `tokenizer.json`. Takes 20 to 100 ms and reads the file of a path.
@@ -48,7 +54,7 @@ impl Counter {
     pub fn load(name: &str) -> Result<Self, Unloadable> {
         let is_path = Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
         match name {
-            "bytes" => Ok(Self::Bytes { per_token: BYTES_PER_TOKEN }),
+            "bytes" => Ok(Self::default()),
             "cl100k" | "cl100k_base" => vocabulary(Vocabulary::Cl100k),
             "o200k" | "o200k_base" => vocabulary(Vocabulary::O200k),
             path if is_path => file(Path::new(path)),
