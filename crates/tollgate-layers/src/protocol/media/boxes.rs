@@ -1,5 +1,8 @@
 //! Files of boxes (ISO/IEC 14496-12): HEIF and AVIF pictures, their sequences, MP4 and QuickTime films and sounds.
 //!
+//! A still file counts as one picture of its largest item, whatever thumbnails, tiles and further items it holds: the
+//! primary one is what models look at. The size is the coded one, before cropping and rotation.
+//!
 //! Boxes are visited along fixed paths, each at most once per level, so the walk is as long as the file at most.
 
 use std::ops::Range;
