@@ -73,6 +73,5 @@ fn contract() -> Contract {
 }
 
 fn input(name: &str) -> InputConfig {
-    let (dtype, shape, range, columns, max_length, optional) = Default::default();
-    InputConfig { name: name.into(), dtype, shape, range, columns, max_length, optional }
+    InputConfig { name: name.into(), ..InputConfig::default() }
 }

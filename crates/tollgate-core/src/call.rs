@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,95 +19,65 @@ impl ModelId {
     }
 }
 
-/// Element type of a tensor, in the spelling of the Open Inference Protocol.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Dtype {
-    /// bfloat16; has no JSON form.
-    Bf16,
-    /// `true` or `false`.
-    Bool,
-    /// Text or binary strings.
-    Bytes,
-    /// IEEE 754 half; has no JSON form.
-    Fp16,
-    /// IEEE 754 single.
-    Fp32,
-    /// IEEE 754 double.
-    Fp64,
-    /// Signed 8 bits.
-    Int8,
-    /// Signed 16 bits.
-    Int16,
-    /// Signed 32 bits.
-    Int32,
-    /// Signed 64 bits.
-    Int64,
-    /// Unsigned 8 bits.
-    Uint8,
-    /// Unsigned 16 bits.
-    Uint16,
-    /// Unsigned 32 bits.
-    Uint32,
-    /// Unsigned 64 bits.
-    Uint64,
+/// Writes the enum and its tables from one list: variant, spelling, bytes of one element.
+macro_rules! dtypes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $width:expr;)+) => {
+        /// Element type of a tensor, in the spelling of the Open Inference Protocol.
+        #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+        #[serde(rename_all = "UPPERCASE")]
+        pub enum Dtype { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Dtype {
+            /// The spelling of the protocol.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// The type of that exact spelling.
+            #[must_use]
+            pub fn from_name(name: &[u8]) -> Option<Self> {
+                [$(Self::$variant,)+].into_iter().find(|dtype| dtype.name().as_bytes() == name)
+            }
+
+            /// Bytes of one element; `None` for `BYTES`, whose elements differ.
+            #[must_use]
+            pub const fn width(self) -> Option<u64> {
+                match self { $(Self::$variant => $width,)+ }
+            }
+        }
+    };
 }
 
-impl Dtype {
-    /// The spelling of the protocol.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Bf16 => "BF16",
-            Self::Bool => "BOOL",
-            Self::Bytes => "BYTES",
-            Self::Fp16 => "FP16",
-            Self::Fp32 => "FP32",
-            Self::Fp64 => "FP64",
-            Self::Int8 => "INT8",
-            Self::Int16 => "INT16",
-            Self::Int32 => "INT32",
-            Self::Int64 => "INT64",
-            Self::Uint8 => "UINT8",
-            Self::Uint16 => "UINT16",
-            Self::Uint32 => "UINT32",
-            Self::Uint64 => "UINT64",
-        }
-    }
-
-    /// The type of that exact spelling.
-    #[must_use]
-    pub fn from_name(name: &[u8]) -> Option<Self> {
-        const ALL: [Dtype; 14] = [
-            Dtype::Fp32,
-            Dtype::Int64,
-            Dtype::Bytes,
-            Dtype::Fp64,
-            Dtype::Int32,
-            Dtype::Bool,
-            Dtype::Uint8,
-            Dtype::Int8,
-            Dtype::Int16,
-            Dtype::Uint16,
-            Dtype::Uint32,
-            Dtype::Uint64,
-            Dtype::Fp16,
-            Dtype::Bf16,
-        ];
-        ALL.into_iter().find(|dtype| dtype.name().as_bytes() == name)
-    }
-
-    /// Bytes of one element; `None` for `BYTES`, whose elements differ.
-    #[must_use]
-    pub const fn width(self) -> Option<u64> {
-        match self {
-            Self::Bool | Self::Int8 | Self::Uint8 => Some(1),
-            Self::Bf16 | Self::Fp16 | Self::Int16 | Self::Uint16 => Some(2),
-            Self::Fp32 | Self::Int32 | Self::Uint32 => Some(4),
-            Self::Fp64 | Self::Int64 | Self::Uint64 => Some(8),
-            Self::Bytes => None,
-        }
-    }
+dtypes! {
+    /// bfloat16; has no JSON form.
+    Bf16 = "BF16", Some(2);
+    /// `true` or `false`.
+    Bool = "BOOL", Some(1);
+    /// Text or binary strings.
+    Bytes = "BYTES", None;
+    /// IEEE 754 half; has no JSON form.
+    Fp16 = "FP16", Some(2);
+    /// IEEE 754 single.
+    Fp32 = "FP32", Some(4);
+    /// IEEE 754 double.
+    Fp64 = "FP64", Some(8);
+    /// Signed 8 bits.
+    Int8 = "INT8", Some(1);
+    /// Signed 16 bits.
+    Int16 = "INT16", Some(2);
+    /// Signed 32 bits.
+    Int32 = "INT32", Some(4);
+    /// Signed 64 bits.
+    Int64 = "INT64", Some(8);
+    /// Unsigned 8 bits.
+    Uint8 = "UINT8", Some(1);
+    /// Unsigned 16 bits.
+    Uint16 = "UINT16", Some(2);
+    /// Unsigned 32 bits.
+    Uint32 = "UINT32", Some(4);
+    /// Unsigned 64 bits.
+    Uint64 = "UINT64", Some(8);
 }
 
 impl fmt::Display for Dtype {
@@ -128,6 +99,8 @@ pub enum Values {
     F64(Vec<f64>),
     /// Every signed integer type.
     Int(Vec<i64>),
+    /// Little-endian elements as they stand in a binary body, and how many: decoded by nobody who only forwards them.
+    Raw(Bytes, usize),
     /// Every unsigned integer type.
     Uint(Vec<u64>),
 }
@@ -142,6 +115,7 @@ impl Values {
             Self::F32(values) => values.len(),
             Self::F64(values) => values.len(),
             Self::Int(values) => values.len(),
+            Self::Raw(_, count) => *count,
             Self::Uint(values) => values.len(),
         }
     }
@@ -164,20 +138,157 @@ pub struct Tensor {
     pub shape: Vec<u64>,
     /// Its values.
     pub values: Values,
-    /// Where its data stands in the body.
+    /// Where its data stands in the body; empty where it stands in pieces, a row here and a row there.
     pub at: Range<usize>,
 }
 
 /// Which words the request was spoken in.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Dialect {
+    /// Anthropic's messages.
+    Anthropic,
+    /// Any JSON, held to a JSON Schema.
+    Json,
+    /// KServe v1, and the rows of TensorFlow Serving.
+    KserveV1,
+    /// Ollama's native API.
+    Ollama,
     /// Open Inference Protocol v2, REST.
     Oip,
+    /// Open Inference Protocol v2, gRPC.
+    OipGrpc,
+    /// OpenAI's chat completions, completions, embeddings and responses.
+    OpenAi,
     /// Not looked into.
     #[default]
     Other,
     /// One JSON object whose members are the model's inputs.
     Plain,
+    /// The columns of TensorFlow Serving.
+    TfColumns,
+}
+
+/// A text that the model will read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Prompt {
+    /// Who is said to speak.
+    pub role: Role,
+    /// The text, unescaped.
+    pub text: Box<str>,
+    /// Where its JSON string stands in the body, quotes included.
+    pub at: Range<usize>,
+}
+
+/// Who is said to speak in a [`Prompt`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// The model, in an earlier turn.
+    Assistant,
+    /// A document to rank or to embed.
+    Document,
+    /// Whoever set the model up.
+    System,
+    /// What a tool gave back.
+    Tool,
+    /// The caller.
+    User,
+}
+
+/// An image, a sound or a film inside a call, as its header describes it. Nothing is decoded further.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Media {
+    /// What it is, as a media type: `image/png`.
+    pub kind: &'static str,
+    /// Columns and rows of pixels; 0 for sound.
+    pub size: [u32; 2],
+    /// Pictures in it: 1 unless it is animated.
+    pub frames: u32,
+    /// Milliseconds, where the header tells.
+    pub duration_ms: Option<u64>,
+    /// Bytes, decoded from base64 where it was.
+    pub bytes: u64,
+    /// Where it stands in the body.
+    pub at: Range<usize>,
+}
+
+impl Media {
+    /// The kind of a medium that the server would fetch from a URL: nothing else is known of it.
+    pub const FETCHED: &'static str = "url";
+}
+
+/// What a generating call asks for, as far as it makes the call dear.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Knobs {
+    /// The answer comes in pieces.
+    pub stream: bool,
+    /// The client asked for a usage chunk of its own accord.
+    pub usage: bool,
+    /// The most tokens of one answer; `None` where nothing bounds it.
+    pub output_tokens: Option<u64>,
+    /// Answers that are made: `n` or `best_of`, times prompts.
+    pub choices: u64,
+    /// Tokens of everything the model reads, counted or estimated from bytes.
+    pub input_tokens: u64,
+    /// Numbers that a contract bounds.
+    pub asked: Vec<Asked>,
+    /// Members that are refused unless the contract names them, or that the protocol does not have.
+    pub extras: Vec<Extra>,
+}
+
+/// A number that a contract bounds, and where it stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Asked {
+    /// What is counted.
+    pub what: Ask,
+    /// Its JSON Pointer.
+    pub pointer: Box<str>,
+    /// How many.
+    pub value: u64,
+}
+
+/// What an [`Asked`] counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ask {
+    /// `best_of`
+    BestOf,
+    /// `n`
+    Choices,
+    /// Entries of `logit_bias`.
+    LogitBias,
+    /// `logprobs`, `top_logprobs`
+    Logprobs,
+    /// Messages of a chat, items of an input.
+    Messages,
+    /// `max_tokens` in any spelling.
+    OutputTokens,
+    /// Prompts, or texts to embed, in one request.
+    Prompts,
+    /// Bytes of one schema or grammar.
+    SchemaBytes,
+    /// Stop sequences.
+    Stops,
+    /// Prompts given as token ids: how many ids.
+    TokenIds,
+    /// Tools that the model may call.
+    Tools,
+}
+
+/// A member at the top of a body that the contract has to name, or to pass over.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Extra {
+    /// Its name.
+    pub name: Box<str>,
+    /// Whether the protocol knows it, and it is refused unless named: it reaches into the server.
+    pub known: bool,
+}
+
+/// A change to the body on its way to the model: ranges do not overlap and come in order.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Edit {
+    /// What is taken out; empty where something is only put in.
+    pub at: Range<usize>,
+    /// What stands there instead.
+    pub with: Box<[u8]>,
 }
 
 /// A parsed inference request.
@@ -193,6 +304,16 @@ pub struct Call {
     pub inputs: Vec<Tensor>,
     /// Outputs that the client asked for; empty means all.
     pub outputs: Vec<Box<str>>,
+    /// Texts that the model will read, in order.
+    pub prompts: Vec<Prompt>,
+    /// Images and sounds, in order.
+    pub media: Vec<Media>,
+    /// What a generating call asks for.
+    pub knobs: Knobs,
+    /// What the gateway changes of the body.
+    pub edits: Vec<Edit>,
+    /// The whole document, where a schema judges it.
+    pub document: Option<Box<serde_json::Value>>,
     /// Bytes of the decoded body.
     pub body_bytes: u64,
     /// Members that no contract names.

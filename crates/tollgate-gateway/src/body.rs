@@ -13,6 +13,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tollgate_core::call::Edit;
 use tollgate_core::identity::Identity;
 use tollgate_core::journal::Journal;
 use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal, Ruling, Stop};
@@ -64,6 +65,28 @@ pub enum Payload {
     Held(Bytes, Hold),
     /// Streamed as it comes, under the plan's cap.
     Streamed(Incoming, u64),
+}
+
+impl Payload {
+    /// With the changes of the gateway made: the rest stays as it was judged.
+    #[must_use]
+    pub fn edited(self, edits: &[Edit]) -> Self {
+        match self {
+            Self::Held(body, hold) if !edits.is_empty() => {
+                let added: usize = edits.iter().map(|edit| edit.with.len()).sum();
+                let mut edited = BytesMut::with_capacity(body.len() + added);
+                let mut from = 0;
+                for edit in edits {
+                    edited.extend_from_slice(body.get(from..edit.at.start).unwrap_or_default());
+                    edited.extend_from_slice(&edit.with);
+                    from = edit.at.end;
+                }
+                edited.extend_from_slice(body.get(from..).unwrap_or_default());
+                Self::Held(edited.freeze(), hold)
+            }
+            other => other,
+        }
+    }
 }
 
 /// The beginning of a reply.

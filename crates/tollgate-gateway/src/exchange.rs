@@ -67,6 +67,10 @@ pub struct Seen {
     pub bytes_in: u64,
     /// Bytes of the answer's body.
     pub bytes_out: u64,
+    /// Tokens that the model read: as it said, or as they were estimated.
+    pub tokens_in: u64,
+    /// Tokens that the model wrote: as it said, or as the text that passed tells.
+    pub tokens_out: u64,
     /// Place of the endpoint that answered.
     pub endpoint: Option<usize>,
 }

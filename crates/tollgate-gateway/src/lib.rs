@@ -9,6 +9,7 @@ pub mod compute;
 pub mod config;
 pub mod exchange;
 pub mod firewall;
+pub mod flow;
 pub mod inspect;
 pub mod leave;
 pub mod lenient;

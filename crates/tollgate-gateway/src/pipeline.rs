@@ -86,6 +86,7 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     let parts = Parts { head: &head, found: &found, body: &body, who };
     let call = inspect(p, w, (log, waf), parts).await?; // parse … contract, phase 2
     seen.model = call.model;
+    seen.tokens_in = call.knobs.input_tokens;
     let now = w.tick(facts, log); // we may have waited
     let estimate = p.estimate(&found, &call); // what only we answer is free
     let payer = Payer { who, model: call.model, from };

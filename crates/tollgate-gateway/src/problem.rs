@@ -5,19 +5,40 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 use serde::Serialize;
+use serde_json::json;
 use tollgate_core::identity::ExchangeId;
 use tollgate_core::ruling::{Code, Denial};
 use tollgate_layers::limits::headers::{is_too_long_to_retry, retry_after};
+use tollgate_layers::routes::{Protocol, Route};
 
 /// Where the codes are explained; each has an anchor of its own name.
 pub const DOCS: &str = "https://tollgate.dev/reference/codes";
 
-/// The shape of refusals on a route. OpenAI-shaped and gRPC faces arrive with their protocols.
+/// The shape of refusals on a route.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Face {
+    /// Anthropic's error object.
+    Anthropic,
+    /// Ollama's: a text.
+    Ollama,
+    /// OpenAI's error object, which its SDKs turn into exceptions.
+    OpenAi,
     /// `application/problem+json`.
     #[default]
     Problem,
+}
+
+impl Face {
+    /// The face of a route; where none was found, a problem document.
+    #[must_use]
+    pub fn of(route: Option<&Route>) -> Self {
+        match route.map(|route| route.protocol) {
+            Some(Protocol::Anthropic) => Self::Anthropic,
+            Some(Protocol::Ollama) => Self::Ollama,
+            Some(Protocol::OpenAi) => Self::OpenAi,
+            _ => Self::Problem,
+        }
+    }
 }
 
 /// Public figures about a quota, for callers who proved who they are.
@@ -52,7 +73,6 @@ struct Document<'a> {
 /// Makes the answer to a denied exchange.
 #[must_use]
 pub fn problem(denial: &Denial, id: ExchangeId, face: Face, figures: Figures) -> Response<Bytes> {
-    let Face::Problem = face;
     let spot = denial.spot.as_deref();
     let document = Document {
         r#type: type_of(denial.code),
@@ -67,11 +87,16 @@ pub fn problem(denial: &Denial, id: ExchangeId, face: Face, figures: Figures) ->
         index: spot.and_then(|spot| spot.index),
         figures,
     };
-    let body = serde_json::to_vec(&document).expect("a document of strings and numbers");
+    let body = match face {
+        Face::Problem => serde_json::to_vec(&document),
+        other => serde_json::to_vec(&spoken(denial, id, other)),
+    };
+    let body = body.expect("a document of strings and numbers");
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = StatusCode::from_u16(denial.code.status()).expect("the table holds statuses");
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    let kind = if face == Face::Problem { "application/problem+json" } else { "application/json" };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     if denial.code == Code::Unauthenticated {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
@@ -86,6 +111,48 @@ pub fn problem(denial: &Denial, id: ExchangeId, face: Face, figures: Figures) ->
         }
     }
     response
+}
+
+/// The last event of a stream that is cut; `None` where the face has no streams.
+#[must_use]
+pub fn event(denial: &Denial, id: ExchangeId, face: Face) -> Option<Bytes> {
+    let document = spoken(denial, id, face);
+    match face {
+        Face::Anthropic => Some(format!("event: error\ndata: {document}\n\n").into()),
+        Face::Ollama => Some(format!("{document}\n").into()),
+        Face::OpenAi => Some(format!("data: {document}\n\n").into()),
+        Face::Problem => None,
+    }
+}
+
+/// The error object of a dialect.
+fn spoken(denial: &Denial, id: ExchangeId, face: Face) -> serde_json::Value {
+    let code = denial.code;
+    let spot = denial.spot.as_deref();
+    let message = spot.map_or_else(
+        || format!("{} (exchange {id})", code.title()),
+        |spot| format!("{}: expected {}, found {} (exchange {id})", code.title(), spot.expected, spot.found),
+    );
+    let kind = match (code.status(), face) {
+        (401, _) => "authentication_error",
+        (403, _) => "permission_error",
+        (404, _) => "not_found_error",
+        (413, Face::Anthropic) => "request_too_large",
+        (429, _) => "rate_limit_error",
+        (503, Face::Anthropic) => "overloaded_error",
+        (500.., Face::Anthropic) => "api_error",
+        (500.., _) => "server_error",
+        _ => "invalid_request_error",
+    };
+    let param =
+        spot.map(|spot| spot.pointer.trim_start_matches('/').replace('/', ".")).filter(|param| !param.is_empty());
+    match face {
+        Face::Anthropic => json!({ "type": "error", "error": { "type": kind, "message": message } }),
+        Face::Ollama => json!({ "error": message }),
+        Face::OpenAi | Face::Problem => {
+            json!({ "error": { "message": message, "type": kind, "param": param, "code": code.name() } })
+        }
+    }
 }
 
 /// The IANA problem type where one fits, else the anchor in our docs.
@@ -111,11 +178,41 @@ mod tests {
     fn no_code_and_no_face_lets_evidence_out() {
         for code in Code::ALL {
             let stop = Stop::from(Refusal::new(*code).because("EVIDENCE-MARKER"));
-            let response = problem(&stop.denial(), ExchangeId(7), Face::Problem, Figures::default());
-            assert_eq!(response.status().as_u16(), code.status());
-            let text = format!("{response:?}");
-            assert!(!text.contains("EVIDENCE-MARKER"), "{code:?} leaks");
+            for face in [Face::Anthropic, Face::Ollama, Face::OpenAi, Face::Problem] {
+                let response = problem(&stop.denial(), ExchangeId(7), face, Figures::default());
+                assert_eq!(response.status().as_u16(), code.status());
+                let last = event(&stop.denial(), ExchangeId(7), face);
+                let text = format!("{response:?} {last:?}");
+                assert!(!text.contains("EVIDENCE-MARKER"), "{code:?} leaks");
+            }
         }
+    }
+
+    #[test]
+    fn an_sdk_finds_its_error_object() {
+        let denial = Denial { code: Code::RateLimited, retry_after: Some(Duration::from_secs(2)), spot: None };
+        let response = problem(&denial, ExchangeId(1), Face::OpenAi, Figures::default());
+        assert_eq!(
+            (response.status(), &response.headers()[RETRY_AFTER]),
+            (StatusCode::TOO_MANY_REQUESTS, &HeaderValue::from(2))
+        );
+        let body: serde_json::Value = serde_json::from_slice(response.body()).expect("json");
+        assert_eq!(
+            (&body["error"]["type"], &body["error"]["code"]),
+            (&json!("rate_limit_error"), &json!("rate_limited"))
+        );
+        let spot = Spot {
+            pointer: "/messages/0/role".into(),
+            expected: "a role".into(),
+            found: "a string".into(),
+            index: None,
+        };
+        let denial = Denial { code: Code::InvalidCall, retry_after: None, spot: Some(spot.into()) };
+        let response = problem(&denial, ExchangeId(1), Face::OpenAi, Figures::default());
+        let body: serde_json::Value = serde_json::from_slice(response.body()).expect("json");
+        assert_eq!(body["error"]["param"], "messages.0.role");
+        let last = event(&denial, ExchangeId(1), Face::Anthropic).expect("an event");
+        assert!(last.starts_with(b"event: error\ndata: {") && last.ends_with(b"}\n\n"), "{last:?}");
     }
 
     #[test]

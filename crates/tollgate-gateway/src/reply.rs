@@ -7,12 +7,14 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tollgate_core::ruling::{Fault, Origin, Stop};
+use tollgate_core::ruling::{Denial, Fault, Origin, Stop};
 use tollgate_core::stage::Stage;
 
 use crate::body::Hold;
 use crate::exchange::{Exchange, Outcome};
+use crate::flow::Flow;
 use crate::pipeline::Tab;
+use crate::problem::{Face, event};
 use crate::tick::{Alarm, Ticker};
 use crate::upstream::{Outgoing, Remote, Slot};
 use crate::window::Window;
@@ -38,6 +40,8 @@ enum From {
 pub struct Stream {
     body: Incoming,
     open: Option<Open>,
+    /// Nothing more comes, though the body itself may not have ended.
+    over: bool,
 }
 
 /// What must be closed when a stream ends.
@@ -68,6 +72,8 @@ pub struct Pending {
     pub ahead: Option<(Bytes, Hold)>,
     /// What the rules are shown of a reply that flows.
     pub window: Option<Window>,
+    /// What is read off a generating answer.
+    pub flow: Option<Flow>,
 }
 
 /// Why an answer was broken off; hyper then closes the connection or resets the stream.
@@ -93,17 +99,30 @@ impl Stream {
     /// An answer whose body is still coming.
     #[must_use]
     pub const fn new(body: Incoming, open: Open) -> Self {
-        Self { body, open: Some(open) }
+        Self { body, open: Some(open), over: false }
     }
 
     fn complete(&mut self) {
         let Some(Open { mut exchange, pending }) = self.open.take() else { return };
-        let Pending { mut tab, mut slot, connection, remote, worker, ticker, .. } = *pending;
+        let Pending { mut tab, mut slot, connection, remote, worker, ticker, flow, .. } = *pending;
+        count_tokens(&mut exchange, flow.as_ref());
         let now = ticker.now();
         remote.keep(exchange.seen.endpoint.unwrap_or(0), worker, connection, now);
         exchange.seen.spent = tab.settle(now);
         slot.spent = Some(exchange.seen.spent);
         exchange.finish(Outcome::Answered, None);
+    }
+
+    /// The model server has ended its answer: what is left of it in our hands.
+    fn end(&mut self) -> Option<Frame<Bytes>> {
+        self.over = true;
+        let rest = self.open.as_mut().and_then(|open| {
+            let rest = open.pending.flow.as_mut()?.end();
+            open.exchange.seen.bytes_out += rest.len() as u64;
+            (!rest.is_empty()).then(|| Frame::data(rest))
+        });
+        self.complete();
+        rest
     }
 
     /// Bytes that wait in front of the body.
@@ -112,43 +131,77 @@ impl Stream {
         ahead.map_or(0, |(bytes, _)| bytes.len() as u64)
     }
 
-    /// Lets a piece of the body go; a reply that the rules follow is cut where they object.
+    /// Lets a piece of the body go; a reply that the rules follow is cut where they object. `None` while a frame of it is
+    /// not complete.
     fn passed(&mut self, data: Bytes) -> Option<Result<Frame<Bytes>, CutError>> {
-        if let Some(Open { exchange, pending }) = &mut self.open {
-            exchange.seen.bytes_out += data.len() as u64;
-            let worker = pending.worker;
-            if let Some(window) = &mut pending.window
-                && let Err(denial) = window.show(&data, exchange, worker)
-            {
-                if let Some(exchange) = self.settled() {
-                    exchange.finish(Outcome::Cut, Some(&denial));
-                }
-                return Some(Err(CutError));
-            }
+        let Some(Open { exchange, pending }) = &mut self.open else { return Some(Ok(Frame::data(data))) };
+        if let Some(window) = &mut pending.window
+            && let Err(denial) = window.show(&data, exchange, pending.worker)
+        {
+            return Some(self.cut(&denial));
         }
-        Some(Ok(Frame::data(data)))
+        let data = match pending.flow.as_mut().map(|flow| flow.pass(data.clone())) {
+            None => data,
+            Some(Ok(data)) => data,
+            Some(Err(too_long)) => {
+                let denial = exchange.log.stop(Stage::Upstream, Fault::new(Origin::Upstream, too_long).into());
+                return Some(self.cut(&denial));
+            }
+        };
+        exchange.seen.bytes_out += data.len() as u64;
+        (!data.is_empty()).then(|| Ok(Frame::data(data)))
     }
 
-    fn cut(&mut self, fault: Fault) -> CutError {
-        if let Some(mut exchange) = self.settled() {
-            let denial = exchange.log.stop(Stage::Upstream, Stop::from(fault));
-            exchange.finish(Outcome::Cut, Some(&denial));
-        }
-        CutError
+    fn broken(&mut self, fault: Fault) -> Result<Frame<Bytes>, CutError> {
+        let denial = self.open.as_mut().map(|open| open.exchange.log.stop(Stage::Upstream, Stop::from(fault)));
+        denial.map_or(Err(CutError), |denial| self.cut(&denial))
+    }
+
+    /// Ends a reply before its end: a stream of events with a last one that says so, anything else abruptly.
+    fn cut(&mut self, denial: &Denial) -> Result<Frame<Bytes>, CutError> {
+        let framed = self.is_framed();
+        self.over = true;
+        let Some(mut exchange) = self.settled() else { return Err(CutError) };
+        let face = Face::of(exchange.seen.route.as_deref());
+        let last = event(denial, exchange.facts.id, face).filter(|_| framed);
+        exchange.seen.bytes_out += last.as_ref().map_or(0, |last| last.len() as u64);
+        exchange.finish(Outcome::Cut, Some(denial));
+        last.map(Frame::data).ok_or(CutError)
+    }
+
+    fn is_framed(&self) -> bool {
+        let flow = self.open.as_ref().and_then(|open| open.pending.flow.as_ref());
+        flow.is_some_and(Flow::is_framed)
+    }
+
+    /// Whether everything that the model server sent has been read.
+    fn is_read(&self) -> bool {
+        self.ahead() == 0 && self.body.is_end_stream()
     }
 
     /// Settles a reply that did not come to its end; its connection is dropped with it.
     fn settled(&mut self) -> Option<Box<Exchange>> {
         let Open { mut exchange, mut pending } = self.open.take()?;
+        count_tokens(&mut exchange, pending.flow.as_ref());
         exchange.seen.spent = pending.tab.settle(pending.ticker.now());
         pending.slot.spent = Some(exchange.seen.spent);
         Some(exchange)
     }
 }
 
+/// Notes what a generating answer was, for the record.
+fn count_tokens(exchange: &mut Exchange, flow: Option<&Flow>) {
+    let Some((read, written)) = flow.map(Flow::tokens) else { return };
+    exchange.seen.tokens_in = read.unwrap_or(exchange.seen.tokens_in);
+    exchange.seen.tokens_out = written;
+}
+
 impl Drop for Stream {
     fn drop(&mut self) {
-        if self.is_end_stream() {
+        if self.is_read() {
+            if let Some(flow) = self.open.as_mut().and_then(|open| open.pending.flow.as_mut()) {
+                flow.end();
+            }
             // hyper does not poll again once the end is known.
             self.complete();
         } else if let Some(exchange) = self.settled() {
@@ -162,30 +215,33 @@ impl Body for Stream {
     type Error = CutError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
         if let Some((data, _hold)) = self.open.as_mut().and_then(|open| open.pending.ahead.take())
             && !data.is_empty()
+            && let Some(frame) = self.passed(data)
         {
-            return Poll::Ready(self.passed(data));
+            return Poll::Ready(Some(frame));
         }
         loop {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     // Trailers of an HTTP/1.1 model server say nothing that a client of ours was promised.
                     let Ok(data) = frame.into_data() else { continue };
-                    return Poll::Ready(self.passed(data));
+                    if let Some(frame) = self.passed(data) {
+                        return Poll::Ready(Some(frame));
+                    }
                 }
                 Poll::Ready(Some(Err(error))) => {
                     let fault = Fault::new(Origin::Upstream, format_args!("the answer broke off: {error}"));
-                    return Poll::Ready(Some(Err(self.cut(fault))));
+                    return Poll::Ready(Some(self.broken(fault)));
                 }
-                Poll::Ready(None) => {
-                    self.complete();
-                    return Poll::Ready(None);
-                }
+                Poll::Ready(None) => return Poll::Ready(self.end().map(Ok)),
                 Poll::Pending => {
                     if self.open.as_ref().is_some_and(|open| open.pending.alarm.poll_rung(cx).is_ready()) {
                         let fault = Fault::new(Origin::UpstreamLate, "the answer outlived the route's deadline");
-                        return Poll::Ready(Some(Err(self.cut(fault))));
+                        return Poll::Ready(Some(self.broken(fault)));
                     }
                     return Poll::Pending;
                 }
@@ -194,10 +250,14 @@ impl Body for Stream {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ahead() == 0 && self.body.is_end_stream()
+        // Of a framed answer something may be left in our hands when the body has ended.
+        self.over || (self.is_read() && !self.is_framed())
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.is_framed() {
+            return SizeHint::default();
+        }
         let ahead = self.ahead();
         let mut hint = self.body.size_hint();
         if ahead > 0 {

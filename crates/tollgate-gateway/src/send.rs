@@ -8,7 +8,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Incoming;
 use tollgate_core::backend::{Backend, Output};
-use tollgate_core::call::{Call, Dialect};
+use tollgate_core::call::{Call, Dialect, ModelId};
 use tollgate_core::cost::Cost;
 use tollgate_core::identity::ExchangeId;
 use tollgate_core::journal::{Event, Fact};
@@ -16,11 +16,12 @@ use tollgate_core::ruling::{Denial, Fault, Origin};
 use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
 use tollgate_layers::hygiene::{Cookies, Fresh, Head, Ours, Trace, set, strip};
-use tollgate_layers::protocol::{oip, plain};
+use tollgate_layers::protocol::{self, kserve_v1, oip, plain};
 use tollgate_layers::routes::Verb;
 
 use crate::body::Payload;
 use crate::exchange::Exchange;
+use crate::flow::Flow;
 use crate::pipeline::Admitted;
 use crate::reply::Pending;
 use crate::snapshot::Policy;
@@ -47,6 +48,7 @@ pub fn answer_here(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, job: &Admitte
             Target::Local(backend) => backend.ready(),
             Target::Remote(_) => true,
         })),
+        Verb::ModelList => json(StatusCode::OK, Bytes::from(model_list(p, job))),
         Verb::ModelMetadata => json(StatusCode::OK, p.models.get(job.call.model?.index())?.metadata.clone()),
         Verb::Infer | Verb::Proxy => return None,
     };
@@ -54,6 +56,14 @@ pub fn answer_here(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, job: &Admitte
     p.output.secure(answer.headers_mut(), ex.facts.peer.tls);
     ex.log.note(Stage::Output, Event::Passed);
     Some(Reply::Whole(answer))
+}
+
+/// The models of the route that the caller may use: a server's own list shows file names (llama.cpp) and strangers' models.
+fn model_list(p: &Policy, job: &Admitted) -> String {
+    let authz = p.authz.layer.as_ref();
+    let may = |id: &&ModelId| authz.is_none_or(|authz| authz.use_model(&job.who, &job.route, **id).is_ok());
+    let names = job.route.models.iter().filter(may).filter_map(|id| Some(&*p.models.get(id.index())?.name));
+    protocol::model_list(job.route.protocol, names)
 }
 
 fn ready(ready: bool) -> Response<Bytes> {
@@ -171,14 +181,20 @@ fn encode(p: &Policy, call: &Call, output: &Output) -> Result<String, Fault> {
     let model = call.model.and_then(|model| p.models.get(model.index()));
     let model = model.ok_or_else(|| Fault::new(Origin::Own, "the call names no model"))?;
     match call.dialect {
+        Dialect::KserveV1 => kserve_v1::reply(kserve_v1::PREDICTIONS, output),
+        Dialect::TfColumns => kserve_v1::reply(kserve_v1::OUTPUTS, output),
         Dialect::Plain => plain::reply(&model.name, &model.signature, call, output),
-        Dialect::Oip | Dialect::Other => oip::reply(&model.name, call, output),
+        Dialect::Anthropic | Dialect::Json | Dialect::Ollama | Dialect::OpenAi => {
+            Err(Fault::new(Origin::Own, "an embedded model has no such dialect"))
+        }
+        Dialect::Oip | Dialect::OipGrpc | Dialect::Other => oip::reply(&model.name, call, output),
     }
 }
 
 async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc<Remote>) -> Result<Reply, Denial> {
     let Placed { job, slot } = placed;
-    let Admitted { head, verb, body, mut tab, .. } = *job;
+    let Admitted { head, verb, body, call, mut tab, .. } = *job;
+    let body = body.edited(&call.edits);
     let (upload, hold) = match body {
         Payload::Held(bytes, hold) => (Upload::Held(Some(bytes)), Some(hold)),
         Payload::Streamed(body, most) => (Upload::Streamed(body, most), None),
@@ -204,10 +220,15 @@ async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc
         }
     };
     note(ex, &sent);
-    let Sent { response, connection, alarm, .. } = sent;
+    let Sent { mut response, connection, alarm, .. } = sent;
+    let flow = Flow::of(&call, response.headers());
+    if flow.as_ref().is_some_and(Flow::is_framed) {
+        // A frame may be taken out.
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
     alarm.reset(deadline(ex));
     let (worker, ticker) = (w.index, Arc::clone(&w.ticker));
-    let pending = Pending { tab, slot, connection, remote, worker, ticker, alarm, ahead: None, window: None };
+    let pending = Pending { tab, slot, connection, remote, worker, ticker, alarm, ahead: None, window: None, flow };
     Ok(Reply::Stream(response, Box::new(pending)))
 }
 
@@ -233,8 +254,11 @@ fn upward(ex: &Exchange, head: Head, verb: Verb, upload: &Upload) -> http::reque
         headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
     }
     if verb == Verb::Infer {
-        // It was read as JSON, whatever the client called it; a server must not be left to guess (KServe would).
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // It was read as JSON, or as JSON and tensors, whatever the client called it; a server must not be left to guess
+        // (KServe would).
+        let binary = headers.contains_key(oip::binary::HEADER);
+        let kind = if binary { "application/octet-stream" } else { "application/json" };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     }
     let mut parts = http::Request::new(()).into_parts().0;
     parts.method = method;

@@ -7,6 +7,12 @@ use std::path::Path;
 mod config_load;
 #[path = "../../../fuzz/targets/intake_decode.rs"]
 mod intake_decode;
+#[path = "../../../fuzz/targets/media.rs"]
+mod media;
+#[path = "../../../fuzz/targets/multipart.rs"]
+mod multipart;
+#[path = "../../../fuzz/targets/oip_binary.rs"]
+mod oip_binary;
 #[path = "../../../fuzz/targets/oip_contract.rs"]
 mod oip_contract;
 #[path = "../../../fuzz/targets/plain.rs"]
@@ -45,6 +51,21 @@ fn bodies_decode_within_their_caps() {
 #[test]
 fn tensors_fit_the_contract_that_let_them_pass() {
     replay("oip_contract", oip_contract::run);
+}
+
+#[test]
+fn media_read_the_same_raw_and_in_base64() {
+    replay("media", media::run);
+}
+
+#[test]
+fn parts_of_bodies_hold_no_boundary() {
+    replay("multipart", multipart::run);
+}
+
+#[test]
+fn oip_binary_holds() {
+    replay("oip_binary", oip_binary::run);
 }
 
 #[test]

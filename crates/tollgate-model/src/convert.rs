@@ -155,11 +155,28 @@ fn fits<'a>(size: u64, dim: &'a Dim, symbols: &mut Vec<(&'a str, u64)>) -> bool 
 /// The values as the engine holds them; `None` if one would change. 2³² + 5 must not become 5.
 fn data(dtype: Dtype, values: &Values) -> Option<Data> {
     match (dtype, values) {
+        (dtype, Values::Raw(raw, _)) => raw_data(dtype, raw),
         (Dtype::Fp32, Values::F32(values)) => Some(Data::F32(values.clone())),
         (Dtype::Int32 | Dtype::Int64, Values::Int(values)) => narrow(values).map(Data::I32),
         (Dtype::Bool, Values::Bool(values)) => Some(Data::I32(values.iter().map(|value| i32::from(*value)).collect())),
         (Dtype::Int8, Values::Int(values)) => narrow(values).map(Data::I8),
         (Dtype::Uint8, Values::Uint(values)) => narrow(values).map(Data::U8),
+        _ => None,
+    }
+}
+
+/// The same of little-endian bytes.
+fn raw_data(dtype: Dtype, raw: &[u8]) -> Option<Data> {
+    match dtype {
+        Dtype::Bool => Some(Data::I32(raw.iter().map(|byte| i32::from(*byte)).collect())),
+        Dtype::Fp32 => Some(Data::F32(raw.as_chunks().0.iter().map(|cell| f32::from_le_bytes(*cell)).collect())),
+        Dtype::Int32 => Some(Data::I32(raw.as_chunks().0.iter().map(|cell| i32::from_le_bytes(*cell)).collect())),
+        Dtype::Int64 => {
+            let wide = raw.as_chunks().0.iter().map(|cell| i64::from_le_bytes(*cell));
+            wide.map(|value| i32::try_from(value).ok()).collect::<Option<_>>().map(Data::I32)
+        }
+        Dtype::Int8 => Some(Data::I8(raw.iter().map(|byte| byte.cast_signed()).collect())),
+        Dtype::Uint8 => Some(Data::U8(raw.to_vec())),
         _ => None,
     }
 }

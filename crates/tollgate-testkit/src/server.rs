@@ -328,7 +328,7 @@ impl<T: Io> Visit<T> {
                 }
             }
         }
-        let length = lower.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+        let length = lower.split("\r\ncontent-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
         let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
         Ok(self.exactly(length).await?.map(|body| (head, body)))
     }

@@ -21,7 +21,7 @@ use tollgate_layers::limits::{Bank, LimitNames};
 use tollgate_layers::network::{Exposure, check_admin_bind, check_bind};
 use tollgate_layers::parse::ParseModel;
 use tollgate_layers::protocol::oip;
-use tollgate_layers::routes::{self, RouteConfig, RouteNames, Routes};
+use tollgate_layers::routes::{self, Protocol, RouteConfig, RouteNames, Routes};
 use tollgate_layers::waf::{Given, Waf, WafLogConfig};
 
 use super::document::{Config, EmbeddedConfig, HeadChecks, ListenerConfig, ModelConfig, Serves, UpstreamConfig};
@@ -379,6 +379,16 @@ impl Desk<'_> {
         }
     }
 
+    /// Whether a route speaks of the tensors of a model, so that it must be known what they are.
+    fn speaks_tensors(&self, model: &str) -> bool {
+        let mut routes = self.routes_of(model).peekable();
+        routes.peek().is_none() || routes.any(|route| route.protocol.has_tensors())
+    }
+
+    fn routes_of(&self, model: &str) -> impl Iterator<Item = &RouteConfig> {
+        self.config.routes.iter().filter(move |route| route.models.iter().any(|listed| listed == model))
+    }
+
     fn model(
         &self,
         (name, model): (&str, &ModelConfig),
@@ -399,7 +409,15 @@ impl Desk<'_> {
         let contract = if unknown {
             Contract::default()
         } else {
-            check.within("contract", |check| model.contract.compile(check, embedded))
+            check.within("contract", |check| {
+                if embedded.is_none() && self.speaks_tensors(name) {
+                    model.contract.check_tensors(check);
+                }
+                if self.routes_of(name).any(|route| route.protocol == Protocol::Json) {
+                    model.contract.check_schema(check);
+                }
+                model.contract.compile(check, embedded)
+            })
         };
         let contract = Arc::new(contract);
         built.weights.push(check.within("cost", |check| model.cost.compile(check, classes)));

@@ -382,7 +382,8 @@ fn admitted(mut exchange: Box<Exchange>, reply: Reply, keep: Kept) -> Response<R
 fn denied(policy: &Policy, mut exchange: Box<Exchange>, denial: &Denial, h1: bool, keep: Kept) -> Response<ReplyBody> {
     let known = exchange.seen.who.as_ref().is_some_and(|who| !who.is_anonymous());
     let cost = Some(exchange.seen.reserved.0).filter(|cost| known && *cost > 0);
-    let mut response = problem(denial, exchange.facts.id, Face::Problem, Figures { cost });
+    let face = Face::of(exchange.seen.route.as_deref());
+    let mut response = problem(denial, exchange.facts.id, face, Figures { cost });
     policy.output.secure(response.headers_mut(), exchange.facts.peer.tls);
     let stage = exchange.log.verdict().map(|entry| entry.stage);
     let unread = exchange.seen.bytes_in == 0 && exchange.seen.declared > SMALL_BODY;

@@ -51,6 +51,10 @@ struct Line<'a> {
     spent_us: u64,
     bytes_in: u64,
     bytes_out: u64,
+    #[serde(skip_serializing_if = "is_none")]
+    tokens_in: u64,
+    #[serde(skip_serializing_if = "is_none")]
+    tokens_out: u64,
     generation: u64,
     #[serde(skip_serializing_if = "is_zero")]
     notes_lost: u32,
@@ -58,6 +62,11 @@ struct Line<'a> {
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
 const fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+const fn is_none(value: &u64) -> bool {
     *value == 0
 }
 
@@ -122,6 +131,8 @@ pub fn write(out: &mut Vec<u8>, exchange: &Exchange, ending: Ending<'_>, redacto
         spent_us: seen.spent.0,
         bytes_in: seen.bytes_in,
         bytes_out: seen.bytes_out,
+        tokens_in: seen.tokens_in,
+        tokens_out: seen.tokens_out,
         generation: policy.generation,
         notes_lost: log.lost(),
     };

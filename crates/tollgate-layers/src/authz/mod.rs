@@ -114,9 +114,12 @@ impl Need {
         match verb {
             Verb::Health => Self::Nothing,
             Verb::Infer | Verb::Proxy => Self::Infer,
-            Verb::ModelMetadata | Verb::ModelReady | Verb::ServerLive | Verb::ServerMetadata | Verb::ServerReady => {
-                Self::Read
-            }
+            Verb::ModelList
+            | Verb::ModelMetadata
+            | Verb::ModelReady
+            | Verb::ServerLive
+            | Verb::ServerMetadata
+            | Verb::ServerReady => Self::Read,
         }
     }
 

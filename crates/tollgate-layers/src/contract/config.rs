@@ -6,16 +6,19 @@ use tollgate_core::backend::{Dim, Port, Signature};
 use tollgate_core::call::Dtype;
 use tollgate_core::check::Checker;
 
-use super::rule::{Column, Number, Numbers, Permit, Rule};
+use super::generate::{Generate, MediaBounds};
+use super::rule::{Column, Number, Numbers, Odd, Permit, Rule};
+use super::schema::Schema;
 use super::{Contract, Input, MAX_SYMBOLS, sizes};
 use crate::protocol::tensor::MAX_RANK;
+use crate::protocol::tokens::Counter;
 
 /// The most rules of columns, and the most values of one: each is compared with each row of a call.
 const MAX_RULES: usize = 256;
 
 /// What a model takes. An embedded model brings its own names, types and shapes: here they are narrowed, never widened.
-/// For a model behind an upstream, `inputs` says them all.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+/// For a model behind an upstream, `inputs` says them all; a model of texts has bounds instead.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContractConfig {
     /// Inputs. Required for a model that is not embedded.
@@ -34,9 +37,110 @@ pub struct ContractConfig {
     /// Default: `allow`.
     #[serde(default)]
     pub unknown_members: UnknownMembers,
-    /// Whether the whole body may be one tensor without JSON. Not available yet: must be false. Default: false.
+    /// Whether the whole body may be one raw tensor without JSON (`Inference-Header-Content-Length: 0`). Only for a
+    /// contract with one input, not `BYTES`, of whose dimensions at most the first is a name. Default: false.
     #[serde(default)]
     pub raw_body: bool,
+    /// The most tokens that one answer may have, in whichever of its spellings a client asks for them. Default: no bound.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub max_output_tokens: Option<u64>,
+    /// The most tokens of everything that a call gives the model to read. Default: whatever fits the body.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub max_input_tokens: Option<u64>,
+    /// How those are counted: `bytes` (an estimate: 4.2 bytes a token), `o200k`, `cl100k`, or the path of a
+    /// `tokenizer.json` where the build has the feature `tokenizers`. Default: `bytes`.
+    #[serde(default = "default_tokenizer")]
+    pub tokenizer: String,
+    /// The tokens that are asked for where a client says nothing. Default: `max_output_tokens`.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub default_output_tokens: Option<u64>,
+    /// What a wish for more tokens becomes. Default: `refuse`.
+    #[serde(default)]
+    pub over_output_tokens: Over,
+    /// The most answers to one prompt (`n`, `best_of`). Default: 1.
+    #[serde(default = "default_one")]
+    pub n: u64,
+    /// The most messages of a chat, or items of an input. Default: 256.
+    #[serde(default = "default_max_messages")]
+    pub max_messages: u64,
+    /// The most characters of one text. Default: whatever fits the body.
+    #[serde(default)]
+    pub max_message_chars: Option<u64>,
+    /// The most characters of one system text. Default: `max_message_chars`.
+    #[serde(default)]
+    pub max_system_chars: Option<u64>,
+    /// The most characters of all texts together. Default: whatever fits the body.
+    #[serde(default)]
+    pub max_chars: Option<u64>,
+    /// The most prompts, or texts to embed or to rank, in one request: each costs like a request. Default: 64.
+    #[serde(default = "default_max_prompts")]
+    pub max_prompts: u64,
+    /// The most stop sequences. Default: 16.
+    #[serde(default = "default_max_stops")]
+    pub max_stops: u64,
+    /// The most log probabilities of a token. Default: 20.
+    #[serde(default = "default_max_logprobs")]
+    pub max_logprobs: u64,
+    /// The most entries of `logit_bias`. Default: 300.
+    #[serde(default = "default_max_logit_bias")]
+    pub max_logit_bias: u64,
+    /// The most tools. Default: 128.
+    #[serde(default = "default_max_tools")]
+    pub max_tools: u64,
+    /// The most bytes of one schema, of a tool or an answer. Default: 65536 (64 KiB).
+    #[serde(default = "default_max_schema_bytes")]
+    pub max_schema_bytes: u64,
+    /// Whether token ids may stand for text: filters for text do not see them. Default: `deny`.
+    #[serde(default)]
+    pub token_ids: Odds,
+    /// Whether media may be URLs that the server fetches. Default: `deny`.
+    #[serde(default)]
+    pub media_urls: Odds,
+    /// Bounds of images and sounds.
+    #[serde(default)]
+    pub media: MediaConfig,
+    /// A JSON Schema (draft 2020-12) for the bodies of routes with `protocol: json`.
+    #[serde(default)]
+    pub schema: Option<serde_json::Value>,
+    /// Members that are let pass though they reach into the server, such as `ignore_eos` or `store`. Default: none.
+    #[serde(default)]
+    pub members: Vec<String>,
+}
+
+/// Bounds of the images and sounds of one request, as their headers tell.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MediaConfig {
+    /// The most of them. Default: 16.
+    pub max_count: u64,
+    /// The most pixels of one: columns times rows. Default: 16000000.
+    pub max_pixels: u64,
+    /// The most pictures of one, where it is animated. Default: 1.
+    pub max_frames: u64,
+    /// The most bytes of one. Default: 16777216 (16 MiB).
+    pub max_bytes: u64,
+    /// The longest, in seconds. Default: 600.
+    pub max_seconds: u64,
+}
+
+impl Default for MediaConfig {
+    fn default() -> Self {
+        Self { max_count: 16, max_pixels: 16_000_000, max_frames: 1, max_bytes: 16 << 20, max_seconds: 600 }
+    }
+}
+
+/// What becomes of a wish beyond a bound.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// It is cut to the bound.
+    Clamp,
+    /// The call is refused.
+    #[default]
+    Refuse,
 }
 
 /// One input.
@@ -56,6 +160,15 @@ pub struct InputConfig {
     /// Least and greatest value. Default: the embedded model's, or every finite number of the type.
     #[serde(default)]
     pub range: Option<[f64; 2]>,
+    /// Whether NaN passes; only binary data can hold one. Default: `deny`.
+    #[serde(default)]
+    pub nan: Odds,
+    /// Whether infinities pass; only binary data can hold one. Default: `deny`.
+    #[serde(default)]
+    pub infinity: Odds,
+    /// Whether subnormal numbers pass: an FP16 below 0.000061, an FP32 below 1.2e-38. Default: `allow`.
+    #[serde(default = "Odds::allow")]
+    pub subnormal: Odds,
     /// Rules for places in the last dimension.
     #[serde(default)]
     #[schemars(length(max = 256))]
@@ -117,6 +230,23 @@ pub enum At {
     Run(String),
 }
 
+/// Whether numbers of some kind pass.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Odds {
+    /// They pass, whatever the range.
+    Allow,
+    /// A call with one is refused.
+    #[default]
+    Deny,
+}
+
+impl Odds {
+    const fn allow() -> Self {
+        Self::Allow
+    }
+}
+
 /// Bounds of the batch.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -146,6 +276,8 @@ pub enum UnknownMembers {
     Allow,
     /// The call is refused.
     Deny,
+    /// They are taken out of the body, where the protocol is one of texts; elsewhere as `allow`.
+    Drop,
 }
 
 impl Default for BatchConfig {
@@ -160,6 +292,42 @@ impl Default for TextConfig {
     }
 }
 
+fn default_tokenizer() -> String {
+    "bytes".to_owned()
+}
+
+const fn default_one() -> u64 {
+    1
+}
+
+const fn default_max_messages() -> u64 {
+    256
+}
+
+const fn default_max_prompts() -> u64 {
+    64
+}
+
+const fn default_max_stops() -> u64 {
+    16
+}
+
+const fn default_max_logprobs() -> u64 {
+    20
+}
+
+const fn default_max_logit_bias() -> u64 {
+    300
+}
+
+const fn default_max_tools() -> u64 {
+    128
+}
+
+const fn default_max_schema_bytes() -> u64 {
+    65_536
+}
+
 const fn default_batch_max() -> u64 {
     1_024
 }
@@ -168,10 +336,45 @@ const fn default_text_max_bytes() -> u64 {
     16_384
 }
 
+impl Default for ContractConfig {
+    fn default() -> Self {
+        let (inputs, outputs, batch, text, unknown_members, raw_body) = Default::default();
+        let (max_message_chars, max_system_chars, max_chars) = Default::default();
+        Self {
+            inputs,
+            outputs,
+            batch,
+            text,
+            unknown_members,
+            raw_body,
+            max_output_tokens: None,
+            max_input_tokens: None,
+            tokenizer: default_tokenizer(),
+            default_output_tokens: None,
+            over_output_tokens: Over::default(),
+            n: default_one(),
+            max_messages: default_max_messages(),
+            max_message_chars,
+            max_system_chars,
+            max_chars,
+            max_prompts: default_max_prompts(),
+            max_stops: default_max_stops(),
+            max_logprobs: default_max_logprobs(),
+            max_logit_bias: default_max_logit_bias(),
+            max_tools: default_max_tools(),
+            max_schema_bytes: default_max_schema_bytes(),
+            token_ids: Odds::default(),
+            media_urls: Odds::default(),
+            media: MediaConfig::default(),
+            schema: None,
+            members: Vec::new(),
+        }
+    }
+}
+
 impl ContractConfig {
     /// Reports every mistake, then builds the contract. `embedded` is the signature of a model inside the process.
     pub fn compile(&self, check: &mut Checker, embedded: Option<&Signature>) -> Contract {
-        check.require(!self.raw_body, "raw_body", "bodies that are one raw tensor are not available yet");
         check.within("batch", |check| check.require(self.batch.max >= 1, "max", "a batch of `0` refuses every call"));
         let ports = self.ports(check, embedded);
         let mut symbols = Vec::new();
@@ -183,7 +386,7 @@ impl ContractConfig {
             let rule = check.within("inputs", |check| {
                 check.within(at, |check| match config {
                     Some((_, config)) => config.rule(check, port, range),
-                    None => InputConfig::silent(&port.name).rule(check, port, range),
+                    None => InputConfig::default().rule(check, port, range),
                 })
             });
             if sizes.is_none() {
@@ -194,7 +397,16 @@ impl ContractConfig {
             inputs.push(Input { sizes: sizes.unwrap_or_default(), optional, rule });
         }
         let outputs = self.outputs(check, embedded);
+        if self.raw_body {
+            let message = "only for one input, not `BYTES`, of whose dimensions at most the first is a name";
+            check.require(takes_raw(&ports), "raw_body", message);
+        }
         Contract {
+            raw_body: self.raw_body,
+            generate: self.generate(check),
+            schema: self.schema.as_ref().and_then(|schema| {
+                Schema::new(schema).map_err(|why| check.problem("schema", format!("no usable schema: {why}"))).ok()
+            }),
             // The first symbol met is the batch.
             batch: (!symbols.is_empty()).then_some((0, self.batch.max)),
             outputs: match embedded {
@@ -214,15 +426,61 @@ impl ContractConfig {
         }
     }
 
+    /// Reports that a model without a file says no inputs, though a route speaks of its tensors.
+    pub fn check_tensors(&self, check: &mut Checker) {
+        check.require(!self.inputs.is_empty(), "inputs", "a model that is not embedded says its `inputs`");
+    }
+
+    /// Reports that a route of any JSON has no schema to hold it to.
+    pub fn check_schema(&self, check: &mut Checker) {
+        check.require(self.schema.is_some(), "schema", "a model behind a route with `protocol: json` needs a `schema`");
+    }
+
+    fn generate(&self, check: &mut Checker) -> Generate {
+        let (default, most) = (self.default_output_tokens.or(self.max_output_tokens), self.max_output_tokens);
+        let fits = most.is_none_or(|most| default.is_none_or(|default| default <= most));
+        check.require(fits, "default_output_tokens", "more than `max_output_tokens`");
+        let clamp = self.over_output_tokens == Over::Clamp;
+        check.require(!clamp || most.is_some(), "over_output_tokens", "`clamp` needs `max_output_tokens`");
+        let tokenizer = Counter::load(&self.tokenizer).map_err(|why| {
+            check.problem("tokenizer", format!("`{}`: {why}", self.tokenizer));
+        });
+        Generate {
+            tokenizer: tokenizer.unwrap_or_default(),
+            input_tokens: self.max_input_tokens,
+            output_tokens: most,
+            default_output_tokens: default,
+            clamp,
+            choices: self.n,
+            messages: self.max_messages,
+            message_chars: self.max_message_chars,
+            system_chars: self.max_system_chars,
+            chars: self.max_chars,
+            prompts: self.max_prompts,
+            stops: self.max_stops,
+            logprobs: self.max_logprobs,
+            logit_bias: self.max_logit_bias,
+            tools: self.max_tools,
+            schema_bytes: self.max_schema_bytes,
+            token_ids: self.token_ids == Odds::Allow,
+            media_urls: self.media_urls == Odds::Allow,
+            media: MediaBounds {
+                count: self.media.max_count,
+                pixels: self.media.max_pixels,
+                frames: self.media.max_frames,
+                bytes: self.media.max_bytes,
+                duration_ms: self.media.max_seconds.saturating_mul(1_000),
+            },
+            members: self.members.iter().map(|member| member.as_str().into()).collect(),
+        }
+    }
+
     fn input(&self, name: &str) -> Option<(usize, &InputConfig)> {
         self.inputs.iter().enumerate().find(|(_, input)| input.name == name)
     }
 
     /// The ports of the inputs: of the embedded model, narrowed, or as written.
     fn ports(&self, check: &mut Checker, embedded: Option<&Signature>) -> Vec<Port> {
-        if embedded.is_none() {
-            check.require(!self.inputs.is_empty(), "inputs", "a model that is not embedded says its `inputs`");
-        }
         let mut written = Vec::new();
         check.within("inputs", |check| {
             for (at, input) in self.inputs.iter().enumerate() {
@@ -262,6 +520,21 @@ impl ContractConfig {
             }
         });
         embedded.map_or(ports, |signature| signature.outputs.clone())
+    }
+}
+
+/// Whether a body's size tells the shape.
+fn takes_raw(ports: &[Port]) -> bool {
+    let [Port { dtype, dims, .. }] = ports else { return false };
+    *dtype != Dtype::Bytes && dims.iter().skip(1).all(|dim| matches!(dim, Dim::Fixed(_)))
+}
+
+/// An input of which nothing is said.
+impl Default for InputConfig {
+    fn default() -> Self {
+        let (name, dtype, shape, range, columns, max_length, optional) = Default::default();
+        let (nan, infinity, subnormal) = (Odds::Deny, Odds::Deny, Odds::Allow);
+        Self { name, dtype, shape, range, nan, infinity, subnormal, columns, max_length, optional }
     }
 }
 
@@ -306,16 +579,15 @@ impl InputConfig {
     }
 
     /// The rule of the values of `port`.
-    /// An input of which nothing is said.
-    fn silent(name: &str) -> Self {
-        let (dtype, shape, range, max_length) = (None, None, None, None);
-        Self { name: name.to_owned(), dtype, shape, range, columns: Vec::new(), max_length, optional: false }
-    }
-
     /// `made_for` is the range of an embedded model's input.
     fn rule(&self, check: &mut Checker, port: &Port, made_for: Option<[f64; 2]>) -> Rule {
         let text = port.dtype == Dtype::Bytes;
         check.require(text || self.max_length.is_none(), "max_length", "only `BYTES` have a length");
+        let float = matches!(port.dtype, Dtype::Bf16 | Dtype::Fp16 | Dtype::Fp32 | Dtype::Fp64);
+        let odd = [("nan", self.nan, Odds::Deny), ("infinity", self.infinity, Odds::Deny)];
+        for (name, odds, default) in odd.into_iter().chain([("subnormal", self.subnormal, Odds::Allow)]) {
+            check.require(float || odds == default, name, format!("`{}` has no such numbers", port.dtype));
+        }
         let numeric = !matches!(port.dtype, Dtype::Bytes | Dtype::Bool);
         check.require(numeric || self.range.is_none(), "range", format!("`{}` has no range", port.dtype));
         check.require(numeric || self.columns.is_empty(), "columns", format!("`{}` has no columns", port.dtype));
@@ -343,7 +615,9 @@ impl InputConfig {
             let columns = self.columns.iter().enumerate();
             columns.filter_map(|(at, column)| check.within(at, |check| column.compile(check, port))).collect()
         });
-        Numbers { range, columns }
+        let allows = |odds| odds == Odds::Allow;
+        let odd = Odd { infinity: allows(self.infinity), nan: allows(self.nan), subnormal: allows(self.subnormal) };
+        Numbers { range, odd, columns }
     }
 }
 
@@ -398,15 +672,17 @@ impl Rule {
     fn of(port: &Port) -> Self {
         let dtype = port.dtype;
         match dtype {
-            Dtype::Bf16 | Dtype::Bool | Dtype::Fp16 => Self::Any,
+            Dtype::Bool => Self::Any,
             Dtype::Bytes => Self::Bytes(u64::MAX),
-            Dtype::Fp32 => Self::F32(Numbers { range: f32::widest(dtype), columns: Vec::new() }),
-            Dtype::Fp64 => Self::F64(Numbers { range: f64::widest(dtype), columns: Vec::new() }),
+            Dtype::Bf16 | Dtype::Fp16 | Dtype::Fp32 => {
+                Self::F32(Numbers { range: f32::widest(dtype), odd: Odd::default(), columns: Vec::new() })
+            }
+            Dtype::Fp64 => Self::F64(Numbers { range: f64::widest(dtype), odd: Odd::default(), columns: Vec::new() }),
             Dtype::Int8 | Dtype::Int16 | Dtype::Int32 | Dtype::Int64 => {
-                Self::Int(Numbers { range: i64::widest(dtype), columns: Vec::new() })
+                Self::Int(Numbers { range: i64::widest(dtype), odd: Odd::default(), columns: Vec::new() })
             }
             Dtype::Uint8 | Dtype::Uint16 | Dtype::Uint32 | Dtype::Uint64 => {
-                Self::Uint(Numbers { range: u64::widest(dtype), columns: Vec::new() })
+                Self::Uint(Numbers { range: u64::widest(dtype), odd: Odd::default(), columns: Vec::new() })
             }
         }
     }

@@ -3,23 +3,29 @@
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::indexing_slicing))]
 
 mod config;
+mod generate;
 mod rule;
+mod schema;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 use tollgate_core::backend::{Dim, Port, Signature};
-use tollgate_core::call::{Call, Dialect, Tensor, Values};
+use tollgate_core::call::{Call, Dialect, Edit, Prompt, Tensor, Values};
 use tollgate_core::journal::{Fact, Notes};
 use tollgate_core::ruling::{Code, Refusal, Ruling, Spot};
 
+use crate::protocol::openai::{self, Endpoint};
 use crate::protocol::{escaped, plain, refuse};
 use crate::routes::Route;
 pub use config::{
-    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, OutputConfig, TextConfig, UnknownMembers,
+    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, MediaConfig, Odds, OutputConfig, Over,
+    TextConfig, UnknownMembers,
 };
+use generate::Generate;
 use rule::Rule;
+use schema::Schema;
 
 /// The compiled layer: one contract for each model, in table order.
 #[derive(Debug, Default)]
@@ -37,6 +43,12 @@ pub struct Contract {
     /// The symbol that is the batch, and the most that it may be.
     batch: Option<(usize, u64)>,
     unknown_members: UnknownMembers,
+    /// Bounds of a model of texts.
+    generate: Generate,
+    /// What any JSON is held to.
+    schema: Option<Schema>,
+    /// Whether a body may be the one input's raw values.
+    raw_body: bool,
     /// Bytes of the longest text, for a text model.
     max_text_bytes: u64,
 }
@@ -91,12 +103,34 @@ impl Contract {
         &self.signature
     }
 
+    /// The input that a body without JSON is, where the contract takes such.
+    #[must_use]
+    pub fn raw_body(&self) -> Option<&Port> {
+        self.signature.inputs.first().filter(|_| self.raw_body)
+    }
+
+    /// What the gateway changes in a request of texts.
+    #[must_use]
+    pub fn edits(&self, endpoint: Endpoint, request: &openai::Request) -> Vec<Edit> {
+        self.generate.edits(endpoint, request, self.unknown_members)
+    }
+
+    /// Tokens of texts that the model will read, in its own measure.
+    #[must_use]
+    pub fn count_tokens(&self, prompts: &[Prompt]) -> u64 {
+        self.generate.count_tokens(prompts)
+    }
+
     /// Checks a call.
     ///
     /// # Errors
     /// The first mistake.
     pub fn check(&self, call: &Call) -> Result<(), Refusal> {
-        if self.signature.text && call.dialect == Dialect::Plain && is_text(call) {
+        if let (Some(schema), Some(document)) = (&self.schema, &call.document) {
+            schema.check(document)?;
+        } else if matches!(call.dialect, Dialect::Anthropic | Dialect::Ollama | Dialect::OpenAi) {
+            self.generate.check(call)?;
+        } else if self.signature.text && call.dialect == Dialect::Plain && is_text(call) {
             self.check_text(call)?;
         } else {
             self.check_inputs(call)?;
@@ -153,8 +187,8 @@ impl Contract {
             return Err(wrong(pointer, expected, tensor.dtype.name()));
         }
         self.check_shape(asked, port, input, symbols)?;
-        let width = tensor.shape.last().copied().unwrap_or(1);
-        let Err(misfit) = input.rule.check(&tensor.values, usize::try_from(width).unwrap_or(usize::MAX)) else {
+        let width = usize::try_from(tensor.shape.last().copied().unwrap_or(1)).unwrap_or(usize::MAX);
+        let Err(misfit) = input.rule.check(&tensor.values, tensor.dtype, width) else {
             return Ok(());
         };
         let pointer = self.pointer(call, place, "data");
@@ -217,6 +251,10 @@ impl Contract {
 
     /// Where a member of an input stands in the words of the call's dialect.
     fn pointer(&self, call: &Call, place: usize, member: &str) -> String {
+        if matches!(call.dialect, Dialect::KserveV1 | Dialect::TfColumns) {
+            // Rows and columns are one tensor here: its name is all that tells the place.
+            return String::new();
+        }
         if call.dialect != Dialect::Plain {
             return format!("/inputs/{place}/{member}");
         }
@@ -245,7 +283,11 @@ fn is_text(call: &Call) -> bool {
 }
 
 fn wrong(pointer: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> Refusal {
-    refuse(Spot { pointer: pointer.into(), expected: expected.into(), found: found.into(), index: None })
+    refuse(spot(pointer, expected, found))
+}
+
+fn spot(pointer: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> Spot {
+    Spot { pointer: pointer.into(), expected: expected.into(), found: found.into(), index: None }
 }
 
 /// The dimensions of a port with its symbols resolved; new symbols are added, `None` when there are too many.

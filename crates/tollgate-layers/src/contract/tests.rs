@@ -146,7 +146,7 @@ fn the_readme_shows_contracts_that_load() {
     }
     let blocks = include_str!("README.md").split("```yaml\n").skip(1);
     let blocks: Vec<_> = blocks.map(|rest| rest.split("```").next().expect("an end")).collect();
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 4);
     for block in blocks {
         let shown: Shown = serde_saphyr::from_str(block).expect("it parses");
         for (name, model) in shown.models {
@@ -254,7 +254,7 @@ inputs:
   - { name: a, dtype: FP32, shape: [batch, 3], range: [1, 0] }
   - { name: a, dtype: INT8, shape: [0], range: [-200, 5] }
   - { name: c }
-  - { name: d, dtype: BYTES, shape: [1], range: [0, 1], columns: [{ at: 1, one_of: [1] }] }
+  - { name: d, dtype: BYTES, shape: [1], nan: allow, range: [0, 1], columns: [{ at: 1, one_of: [1] }] }
   - { name: e, dtype: INT64, shape: [batch, 3], max_length: 3, columns: [{ at: '0..2', one_of: [0.5] }, { at: x, range: [0, 1] }, { at: 1 }] }
   - { name: f, dtype: UINT8, shape: [3, '1x'], columns: [{ at: 1, one_of: [-1] }] }
   - { name: g, dtype: FP32, shape: [1, 1, 1, 1, 1, 1, 1, 1, 1] }
@@ -271,7 +271,8 @@ raw_body: true
         })
         .collect();
     let expected = [
-        "raw_body: bodies that are one raw tensor are not available yet",
+        "raw_body: only for one input, not `BYTES`, of whose dimensions at most the first is a name",
+        "inputs.3.nan: `BYTES` has no such numbers",
         "batch.max: a batch of `0` refuses every call",
         "inputs.1.name: `a` names two inputs",
         "inputs.1.shape.0: a dimension of `0` refuses every call",
@@ -298,7 +299,9 @@ raw_body: true
 
 #[test]
 fn a_model_without_a_file_needs_inputs() {
-    let (_, problems) = compile(&ContractConfig::default(), None);
+    let mut check = Checker::default();
+    ContractConfig::default().check_tensors(&mut check);
+    let (problems, _) = check.finish();
     assert_eq!(problems[0].message, "a model that is not embedded says its `inputs`");
 }
 
@@ -377,4 +380,51 @@ fn a_call_that_was_not_looked_into_passes_and_one_for_no_model_does_not() {
     assert!(contracts.check(&route(), &Call::default(), &mut journal.notes(Stage::Contract)).is_ok());
     let call = image(vec![1], vec![1.0]);
     assert!(contracts.check(&route(), &call, &mut journal.notes(Stage::Contract)).is_err());
+}
+
+/// The verdict on little-endian values of an input `x`: the index of the value that is refused.
+fn raw(input: &str, dtype: Dtype, raw: &[u8]) -> Option<u64> {
+    let (contract, problems) =
+        compile(&config(&format!("inputs: [{{ name: x, dtype: {dtype}, shape: [n], {input} }}]")), None);
+    assert_eq!(problems, []);
+    let count = match dtype.width() {
+        Some(width) => raw.len() / usize::try_from(width).expect("small"),
+        None => crate::protocol::tensor::strings(raw).count(),
+    };
+    let values = Values::Raw(bytes::Bytes::copy_from_slice(raw), count);
+    let inputs = vec![Tensor { name: "x".into(), dtype, shape: vec![count as u64], values, at: 0..0 }];
+    let call = Call { dialect: Dialect::Oip, model: Some(ModelId(0)), inputs, ..Call::default() };
+    contract.check(&call).err().map(|refusal| refusal.spot.expect("a spot").index.expect("an index"))
+}
+
+#[test]
+fn raw_values_are_held_to_range_and_finiteness_in_every_type() {
+    let f32s = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+    let f64s = |values: &[f64]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+    let subnormal = f32::MIN_POSITIVE / 2.0;
+    assert_eq!(raw("", Dtype::Fp32, &f32s(&[0.0, f32::MAX, subnormal])), None);
+    assert_eq!(raw("", Dtype::Fp32, &f32s(&[0.0, f32::NAN])), Some(1));
+    assert_eq!(raw("", Dtype::Fp32, &f32s(&[f32::NEG_INFINITY])), Some(0));
+    assert_eq!(raw("nan: allow", Dtype::Fp32, &f32s(&[f32::NAN, f32::INFINITY])), Some(1));
+    assert_eq!(raw("infinity: allow, range: [0, 1]", Dtype::Fp32, &f32s(&[f32::INFINITY, 2.0])), Some(1));
+    assert_eq!(raw("subnormal: deny", Dtype::Fp32, &f32s(&[0.0, 1.0, subnormal])), Some(2));
+    assert_eq!(raw("range: [-1, 1]", Dtype::Fp32, &f32s(&[1.0, -1.0, 1.000_001])), Some(2));
+    assert_eq!(raw("", Dtype::Fp64, &f64s(&[f64::MAX, f64::NAN])), Some(1));
+    // Half: 1.0, 65504, the infinity, a NaN; the least subnormal is 2^-24.
+    assert_eq!(raw("", Dtype::Fp16, &[0x00, 0x3C, 0xFF, 0x7B]), None);
+    assert_eq!(raw("", Dtype::Fp16, &[0x00, 0x3C, 0x00, 0x7C]), Some(1));
+    assert_eq!(raw("", Dtype::Fp16, &[0x01, 0x7E]), Some(0));
+    assert_eq!(raw("range: [0, 1]", Dtype::Fp16, &[0x01, 0x00, 0x01, 0x80]), Some(1));
+    assert_eq!(raw("range: [0, 1]", Dtype::Fp16, &[0x00, 0x3C, 0x01, 0x3C]), Some(1));
+    assert_eq!(raw("", Dtype::Bf16, &[0x80, 0x3F, 0x80, 0x7F]), Some(1));
+    assert_eq!(raw("range: [0, 1]", Dtype::Bf16, &[0x80, 0x3F, 0x81, 0x3F]), Some(1));
+    assert_eq!(raw("range: [-3, 3]", Dtype::Int8, &[0xFD, 0xFC]), Some(1));
+    assert_eq!(raw("range: [0, 300]", Dtype::Int16, &[0x2C, 0x01, 0x2D, 0x01]), Some(1));
+    assert_eq!(raw("range: [0, 3]", Dtype::Int32, &[3, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF]), Some(1));
+    assert_eq!(raw("range: [0, 3]", Dtype::Int64, &[3, 0, 0, 0, 0, 0, 0, 0]), None);
+    assert_eq!(raw("range: [0, 3]", Dtype::Uint8, &[3, 4]), Some(1));
+    assert_eq!(raw("range: [0, 300]", Dtype::Uint16, &[0x2D, 0x01]), Some(0));
+    assert_eq!(raw("range: [0, 3]", Dtype::Uint32, &[3, 0, 0, 0]), None);
+    assert_eq!(raw("range: [0, 3]", Dtype::Uint64, &[0, 0, 0, 0, 0, 0, 0, 1]), Some(0));
+    assert_eq!(raw("max_length: 2", Dtype::Bytes, &[2, 0, 0, 0, b'a', b'b', 3, 0, 0, 0, b'a', b'b', b'c']), Some(1));
 }

@@ -1,20 +1,39 @@
 //! Entries for fuzzing: any bytes in, an answer out, and what must hold of every body that is taken.
 
+use bytes::Bytes;
 use tollgate_core::backend::{Dim, Port, Signature};
-use tollgate_core::call::{Call, Dtype};
+use tollgate_core::call::{Call, Dtype, Values};
 use tollgate_core::check::Checker;
 
 use super::{oip_call, plain_call};
 use crate::contract::ContractConfig;
-use crate::protocol::json;
+use crate::protocol::{json, oip};
 
 /// Parses anything as an OIP body.
 ///
 /// # Panics
 /// If a body is taken that is no strict JSON, or with another number of values than its shape says.
 pub fn fuzz_oip(body: &[u8]) {
-    if let Ok(call) = oip_call(body, json::Limits::default()) {
-        assert_taken(body, &call);
+    if let Ok(request) = oip::request(body, json::Limits::default()) {
+        assert_taken(body, &oip_call(request));
+    }
+}
+
+/// Parses anything as a body with binary tensors: its first four bytes say how long the JSON is.
+///
+/// # Panics
+/// If a body is taken whose shapes do not tell the number of values.
+pub fn fuzz_oip_binary(input: &[u8]) {
+    let Some((json, body)) = input.split_first_chunk() else { return };
+    let (json, body) = (u32::from_le_bytes(*json) as usize, Bytes::copy_from_slice(body));
+    let json = json % (body.len() + 1);
+    let Ok(request) = oip::binary_request(&body, json, json::Limits::default()) else { return };
+    for tensor in &request.inputs {
+        let product = tensor.shape.iter().try_fold(1_u64, |product, dim| product.checked_mul(*dim));
+        assert_eq!(product, Some(tensor.values.len() as u64), "the shape tells the number of elements");
+        if let Values::Raw(raw, _) = &tensor.values {
+            assert_eq!(body.get(tensor.at.clone()), Some(&**raw), "the data stands in the body");
+        }
     }
 }
 

@@ -12,15 +12,18 @@ mod tests;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tollgate_core::call::{Call, Dialect, ModelId};
 use tollgate_core::ruling::{Code, Refusal, Ruling};
 
 use crate::contract::Contract;
 use crate::hygiene::Head;
-use crate::protocol::{Wrong, json, oip, plain};
+use crate::protocol::openai::Endpoint;
+use crate::protocol::{Wrong, json, kserve_v1, oip, openai, plain};
 use crate::routes::{Found, Protocol, Route, Verb};
 pub use config::ParseConfig;
-pub use fuzz::{fuzz_oip, fuzz_plain};
+use content_type::Framing;
+pub use fuzz::{fuzz_oip, fuzz_oip_binary, fuzz_plain};
 
 /// The compiled layer.
 #[derive(Debug, Default)]
@@ -46,7 +49,7 @@ pub struct Given<'a> {
     /// The route, what is asked of it, and the model that the path names.
     pub found: &'a Found<'a>,
     /// The whole body, decoded.
-    pub body: &'a [u8],
+    pub body: &'a Bytes,
 }
 
 impl Parse {
@@ -68,9 +71,11 @@ impl Parse {
         match found.verb {
             Verb::Infer => self.infer(given),
             Verb::Proxy => Ok(Call { body_bytes, ..Call::default() }),
-            Verb::Health | Verb::ServerLive | Verb::ServerMetadata | Verb::ServerReady => bodiless(body, None),
+            Verb::Health | Verb::ModelList | Verb::ServerLive | Verb::ServerMetadata | Verb::ServerReady => {
+                bodiless(body, None)
+            }
             Verb::ModelMetadata | Verb::ModelReady => {
-                let (model, _) = self.model(found)?;
+                let (model, _) = self.model(found, found.model)?;
                 // A reading verb with binary framing would be a second opinion on where its body ends.
                 content_type::refuse_binary(head)?;
                 bodiless(body, Some(model))
@@ -80,29 +85,62 @@ impl Parse {
 
     fn infer(&self, given: Given<'_>) -> Ruling<Call> {
         let Given { head, found, body } = given;
-        let (model, of) = self.model(found)?;
-        content_type::refuse_binary(head)?;
+        if let Some((dialect, endpoint)) = speech(found.route.protocol, head.path()) {
+            content_type::refuse_binary(head)?;
+            content_type::json(head, false)?;
+            return self.spoken(given, dialect, endpoint);
+        }
+        let (model, of) = self.model(found, found.model)?;
         let mut call = match found.route.protocol {
-            Protocol::Oip => {
-                content_type::json(head, true)?;
-                oip_call(body, self.limits)?
-            }
+            Protocol::Oip => match content_type::framing(head, body.len())? {
+                Framing::Json => oip_call(oip::request(body, self.limits)?),
+                Framing::Mixed(json) => oip_call(oip::binary_request(body, json, self.limits)?),
+                Framing::Raw => oip_call(raw(&of.contract, body)?),
+            },
             Protocol::Plain => {
+                content_type::refuse_binary(head)?;
                 content_type::json(head, false)?;
                 plain_call(body, self.limits, &of.contract)?
             }
-            Protocol::Health | Protocol::None => Call::default(),
+            Protocol::Json => {
+                content_type::refuse_binary(head)?;
+                content_type::json(head, false)?;
+                json_call(body, self.limits)?
+            }
+            Protocol::KserveV1 | Protocol::TfServing => {
+                content_type::refuse_binary(head)?;
+                content_type::json(head, false)?;
+                rows_call(body, self.limits, &of.contract, found.route.protocol)?
+            }
+            Protocol::Anthropic | Protocol::Health | Protocol::None | Protocol::Ollama | Protocol::OpenAi => {
+                Call::default()
+            }
         };
         call.model = Some(model);
         call.body_bytes = body.len() as u64;
         Ok(call)
     }
 
-    /// The model that is asked for: of the path, or the only one of the route.
-    fn model(&self, found: &Found<'_>) -> Ruling<(ModelId, &ParseModel)> {
+    /// A call whose body names its model: chats, texts to go on with, texts to embed.
+    fn spoken(&self, given: Given<'_>, dialect: Dialect, endpoint: Endpoint) -> Ruling<Call> {
+        let Given { found, body, .. } = given;
+        let request = openai::request(endpoint, body, self.limits)?;
+        // llama.cpp answers for any name.
+        let (model, of) = self.model(found, Some(&request.model))?;
+        let edits = of.contract.edits(endpoint, &request);
+        let openai::Request { prompts, media, mut knobs, .. } = request;
+        knobs.input_tokens = of.contract.count_tokens(&prompts);
+        let unknown = knobs.extras.iter().filter(|extra| !extra.known).count();
+        let (unknown_members, model) = (u32::try_from(unknown).unwrap_or(u32::MAX), Some(model));
+        let body_bytes = body.len() as u64;
+        Ok(Call { dialect, model, prompts, media, knobs, edits, body_bytes, unknown_members, ..Call::default() })
+    }
+
+    /// The model that is asked for by name, or the only one of the route.
+    fn model(&self, found: &Found<'_>, name: Option<&str>) -> Ruling<(ModelId, &ParseModel)> {
         let route: &Route = found.route;
         let served = route.models.iter().filter_map(|id| Some((*id, self.models.get(id.index())?)));
-        let model = match (found.model, route.models.as_slice()) {
+        let model = match (name, route.models.as_slice()) {
             (Some(name), _) => served.into_iter().find(|(_, model)| *model.name == *name),
             (None, [_]) => served.into_iter().next(),
             (None, _) => None,
@@ -111,14 +149,47 @@ impl Parse {
     }
 }
 
-fn oip_call(body: &[u8], limits: json::Limits) -> Result<Call, Wrong> {
-    let oip::Request { id, inputs, outputs, unknown_members } = oip::request(body, limits)?;
-    Ok(Call { dialect: Dialect::Oip, id, inputs, outputs, unknown_members, ..Call::default() })
+fn oip_call(request: oip::Request) -> Call {
+    let oip::Request { id, inputs, outputs, unknown_members } = request;
+    Call { dialect: Dialect::Oip, id, inputs, outputs, unknown_members, ..Call::default() }
+}
+
+/// A body that is one tensor, for a contract that takes such.
+fn raw(contract: &Contract, body: &Bytes) -> Ruling<oip::Request> {
+    let Some(port) = contract.raw_body() else {
+        return Err(Refusal::new(Code::Unsupported).because("a body without JSON").into());
+    };
+    Ok(oip::binary::raw(port, body)?)
 }
 
 fn plain_call(body: &[u8], limits: json::Limits, contract: &Contract) -> Result<Call, Wrong> {
     let plain::Request { id, inputs, unknown_members } = plain::request(body, limits, contract.signature())?;
     Ok(Call { dialect: Dialect::Plain, id, inputs, unknown_members, ..Call::default() })
+}
+
+/// A document for a schema. The strict reader comes first: it refuses what two readers could understand differently.
+fn json_call(body: &[u8], limits: json::Limits) -> Result<Call, Wrong> {
+    json::validate(body, limits)?;
+    let document = serde_json::from_slice(body).map_err(|_| Wrong::here("a JSON document", "something else"))?;
+    Ok(Call { dialect: Dialect::Json, document: Some(document), ..Call::default() })
+}
+
+fn rows_call(body: &[u8], limits: json::Limits, contract: &Contract, protocol: Protocol) -> Result<Call, Wrong> {
+    let request = kserve_v1::request(body, limits, contract.signature())?;
+    let kserve_v1::Request { inputs, unknown_members, columns } = request;
+    let by_columns = columns && protocol == Protocol::TfServing;
+    let dialect = if by_columns { Dialect::TfColumns } else { Dialect::KserveV1 };
+    Ok(Call { dialect, inputs, unknown_members, ..Call::default() })
+}
+
+/// The dialect and the endpoint of a route whose bodies name their model.
+fn speech(protocol: Protocol, path: &str) -> Option<(Dialect, Endpoint)> {
+    match protocol {
+        Protocol::Anthropic => Some((Dialect::Anthropic, Endpoint::Messages)),
+        Protocol::Ollama => Some((Dialect::Ollama, Endpoint::of_ollama(path)?)),
+        Protocol::OpenAi => Some((Dialect::OpenAi, Endpoint::of_openai(path)?)),
+        _ => None,
+    }
 }
 
 /// A verb that has no body.

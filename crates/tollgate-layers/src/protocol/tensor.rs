@@ -53,6 +53,38 @@ pub fn elements(shape: &[u64], dtype: Dtype) -> Option<u64> {
     Some(count)
 }
 
+/// The strings of a raw `BYTES` tensor: each behind its length, four bytes, little endian.
+#[must_use]
+pub const fn strings(raw: &[u8]) -> Strings<'_> {
+    Strings { raw }
+}
+
+/// See [`strings`].
+#[derive(Clone, Debug)]
+pub struct Strings<'a> {
+    raw: &'a [u8],
+}
+
+impl<'a> Strings<'a> {
+    /// What has not been read; after the last string, what is no string.
+    #[must_use]
+    pub const fn left(&self) -> &'a [u8] {
+        self.raw
+    }
+}
+
+impl<'a> Iterator for Strings<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (length, rest) = self.raw.split_first_chunk()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (string, rest) = rest.split_at_checked(length)?;
+        self.raw = rest;
+        Some(string)
+    }
+}
+
 fn all<T: Element>(reader: &mut Reader<'_>, dtype: Dtype, form: Form<'_>) -> Result<(Vec<T>, Dims), Wrong> {
     let hint = match form {
         Form::Free(elements) | Form::Shaped(_, elements) => usize::try_from(elements).unwrap_or(usize::MAX),

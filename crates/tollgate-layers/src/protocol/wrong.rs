@@ -9,6 +9,13 @@ use super::json::{self, Limits, Malformed, What};
 /// Why a body was not taken. Pointers grow from the inside out, so a body that is taken never builds one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Wrong {
+    /// No message of Protocol Buffers as we accept it: 400.
+    Broken {
+        /// What is asked for instead.
+        expected: &'static str,
+        /// At which byte.
+        at: usize,
+    },
     /// Well-formed, and not what the dialect asks for: 422.
     Invalid(Box<Spot>),
     /// Not JSON as we accept it: 400.
@@ -58,7 +65,7 @@ impl Wrong {
     pub fn unless_malformed(self, body: &[u8], limits: Limits) -> Self {
         match self {
             Self::Invalid(_) => json::validate(body, limits).map_or_else(Self::from, |()| self),
-            Self::Malformed(_) => self,
+            Self::Broken { .. } | Self::Malformed(_) => self,
         }
     }
 
@@ -66,18 +73,23 @@ impl Wrong {
     #[must_use]
     pub fn refusal(self) -> Refusal {
         match self {
+            Self::Broken { expected, at } => {
+                let evidence = format_args!("protobuf: expected {expected} at byte {at}");
+                Refusal::new(Code::BadRequest).because(evidence).at(elsewhere(expected, at))
+            }
             Self::Invalid(spot) => refuse(*spot),
             Self::Malformed(malformed) => {
-                let spot = Spot {
-                    pointer: String::new(),
-                    expected: malformed.what.expected().to_owned(),
-                    found: format!("something else at byte {}", malformed.at),
-                    index: None,
-                };
+                let spot = elsewhere(malformed.what.expected(), malformed.at);
                 Refusal::new(Code::BadRequest).because(malformed).at(spot)
             }
         }
     }
+}
+
+/// The spot of a body that cannot be read beyond a byte.
+fn elsewhere(expected: &str, at: usize) -> Spot {
+    let found = format!("something else at byte {at}");
+    Spot { pointer: String::new(), expected: expected.to_owned(), found, index: None }
 }
 
 /// An `invalid_call` at `spot`, whose evidence says the same.

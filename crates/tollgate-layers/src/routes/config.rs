@@ -21,7 +21,8 @@ pub struct RouteConfig {
     pub name: String,
     /// Path pattern: literal segments, `{model}` or another `{name}` for one segment, `{*rest}` for all that is left.
     pub path: String,
-    /// Methods that it serves. Default: `[POST]`; `[GET]` for `protocol: health`; `[GET, POST]` for `protocol: oip`.
+    /// Methods that it serves. Default: `[POST]`; `[GET]` for `protocol: health`; `[GET, POST]` where the
+    /// protocol has paths to read.
     #[serde(default)]
     pub methods: Option<Vec<MethodName>>,
     /// How its bodies are understood.
@@ -93,14 +94,27 @@ pub enum MethodName {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
+    /// Anthropic's messages: `POST …/messages`.
+    Anthropic,
     /// Answered here: `{"status":"ok"}`.
     Health,
+    /// Any JSON; the model's contract has a `schema`.
+    Json,
+    /// KServe v1: `POST …/models/{model}:predict`.
+    KserveV1,
     /// Not at all: plain proxying. `check` warns.
     None,
-    /// Open Inference Protocol v2 (REST, JSON tensors).
+    /// Open Inference Protocol v2 (REST, tensors as JSON or binary).
     Oip,
+    /// Ollama's native API: `POST …/api/{chat,embed,generate}`, `GET …/api/tags`.
+    Ollama,
+    /// OpenAI's API: `POST …/{chat/completions,completions,embeddings,moderations,rerank,responses}`, `GET …/models`.
+    #[serde(rename = "openai")]
+    OpenAi,
     /// One JSON object whose members are the model's inputs.
     Plain,
+    /// TensorFlow Serving's REST API: `POST …/models/{model}:predict`.
+    TfServing,
 }
 
 /// Whether a route asks for a credential.
@@ -191,7 +205,7 @@ impl RouteConfig {
             check.warn("protocol", format!("bodies of route `{}` are not understood, only forwarded", self.name));
         }
         let streamed = self.intake != IntakeClass::Inspect;
-        let understood = matches!(self.protocol, Protocol::Oip | Protocol::Plain);
+        let understood = !matches!(self.protocol, Protocol::Health | Protocol::None);
         check.require(!(streamed && understood), "intake", "a body that is understood must be read whole: `inspect`");
         let methods = self.methods.clone().unwrap_or_else(|| self.protocol.methods());
         Some(Route {
@@ -247,19 +261,21 @@ impl RouteConfig {
 
     fn check_models(&self, check: &mut Checker, pattern: &Pattern) {
         match self.protocol {
-            Protocol::Oip => {
-                check.require(!self.models.is_empty(), "models", "an `oip` route lists the models that it serves");
-            }
-            Protocol::Plain if !pattern.has_model() => {
+            Protocol::Json | Protocol::Plain if !pattern.has_model() => {
                 let one = self.models.len() == 1;
-                check.require(one, "models", "a `plain` route whose path has no `{model}` serves exactly one model");
-            }
-            Protocol::Plain => {
-                check.require(!self.models.is_empty(), "models", "a `plain` route lists the models that it serves");
+                let message = format!(
+                    "a `{}` route whose path has no `{{model}}` serves exactly one model",
+                    self.protocol.name()
+                );
+                check.require(one, "models", message);
             }
             Protocol::Health | Protocol::None => {
                 let none = self.models.is_empty();
                 check.require(none, "models", format!("a `{}` route serves no models", self.protocol.name()));
+            }
+            other => {
+                let message = format!("a route with `protocol: {}` lists the models that it serves", other.name());
+                check.require(!self.models.is_empty(), "models", message);
             }
         }
     }
@@ -288,18 +304,32 @@ impl Protocol {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Anthropic => "anthropic",
             Self::Health => "health",
+            Self::Json => "json",
+            Self::KserveV1 => "kserve_v1",
             Self::None => "none",
             Self::Oip => "oip",
+            Self::Ollama => "ollama",
+            Self::OpenAi => "openai",
             Self::Plain => "plain",
+            Self::TfServing => "tf_serving",
         }
+    }
+
+    /// Whether its calls are tensors, so that a model says its `inputs`.
+    #[must_use]
+    pub const fn has_tensors(self) -> bool {
+        matches!(self, Self::KserveV1 | Self::Oip | Self::Plain | Self::TfServing)
     }
 
     fn methods(self) -> Vec<MethodName> {
         match self {
             Self::Health => vec![MethodName::Get],
-            Self::None | Self::Plain => vec![MethodName::Post],
-            Self::Oip => vec![MethodName::Get, MethodName::Post],
+            Self::Anthropic | Self::Json | Self::None | Self::Plain => vec![MethodName::Post],
+            Self::KserveV1 | Self::Oip | Self::Ollama | Self::OpenAi | Self::TfServing => {
+                vec![MethodName::Get, MethodName::Post]
+            }
         }
     }
 }

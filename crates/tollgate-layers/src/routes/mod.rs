@@ -12,6 +12,7 @@ use tollgate_core::guard::Switches;
 use tollgate_core::ruling::{Code, Refusal, Ruling};
 
 use crate::hygiene::Head;
+use crate::protocol::openai::Endpoint;
 pub use config::{AuthNeed, IntakeClass, MethodName, Protocol, RouteConfig, RouteNames, StageModes, compile};
 pub use pattern::Pattern;
 
@@ -72,6 +73,8 @@ pub enum Verb {
     Health,
     /// An inference.
     Infer,
+    /// The models of the route that the caller may use: answered from the policy.
+    ModelList,
     /// A model's metadata: answered from the policy.
     ModelMetadata,
     /// Whether a model is ready: answered from the policy and the upstream's state.
@@ -119,8 +122,32 @@ fn verb_of<'a>(protocol: Protocol, path: &'a str, model: Option<&'a str>) -> Opt
         Protocol::Health => Some((Verb::Health, None)),
         Protocol::None => Some((Verb::Proxy, model)),
         Protocol::Oip => oip_verb(path),
-        Protocol::Plain => Some((Verb::Infer, model)),
+        Protocol::Json | Protocol::Plain => Some((Verb::Infer, model)),
+        Protocol::Anthropic => path.ends_with("/messages").then_some((Verb::Infer, None)),
+        Protocol::KserveV1 | Protocol::TfServing => predict_verb(path),
+        Protocol::Ollama if path.ends_with("/api/tags") => Some((Verb::ModelList, None)),
+        Protocol::Ollama => Endpoint::of_ollama(path).map(|_| (Verb::Infer, None)),
+        Protocol::OpenAi if path.ends_with("/models") => Some((Verb::ModelList, None)),
+        Protocol::OpenAi => Endpoint::of_openai(path).map(|_| (Verb::Infer, None)),
     }
+}
+
+/// Paths of KServe v1 and TensorFlow Serving. Versions, labels, `:explain`, `:classify` and `:regress` are absent.
+fn predict_verb(path: &str) -> Option<(Verb, Option<&str>)> {
+    let (_, rest) = path.split_once("/models")?;
+    let Some(rest) = rest.strip_prefix('/').filter(|rest| !rest.is_empty()) else {
+        return rest.is_empty().then_some((Verb::ModelList, None));
+    };
+    let (model, verb) = match rest.split_once(':') {
+        Some((model, "predict")) => (model, Verb::Infer),
+        Some(_) => return None,
+        None => match rest.split_once('/') {
+            Some((model, "metadata")) => (model, Verb::ModelMetadata),
+            Some(_) => return None,
+            None => (rest, Verb::ModelReady),
+        },
+    };
+    (!model.is_empty() && !model.contains('/')).then_some((verb, Some(model)))
 }
 
 /// Paths of the Open Inference Protocol v2 (REST). Repository, shared memory, trace, logging and the like are absent.

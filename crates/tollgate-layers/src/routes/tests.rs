@@ -53,6 +53,7 @@ fn verb_name(verb: Verb) -> &'static str {
     match verb {
         Verb::Health => "health",
         Verb::Infer => "infer",
+        Verb::ModelList => "model_list",
         Verb::ModelMetadata => "model_metadata",
         Verb::ModelReady => "model_ready",
         Verb::Proxy => "proxy",

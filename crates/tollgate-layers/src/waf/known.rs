@@ -3,12 +3,19 @@
 use seclang::{Knowledge, Known};
 use tollgate_core::call::{Call, Values};
 
+/// Where the text of a body of `length` bytes ends: before the first tensor that stands behind the JSON.
+pub(super) fn text_end(call: &Call, length: usize) -> usize {
+    let raw = call.inputs.iter().filter(|tensor| matches!(tensor.values, Values::Raw(..)));
+    raw.map(|tensor| tensor.at.start).min().unwrap_or(length).min(length)
+}
+
 /// The ranges of `body` whose nature is known, in the order in which they stand. Numbers are never expanded into
 /// arguments; prompts are judged by rules that make sense for them.
 pub(super) fn of(call: &Call, body: &[u8]) -> Vec<Known> {
     let mut known: Vec<Known> = call
         .inputs
         .iter()
+        .filter(|tensor| !tensor.at.is_empty())
         .filter_map(|tensor| {
             let first = body.get(tensor.at.start)?;
             let what = match (&tensor.values, first) {
@@ -20,6 +27,7 @@ pub(super) fn of(call: &Call, body: &[u8]) -> Vec<Known> {
             Some(Known { at: tensor.at.clone(), what })
         })
         .collect();
+    known.extend(call.prompts.iter().map(|prompt| Known { at: prompt.at.clone(), what: Knowledge::Prompt }));
     known.sort_by_key(|known| known.at.start);
     known
 }

@@ -109,9 +109,12 @@ impl Waf {
             if let Some(bytes) = content.bytes.filter(|bytes| !bytes.is_empty()) {
                 let (processor, known) = match content.call.dialect {
                     Dialect::Other => (Processor::Auto, Vec::new()),
-                    Dialect::Oip | Dialect::Plain => (Processor::Json, known::of(content.call, bytes)),
+                    Dialect::OipGrpc => (Processor::None, Vec::new()),
+                    _ => (Processor::Json, known::of(content.call, bytes)),
                 };
-                transaction.read_body(bytes.clone(), processor, &known);
+                // Tensors behind the JSON are numbers by contract, and no text.
+                let text = bytes.slice(..known::text_end(content.call, bytes.len()));
+                transaction.read_body(text, processor, &known);
             }
             transaction.body(scratch)
         })

@@ -70,6 +70,7 @@ impl Kind {
 pub struct Reader<'a> {
     text: &'a str,
     at: usize,
+    key_at: usize,
     limits: Limits,
     open: Vec<Open>,
     keys: Keys<'a>,
@@ -99,13 +100,19 @@ impl<'a> Reader<'a> {
         }
         let text =
             std::str::from_utf8(body).map_err(|error| Malformed { what: What::Utf8, at: error.valid_up_to() })?;
-        Ok(Self { text, at: 0, limits, open: Vec::new(), keys: Keys::new(text, limits.keys) })
+        Ok(Self { text, at: 0, key_at: 0, limits, open: Vec::new(), keys: Keys::new(text, limits.keys) })
     }
 
     /// The next byte's place.
     #[must_use]
     pub const fn at(&self) -> usize {
         self.at
+    }
+
+    /// Where the last key began, its quote included.
+    #[must_use]
+    pub const fn key_at(&self) -> usize {
+        self.key_at
     }
 
     /// Goes back to a value that was skipped: the caller kept its place.
@@ -139,9 +146,36 @@ impl<'a> Reader<'a> {
     /// Whether the array that comes next begins with another array. The reader stays where it is.
     #[must_use]
     pub fn begins_nested(&self) -> bool {
+        self.upcoming() == Some(b'[') && self.first_inside() == Some(b'[')
+    }
+
+    /// Whether the array that comes next is empty. The reader stays where it is.
+    #[must_use]
+    pub fn is_empty_array(&self) -> bool {
+        self.upcoming() == Some(b'[') && self.first_inside() == Some(b']')
+    }
+
+    /// The first byte inside the array or object that comes next. The reader stays where it is.
+    #[must_use]
+    pub fn first_inside(&self) -> Option<u8> {
+        self.significant().nth(1)
+    }
+
+    /// Whether the object that comes next begins with `key`, written without escapes. The reader stays where it is.
+    #[must_use]
+    pub fn begins_with_key(&self, key: &str) -> bool {
+        let begin = [b'{', b'"'].into_iter().chain(key.bytes()).chain([b'"']);
+        self.significant().zip(begin.clone()).filter(|(found, wanted)| found == wanted).count() == begin.count()
+    }
+
+    fn upcoming(&self) -> Option<u8> {
+        self.significant().next()
+    }
+
+    /// What comes next, white space left out.
+    fn significant(&self) -> impl Iterator<Item = u8> {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let mut bytes = rest.iter().filter(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'));
-        bytes.next() == Some(&b'[') && bytes.next() == Some(&b'[')
+        rest.iter().copied().filter(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'))
     }
 
     /// Enters an object; [`Self::next_key`] walks it.
@@ -180,6 +214,7 @@ impl<'a> Reader<'a> {
             None => return Err(self.wrong(What::End)),
         }
         let at = self.at;
+        self.key_at = at;
         let key = self.string()?;
         if key.contains('\0') {
             return Err(Malformed { what: What::Nul, at });

@@ -4,8 +4,10 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use tollgate_core::call::{Dtype, Tensor};
 
+use super::binary::Tail;
 use super::parameters::{self, Place};
 use crate::protocol::Wrong;
 use crate::protocol::json::{self, Kind, Reader};
@@ -30,12 +32,25 @@ pub struct Request {
     pub unknown_members: u32,
 }
 
-/// Parses a body. What is malformed is `Malformed` even where something else is wrong before it.
+/// Parses a body of JSON. What is malformed is `Malformed` even where something else is wrong before it.
 ///
 /// # Errors
 /// The first mistake.
 pub fn request(body: &[u8], limits: json::Limits) -> Result<Request, Wrong> {
-    let mut parser = Parser { reader: Reader::new(body, limits)?, request: Request::default() };
+    parse(body, None, limits)
+}
+
+/// Parses a body whose first `json` bytes are JSON and whose rest is tensors.
+///
+/// # Errors
+/// The first mistake.
+pub fn binary_request(body: &Bytes, json: usize, limits: json::Limits) -> Result<Request, Wrong> {
+    let (head, tail) = (body.slice(..json.min(body.len())), body.slice(json.min(body.len())..));
+    parse(&head, Some(Tail::new(tail, json)), limits)
+}
+
+fn parse(body: &[u8], tail: Option<Tail>, limits: json::Limits) -> Result<Request, Wrong> {
+    let mut parser = Parser { reader: Reader::new(body, limits)?, request: Request::default(), tail };
     parser.document().map_err(|wrong| wrong.unless_malformed(body, limits))?;
     Ok(parser.request)
 }
@@ -43,6 +58,8 @@ pub fn request(body: &[u8], limits: json::Limits) -> Result<Request, Wrong> {
 struct Parser<'a> {
     reader: Reader<'a>,
     request: Request,
+    /// What stands behind the JSON; `None` where nothing may.
+    tail: Option<Tail>,
 }
 
 impl Parser<'_> {
@@ -73,7 +90,7 @@ impl Parser<'_> {
         if self.request.inputs.is_empty() {
             return Err(Wrong::here("at least one input", "none").under("inputs"));
         }
-        Ok(())
+        self.tail.as_ref().map_or(Ok(()), Tail::finish)
     }
 
     /// Reads an array of at most [`MAX_TENSORS`] objects.
@@ -103,13 +120,16 @@ impl Parser<'_> {
                 "datatype" => input.dtype = Some(self.dtype().map_err(|wrong| wrong.under("datatype"))?),
                 "shape" => input.shape = Some(self.shape().map_err(|wrong| wrong.under("shape"))?),
                 "parameters" => {
-                    parameters::read(&mut self.reader, Place::Input).map_err(|wrong| wrong.under("parameters"))?;
+                    let read = parameters::read(&mut self.reader, Place::Input { binary: self.tail.is_some() });
+                    input.size = read.map_err(|wrong| wrong.under("parameters"))?;
                 }
                 "data" => self.data(&mut input)?,
                 _ => self.unknown()?,
             }
         }
-        if input.values.is_none() {
+        if let Some(size) = input.size {
+            self.raw(&mut input, size)?;
+        } else if input.values.is_none() {
             // The data came before its type or shape: it was passed over, and is read now.
             let at = input.at.clone().ok_or_else(|| missing("data"))?;
             let end = self.reader.at();
@@ -138,13 +158,23 @@ impl Parser<'_> {
     }
 
     fn values(&mut self, input: &mut Input) -> Result<(), Wrong> {
-        let dtype = input.dtype.ok_or_else(|| missing("datatype"))?;
-        let shape = input.shape.as_ref().ok_or_else(|| missing("shape"))?;
-        let elements = tensor::elements(shape, dtype)
-            .ok_or_else(|| Wrong::here("a size that 64 bits can count", "a larger one").under("shape"))?;
-        let form = Form::Shaped(shape, elements);
+        let (dtype, elements) = input.claim()?;
+        let form = Form::Shaped(input.shape.as_deref().unwrap_or_default(), elements);
         let (values, _) = tensor::read(&mut self.reader, dtype, form).map_err(|wrong| wrong.under("data"))?;
         input.values = Some(values);
+        Ok(())
+    }
+
+    /// Takes the data from behind the JSON. With both forms KServe silently takes the one in the JSON.
+    fn raw(&mut self, input: &mut Input, size: usize) -> Result<(), Wrong> {
+        if input.at.is_some() {
+            return Err(Wrong::here("either `data` or `binary_data_size`", "both").under("data"));
+        }
+        let (dtype, elements) = input.claim()?;
+        let tail = self.tail.as_mut().ok_or_else(|| missing("data"))?;
+        let taken = tail.take(size, dtype, elements);
+        let (values, at) = taken.map_err(|wrong| wrong.under("binary_data_size").under("parameters"))?;
+        (input.values, input.at) = (Some(values), Some(at));
         Ok(())
     }
 
@@ -187,7 +217,7 @@ impl Parser<'_> {
             return Err(Wrong::here("a string", kind.name()));
         }
         match Dtype::from_name(self.reader.string()?.as_bytes()) {
-            Some(dtype @ (Dtype::Bf16 | Dtype::Fp16)) => {
+            Some(dtype @ (Dtype::Bf16 | Dtype::Fp16)) if self.tail.is_none() => {
                 Err(Wrong::here("a datatype that JSON can carry", dtype.name()))
             }
             Some(dtype) => Ok(dtype),
@@ -233,9 +263,20 @@ struct Input {
     shape: Option<Dims>,
     values: Option<tollgate_core::call::Values>,
     at: Option<Range<usize>>,
+    /// Bytes of its data behind the JSON.
+    size: Option<usize>,
 }
 
 impl Input {
+    /// Its type, and how many elements its shape claims.
+    fn claim(&self) -> Result<(Dtype, u64), Wrong> {
+        let dtype = self.dtype.ok_or_else(|| missing("datatype"))?;
+        let shape = self.shape.as_ref().ok_or_else(|| missing("shape"))?;
+        let elements = tensor::elements(shape, dtype)
+            .ok_or_else(|| Wrong::here("a size that 64 bits can count", "a larger one").under("shape"))?;
+        Ok((dtype, elements))
+    }
+
     fn tensor(self) -> Result<Tensor, Wrong> {
         Ok(Tensor {
             name: self.name.ok_or_else(|| missing("name"))?,

@@ -6,8 +6,8 @@ use crate::protocol::json::{Integer, Kind, Reader};
 /// Where parameters stand.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Place {
-    /// Of an input.
-    Input,
+    /// Of an input, in a body that may have binary data.
+    Input { binary: bool },
     /// Of a requested output.
     Output,
     /// Of the request.
@@ -28,11 +28,12 @@ const RESERVED: [&str; 9] = [
     "timeout",
 ];
 
-/// Reads parameters and keeps none.
+/// Reads parameters and keeps one: the `binary_data_size` of an input.
 ///
 /// # Errors
 /// Malformed JSON; a parameter that is not on the list or not of its type.
-pub(super) fn read(reader: &mut Reader<'_>, place: Place) -> Result<(), Wrong> {
+pub(super) fn read(reader: &mut Reader<'_>, place: Place) -> Result<Option<usize>, Wrong> {
+    let mut binary_size = None;
     let kind = reader.peek()?;
     if kind != Kind::Object {
         return Err(Wrong::here(Kind::Object.name(), kind.name()));
@@ -45,13 +46,28 @@ pub(super) fn read(reader: &mut Reader<'_>, place: Place) -> Result<(), Wrong> {
                 boolean(reader).map_err(|wrong| wrong.under("binary_data_output"))?;
             }
             (Place::Output, "classification") => count(reader).map_err(|wrong| wrong.under("classification"))?,
-            (Place::Input, "binary_data_size") => {
+            (Place::Input { binary: true }, "binary_data_size") => {
+                binary_size = Some(size(reader).map_err(|wrong| wrong.under("binary_data_size"))?);
+            }
+            (Place::Input { binary: false }, "binary_data_size") => {
                 return Err(Wrong::here("`data` in the JSON", "a size of binary data").under("binary_data_size"));
             }
             (_, key) => return Err(refused(key)),
         }
     }
-    Ok(())
+    Ok(binary_size)
+}
+
+/// Whether gRPC has the parameter `key` at `place`, and what it is of: tensors are always raw there, so that only
+/// `classification` is left.
+pub(super) fn check_grpc(key: &str, place: Place, count: Option<i64>) -> Result<(), Wrong> {
+    if (place, key) != (Place::Output, "classification") {
+        return Err(refused(key));
+    }
+    match count {
+        Some(1..=1_000) => Ok(()),
+        _ => Err(Wrong::here("an integer from 1 to 1000", "another value").under("classification")),
+    }
 }
 
 fn refused(key: &str) -> Wrong {
@@ -67,6 +83,17 @@ fn boolean(reader: &mut Reader<'_>) -> Result<(), Wrong> {
         Kind::Bool => Ok(reader.boolean().map(|_| ())?),
         kind => Err(Wrong::here("`true` or `false`", kind.name())),
     }
+}
+
+fn size(reader: &mut Reader<'_>) -> Result<usize, Wrong> {
+    const EXPECTED: &str = "a number of bytes";
+    let kind = reader.peek()?;
+    if kind != Kind::Number {
+        return Err(Wrong::here(EXPECTED, kind.name()));
+    }
+    let number = reader.number()?;
+    let size = number.integer.and_then(Integer::unsigned).and_then(|size| usize::try_from(size).ok());
+    size.ok_or_else(|| Wrong::here(EXPECTED, number.text))
 }
 
 fn count(reader: &mut Reader<'_>) -> Result<(), Wrong> {

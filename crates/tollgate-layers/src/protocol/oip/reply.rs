@@ -34,7 +34,8 @@ pub fn reply(model: &str, call: &Call, output: &Output) -> Result<String, Fault>
     Ok(out)
 }
 
-fn check(tensor: &Tensor) -> Result<(), Fault> {
+/// Whether JSON can carry a tensor of an answer.
+pub(in crate::protocol) fn check(tensor: &Tensor) -> Result<(), Fault> {
     if matches!(tensor.dtype, Dtype::Bf16 | Dtype::Fp16) {
         return Err(fault("gave a type without a JSON form"));
     }
@@ -43,6 +44,7 @@ fn check(tensor: &Tensor) -> Result<(), Fault> {
         Values::F64(values) => values.iter().all(|value| value.is_finite()),
         Values::Bytes(values) => values.iter().all(|value| std::str::from_utf8(value).is_ok()),
         Values::Bool(_) | Values::Int(_) | Values::Uint(_) => true,
+        Values::Raw(..) => false,
     };
     if carried { Ok(()) } else { Err(fault("gave a value without a JSON form")) }
 }
@@ -64,6 +66,8 @@ fn write_tensor(out: &mut String, tensor: &Tensor) {
         Values::F64(values) => write::list(out, values, write::value),
         Values::Int(values) => write::list(out, values, write::value),
         Values::Uint(values) => write::list(out, values, write::value),
+        // INVARIANT: `check` has refused it.
+        Values::Raw(..) => out.push_str("[]"),
     }
     out.push('}');
 }

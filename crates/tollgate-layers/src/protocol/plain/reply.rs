@@ -85,7 +85,7 @@ impl Rows {
 fn numbers(values: &Values) -> Option<Vec<f64>> {
     match values {
         Values::Bool(values) => Some(values.iter().map(|value| f64::from(u8::from(*value))).collect()),
-        Values::Bytes(_) => None,
+        Values::Bytes(_) | Values::Raw(..) => None,
         // Through the shortest decimal, so that 0.1 stays 0.1.
         Values::F32(values) => Some(values.iter().map(|value| decimal(*value)).collect()),
         Values::F64(values) => Some(values.clone()),

@@ -1,0 +1,93 @@
+//! What is read off a generating answer while it passes: usage, the text that was written, and the frame that only we
+//! asked for. A frame goes on as soon as it is complete; an answer in one piece is not touched.
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use tollgate_core::call::{Call, Dialect};
+use tollgate_layers::protocol::frames::meter::Meter;
+use tollgate_layers::protocol::frames::{Frames, Ndjson, Sse, TooLong};
+
+/// An answer of one piece is kept up to here for its usage, which stands at its end.
+const MAX_BODY: usize = 1 << 20;
+
+/// What is read off one answer.
+pub struct Flow {
+    meter: Meter,
+    form: Form,
+}
+
+enum Form {
+    /// Frames of events or lines.
+    Frames(Box<dyn Frames>),
+    /// One JSON document.
+    Whole(BytesMut),
+}
+
+impl Flow {
+    /// For an answer to `call` with these header fields, where its dialect says what it cost.
+    #[must_use]
+    pub fn of(call: &Call, headers: &HeaderMap) -> Option<Self> {
+        if !matches!(call.dialect, Dialect::Anthropic | Dialect::Ollama | Dialect::OpenAi)
+            || headers.contains_key(CONTENT_ENCODING)
+        {
+            return None;
+        }
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let form = match kind.split(';').next().unwrap_or_default().trim() {
+            "text/event-stream" => Form::Frames(Box::new(Sse::default())),
+            "application/x-ndjson" | "application/jsonl" => Form::Frames(Box::new(Ndjson::default())),
+            _ => Form::Whole(BytesMut::new()),
+        };
+        Some(Self { meter: Meter::new(call.dialect, !call.knobs.usage), form })
+    }
+
+    /// Whether the answer comes in frames, of which some may be taken out.
+    #[must_use]
+    pub const fn is_framed(&self) -> bool {
+        matches!(self.form, Form::Frames(_))
+    }
+
+    /// Takes a piece of the answer and gives what may go on: nothing while a frame is not complete.
+    ///
+    /// # Errors
+    /// A frame without end.
+    pub fn pass(&mut self, data: Bytes) -> Result<Bytes, TooLong> {
+        let Self { meter, form } = self;
+        match form {
+            Form::Frames(frames) => {
+                let mut out = BytesMut::with_capacity(data.len());
+                frames.push(&data, &mut out, &mut |payload| meter.frame(payload))?;
+                Ok(out.freeze())
+            }
+            Form::Whole(body) => {
+                if body.len() + data.len() <= MAX_BODY {
+                    body.extend_from_slice(&data);
+                }
+                Ok(data)
+            }
+        }
+    }
+
+    /// The answer has ended: what is left of it.
+    pub fn end(&mut self) -> Bytes {
+        let Self { meter, form } = self;
+        match form {
+            Form::Frames(frames) => {
+                let mut out = BytesMut::new();
+                frames.end(&mut out, &mut |payload| meter.frame(payload));
+                out.freeze()
+            }
+            Form::Whole(body) => {
+                meter.body(&std::mem::take(body));
+                Bytes::new()
+            }
+        }
+    }
+
+    /// Tokens read, where the server said so, and written.
+    #[must_use]
+    pub fn tokens(&self) -> (Option<u64>, u64) {
+        (self.meter.input_tokens(), self.meter.output_tokens())
+    }
+}
