@@ -6,14 +6,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tollgate_core::ruling::{Fault, Origin, Stop};
 use tollgate_core::stage::Stage;
 
 use crate::exchange::{Exchange, Outcome};
 use crate::pipeline::Tab;
 use crate::tick::{Alarm, Ticker};
-use crate::upstream::{Outgoing, Remote, Slot};
+use crate::upstream::{Answer, Remote, Slot};
 
 /// The body of an answer.
 pub struct ReplyBody {
@@ -34,8 +33,10 @@ enum From {
 
 /// An answer that is still coming. It owns the exchange: however it ends, the bill is settled and the record written.
 pub struct Stream {
-    body: Incoming,
+    body: Answer,
     open: Option<Open>,
+    /// What broke it, while what came before leaves.
+    broken: Option<Fault>,
 }
 
 /// What must be closed when a stream ends.
@@ -52,9 +53,7 @@ pub struct Pending {
     pub tab: Tab,
     /// The place in the upstream's line.
     pub slot: Slot,
-    /// The connection, to be kept.
-    pub connection: Outgoing,
-    /// Whose connection it is.
+    /// Whose connection the answer comes on.
     pub remote: Arc<Remote>,
     /// The worker's number.
     pub worker: usize,
@@ -86,15 +85,15 @@ impl ReplyBody {
 impl Stream {
     /// An answer whose body is still coming.
     #[must_use]
-    pub const fn new(body: Incoming, open: Open) -> Self {
-        Self { body, open: Some(open) }
+    pub const fn new(body: Answer, open: Open) -> Self {
+        Self { body, open: Some(open), broken: None }
     }
 
     fn complete(&mut self) {
         let Some(Open { mut exchange, pending }) = self.open.take() else { return };
-        let Pending { mut tab, mut slot, connection, remote, worker, ticker, .. } = *pending;
+        let Pending { mut tab, mut slot, remote, worker, ticker, .. } = *pending;
         let now = ticker.now();
-        remote.keep(exchange.seen.endpoint.unwrap_or(0), worker, connection, now);
+        remote.keep(exchange.seen.endpoint.unwrap_or(0), worker, &mut self.body, now);
         exchange.seen.spent = tab.settle(now);
         slot.spent = Some(exchange.seen.spent);
         exchange.finish(Outcome::Answered, None);
@@ -119,7 +118,9 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if self.body.is_end_stream() {
+        if let Some(fault) = self.broken.take() {
+            let _ = self.cut(fault);
+        } else if self.body.is_end_stream() {
             // hyper does not poll again once the end is known.
             self.complete();
         } else if let Some(exchange) = self.settled() {
@@ -133,6 +134,9 @@ impl Body for Stream {
     type Error = CutError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
+        if let Some(fault) = self.broken.take() {
+            return Poll::Ready(Some(Err(self.cut(fault))));
+        }
         loop {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -145,7 +149,10 @@ impl Body for Stream {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     let fault = Fault::new(Origin::Upstream, format_args!("the answer broke off: {error}"));
-                    return Poll::Ready(Some(Err(self.cut(fault))));
+                    // hyper throws away what it has not written when a body breaks: it is given a chance to write first.
+                    self.broken = Some(fault);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 Poll::Ready(None) => {
                     self.complete();

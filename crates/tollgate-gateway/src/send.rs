@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
-use hyper::body::Incoming;
 use tollgate_core::backend::{Backend, Output};
 use tollgate_core::call::{Call, Dialect};
 use tollgate_core::cost::Cost;
@@ -25,13 +24,13 @@ use crate::pipeline::Admitted;
 use crate::reply::Pending;
 use crate::snapshot::Policy;
 use crate::tick::within;
-use crate::upstream::{Ask, Caller, Order, Remote, Sent, Slot, Target, Upload, Upstream};
+use crate::upstream::{Answer, Ask, Caller, Order, Remote, Sent, Slot, Target, Upload, Upstream};
 use crate::worker::Worker;
 
 /// An answer on its way out.
 pub enum Reply {
     /// Streamed from a model server; what is open travels with it, and the exchange joins it on the way out.
-    Stream(Response<Incoming>, Box<Pending>),
+    Stream(Response<Answer>, Box<Pending>),
     /// All of it is here.
     Whole(Response<Bytes>),
 }
@@ -193,7 +192,7 @@ async fn forward(
         Payload::Streamed(body, most) => (Upload::Streamed(body, most), None),
     };
     let repeatable = verb == Verb::Infer || head.method.is_idempotent();
-    let order = Order { head: upward(ex, head, verb, &upload), upload, repeatable };
+    let order = Order { head: upward(ex, head, verb), upload, repeatable };
     let now = w.state.clock.now();
     tab.begin(now);
     ex.seen.working = Some(now);
@@ -220,12 +219,12 @@ async fn forward(
         return Err(ex.log.stop(Stage::Upstream, stop));
     }
     ex.log.note(Stage::Upstream, Event::Passed);
-    let Sent { mut response, connection, alarm, .. } = sent;
+    let Sent { mut response, alarm, .. } = sent;
     alarm.reset(deadline(ex));
     p.output.clean_head(response.headers_mut(), ex.facts.peer.tls);
     ex.log.note(Stage::Output, Event::Passed);
     let (worker, ticker) = (w.index, Arc::clone(&w.ticker));
-    Ok(Reply::Stream(response, Box::new(Pending { tab, slot, connection, remote, worker, ticker, alarm })))
+    Ok(Reply::Stream(response, Box::new(Pending { tab, slot, remote, worker, ticker, alarm })))
 }
 
 fn note(ex: &mut Exchange, sent: &Sent) {
@@ -236,19 +235,13 @@ fn note(ex: &mut Exchange, sent: &Sent) {
     ex.log.note(Stage::Upstream, Event::Noted(Fact::UpstreamStatus, u32::from(sent.response.status().as_u16())));
 }
 
-/// The head that goes up: hop-by-hop fields and credentials are gone, ours are there, one Content-Length of our own.
-fn upward(ex: &Exchange, head: Head, verb: Verb, upload: &Upload) -> http::request::Parts {
+/// The head that goes up: hop-by-hop fields, framing and credentials are gone, ours are there.
+fn upward(ex: &Exchange, head: Head, verb: Verb) -> http::request::Parts {
     let Head { method, uri, mut headers, .. } = head;
     let trace = trace(ex, &headers);
     strip(&mut headers, Cookies::Drop);
-    headers.remove(HOST);
     let client = ex.seen.from.unwrap_or(ex.facts.peer.ip);
     set(&mut headers, &Ours { id: ex.facts.id, trace: &trace, client: Some(client) });
-    if let Upload::Held(Some(bytes)) = upload
-        && !bytes.is_empty()
-    {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-    }
     if verb == Verb::Infer {
         // It was read as JSON, whatever the client called it; a server must not be left to guess (KServe would).
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
