@@ -10,6 +10,8 @@ use tollgate_core::ruling::{Fault, Origin, Stop};
 use tollgate_core::stage::Stage;
 
 use crate::exchange::{Exchange, Outcome};
+use crate::listen::accept::OpenStream;
+use crate::listen::heads::Turn;
 use crate::pipeline::Tab;
 use crate::tick::{Alarm, Ticker};
 use crate::upstream::{Answer, Remote, Slot};
@@ -22,7 +24,14 @@ pub struct ReplyBody {
 }
 
 /// Whatever must live as long as an answer is being written.
-pub type Kept = Box<dyn Send + Sync>;
+pub enum Kept {
+    /// Nothing.
+    Nothing,
+    /// The stream of HTTP/2 that it goes out on.
+    Stream(OpenStream),
+    /// The turn on a connection of HTTP/1.1.
+    Turn(Turn),
+}
 
 enum From {
     /// Streamed from a model server.
@@ -96,7 +105,7 @@ impl Stream {
         remote.keep(exchange.seen.endpoint.unwrap_or(0), worker, &mut self.body, now);
         exchange.seen.spent = tab.settle(now);
         slot.spent = Some(exchange.seen.spent);
-        exchange.finish(Outcome::Answered, None);
+        exchange.answered(now);
     }
 
     fn cut(&mut self, fault: Fault) -> CutError {

@@ -14,7 +14,7 @@ use tollgate_core::journal::{Event, Fact};
 use tollgate_core::ruling::{Denial, Fault, Origin};
 use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
-use tollgate_layers::hygiene::{Cookies, Fresh, Head, Ours, Trace, set, strip};
+use tollgate_layers::hygiene::{Fresh, Head, Ours, Trace};
 use tollgate_layers::protocol::{oip, plain};
 use tollgate_layers::routes::Verb;
 
@@ -24,7 +24,7 @@ use crate::pipeline::Admitted;
 use crate::reply::Pending;
 use crate::snapshot::Policy;
 use crate::tick::within;
-use crate::upstream::{Answer, Ask, Caller, Order, Remote, Sent, Slot, Target, Upload, Upstream};
+use crate::upstream::{Answer, Ask, Caller, Order, Remote, Sent, Slot, Target, Upload, Upstream, Upward};
 use crate::worker::Worker;
 
 /// An answer on its way out.
@@ -76,6 +76,8 @@ pub fn json(status: StatusCode, body: Bytes) -> Response<Bytes> {
 pub struct Placed {
     job: Box<Admitted>,
     slot: Slot,
+    /// When it got its place.
+    at: Tick,
 }
 
 /// When the route of an exchange wants it to be over.
@@ -97,18 +99,17 @@ pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box
         Payload::Streamed(..) => 0,
     };
     let ask = Ask { tenant: job.who.tenant_id, weight: p.weight_of(&job.who), cost: job.estimate.cost, bytes };
-    let entered = w.ticker.now();
+    let mut at = job.at;
     match upstream.queue.enter(ask, &w.ticker).await {
         Ok(slot) => {
-            if slot.waited {
-                let waited = w.ticker.now().since(entered);
-                w.tick(&ex.facts, &mut ex.log);
-                let waited = u32::try_from(waited.as_micros()).unwrap_or(u32::MAX);
+            if let Some(entered) = slot.waited {
+                at = w.tick(&ex.facts, &mut ex.log);
+                let waited = u32::try_from(at.since(entered).as_micros()).unwrap_or(u32::MAX);
                 ex.log.note(Stage::Queue, Event::Noted(Fact::QueueDepth, slot.depth));
                 ex.log.note(Stage::Queue, Event::Noted(Fact::QueueWaitUs, waited));
             }
             ex.log.note(Stage::Queue, Event::Passed);
-            Ok(Placed { job, slot })
+            Ok(Placed { job, slot, at })
         }
         Err(stop) => Err(ex.log.stop(Stage::Queue, stop)),
     }
@@ -140,10 +141,9 @@ async fn local(
     placed: Placed,
     backend: &dyn Backend,
 ) -> Result<Reply, Denial> {
-    let Placed { mut job, mut slot } = placed;
-    let now = w.state.clock.now();
-    job.tab.begin(now);
-    ex.seen.working = Some(now);
+    let Placed { mut job, mut slot, at } = placed;
+    job.tab.begin(at);
+    ex.seen.working = Some(at);
     let deadline = w.ticker.alarm(deadline(ex));
     let inferred = within(deadline, backend.infer(&job.call)).await;
     let inferred = inferred.unwrap_or_else(|_late| Err(Fault::new(Origin::UpstreamLate, "the model took too long")));
@@ -185,7 +185,7 @@ async fn forward(
     placed: Placed,
     remote: Arc<Remote>,
 ) -> Result<Reply, Denial> {
-    let Placed { job, mut slot } = placed;
+    let Placed { job, mut slot, at } = placed;
     let Admitted { head, verb, body, mut tab, .. } = *job;
     let (upload, hold) = match body {
         Payload::Held(bytes, hold) => (Upload::Held(Some(bytes)), Some(hold)),
@@ -193,10 +193,9 @@ async fn forward(
     };
     let repeatable = verb == Verb::Infer || head.method.is_idempotent();
     let order = Order { head: upward(ex, head, verb), upload, repeatable };
-    let now = w.state.clock.now();
-    tab.begin(now);
-    ex.seen.working = Some(now);
-    let sent = remote.send(order, Caller { worker: w.index, ticker: &w.ticker, now, until: deadline(ex) }).await;
+    tab.begin(at);
+    ex.seen.working = Some(at);
+    let sent = remote.send(order, Caller { worker: w.index, ticker: &w.ticker, now: at, until: deadline(ex) }).await;
     ex.seen.working = None;
     drop(hold);
     let now = w.tick(&ex.facts, &mut ex.log);
@@ -235,22 +234,14 @@ fn note(ex: &mut Exchange, sent: &Sent) {
     ex.log.note(Stage::Upstream, Event::Noted(Fact::UpstreamStatus, u32::from(sent.response.status().as_u16())));
 }
 
-/// The head that goes up: hop-by-hop fields, framing and credentials are gone, ours are there.
-fn upward(ex: &Exchange, head: Head, verb: Verb) -> http::request::Parts {
-    let Head { method, uri, mut headers, .. } = head;
-    let trace = trace(ex, &headers);
-    strip(&mut headers, Cookies::Drop);
+/// The head that goes up, with our own fields beside the client's.
+fn upward(ex: &Exchange, head: Head, verb: Verb) -> Upward {
+    let Head { method, uri, headers, .. } = head;
     let client = ex.seen.from.unwrap_or(ex.facts.peer.ip);
-    set(&mut headers, &Ours { id: ex.facts.id, trace: &trace, client: Some(client) });
-    if verb == Verb::Infer {
-        // It was read as JSON, whatever the client called it; a server must not be left to guess (KServe would).
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    let mut parts = http::Request::new(()).into_parts().0;
-    parts.method = method;
-    parts.uri = uri;
-    parts.headers = headers;
-    parts
+    // It was read as JSON, whatever the client called it; a server must not be left to guess (KServe would).
+    let content_type = (verb == Verb::Infer).then_some("application/json");
+    let ours = Ours { id: ex.facts.id, trace: trace(ex, &headers), client: Some(client), content_type };
+    Upward { method, uri, headers, ours }
 }
 
 /// The caller's trace, or one whose number is that of the exchange.

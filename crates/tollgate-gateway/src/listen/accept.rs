@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -168,11 +169,20 @@ where
     builder.half_close(false).header_read_timeout(None).max_buf_size(65_536);
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
     let mut drain = worker.drain.clone();
-    let mut over = tokio::select! {
-        biased;
-        _ = connection.as_mut() => true,
-        _ = drain.wait_for(|draining| *draining) => false,
-    };
+    let mut drained = std::pin::pin!(drain.wait_for(|draining| *draining));
+    let mut watched = false;
+    let mut over = std::future::poll_fn(|cx| {
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        // It remembers the waker of this task, which stays the same: one look is enough until the flag has moved.
+        if watched && !worker.drain.has_changed().unwrap_or(true) {
+            return Poll::Pending;
+        }
+        watched = true;
+        drained.as_mut().poll(cx).map(|_| false)
+    })
+    .await;
     // A head whose first byte was read is answered: the codec does not see it until it is complete.
     while !over && heads.held() > 0 {
         over = within(worker.ticker.alarm(worker.ticker.now()), connection.as_mut()).await.is_ok();
@@ -251,8 +261,8 @@ struct Streams {
     last: AtomicU64,
 }
 
-/// One stream.
-struct OpenStream(Arc<Streams>);
+/// One stream. Dropping it says that it is answered.
+pub struct OpenStream(Arc<Streams>);
 
 impl Streams {
     fn open(self: &Arc<Self>) -> OpenStream {
@@ -289,10 +299,10 @@ async fn answer(
     let (parts, body) = request.into_parts();
     exchange.seen.method = Some(parts.method.clone());
     exchange.seen.declared = body.size_hint().lower();
-    let (raw, paired, keep): (_, _, Kept) = match front {
-        Front::H1(Some((raw, turn))) => (raw, true, Box::new(turn)),
-        Front::H1(None) => (None, false, Box::new(())),
-        Front::H2(open) => (bodiless(&parts, &body), true, Box::new(open)),
+    let (raw, paired, keep) = match front {
+        Front::H1(Some((raw, turn))) => (raw, true, Kept::Turn(turn)),
+        Front::H1(None) => (None, false, Kept::Nothing),
+        Front::H2(open) => (bodiless(&parts, &body), true, Kept::Stream(open)),
     };
     let outcome = if paired {
         // Boxed: hyper moves the future of an answer before it is polled, and this is by far the largest part of it.
@@ -303,10 +313,10 @@ async fn answer(
         Ok(Err(exchange.log.stop(Stage::Hygiene, fault.into())))
     };
     let result = outcome.unwrap_or_else(|_panic| {
+        worker.tick(&exchange.facts, &mut exchange.log);
         worker.state.meters.panics.fetch_add(1, Ordering::Relaxed);
         Err(exchange.log.stop(Stage::Record, Fault::new(Origin::Own, "a panic was caught").into()))
     });
-    worker.tick(&exchange.facts, &mut exchange.log);
     let response = match result {
         Ok(reply) => {
             let mut quota = HeaderMap::new();

@@ -6,10 +6,11 @@ use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http::request::Parts;
 use http::{Method, StatusCode};
 use memchr::memmem;
+use tollgate_layers::hygiene::{self, Cookies};
 
+use super::Upward;
 use super::link::LinkError;
 
 /// Fields of an answer.
@@ -49,7 +50,7 @@ pub(super) struct AnswerHead {
 }
 
 /// Writes the head of a request for `host`. What frames the body is written here and is not among its fields.
-pub(super) fn write(out: &mut Vec<u8>, head: &Parts, host: &HeaderValue, sending: Sending) {
+pub(super) fn write(out: &mut Vec<u8>, head: &Upward, host: &HeaderValue, sending: Sending) {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     for piece in [head.method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\nhost: ", host.as_bytes()] {
         out.extend_from_slice(piece);
@@ -64,12 +65,7 @@ pub(super) fn write(out: &mut Vec<u8>, head: &Parts, host: &HeaderValue, sending
         }
         Sending::None => {}
     }
-    for (name, value) in &head.headers {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
+    hygiene::write(out, &head.headers, Cookies::Drop, &head.ours);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -189,6 +185,9 @@ fn keeps(fields: &HeaderMap, old: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tollgate_core::identity::ExchangeId;
+    use tollgate_layers::hygiene::{Ours, Trace};
+
     use super::*;
 
     fn answer(text: &str) -> Result<Option<(AnswerHead, HeaderMap, Vec<u8>)>, LinkError> {
@@ -275,16 +274,22 @@ mod tests {
 
     #[test]
     fn a_request_is_written_with_our_framing_and_the_hosts_own_name() {
-        let mut head = http::Request::post("/v2/p?q=1").body(()).expect("sound").into_parts().0;
-        head.headers.append("x-a", HeaderValue::from_static("1"));
-        head.headers.append("x-a", HeaderValue::from_static("2"));
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("x-a", "1"), ("host", "theirs"), ("content-length", "99"), ("x-a", "2")] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let trace = Trace { trace_id: 1, span_id: 2, parent: None, sampled: false };
+        let ours = Ours { id: ExchangeId(3), trace, client: None, content_type: None };
+        let uri = http::Uri::from_static("/v2/p?q=1");
+        let head = Upward { method: Method::POST, uri, headers, ours };
         let written = |sending| {
             let mut out = Vec::new();
             write(&mut out, &head, &HeaderValue::from_static("m:1"), sending);
             String::from_utf8(out).expect("text")
         };
         let begin = "POST /v2/p?q=1 HTTP/1.1\r\nhost: m:1\r\n";
-        let end = "x-a: 1\r\nx-a: 2\r\n\r\n";
+        let ids = format!("x-request-id: {:032x}\r\ntraceparent: 00-{:032x}-{:016x}-00\r\n", 3, 1, 2);
+        let end = format!("x-a: 1\r\nx-a: 2\r\n{ids}\r\n");
         assert_eq!(written(Sending::None), format!("{begin}{end}"));
         assert_eq!(written(Sending::Chunked), format!("{begin}transfer-encoding: chunked\r\n{end}"));
         for length in [0, 7, 10, 1_048_576, u64::MAX] {

@@ -9,7 +9,6 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
@@ -17,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::head::{self, AnswerHead, Sending};
-use super::{Upload, UploadError};
+use super::{Upload, UploadError, Upward};
 
 /// Room for one read of an answer that is small, as most are.
 const ROOM: usize = 8 * 1024;
@@ -105,7 +104,7 @@ impl Link {
     }
 
     /// Makes a request ready to be sent; [`Self::poll_head`] sends it.
-    pub(super) fn begin(&mut self, head: &Parts, host: &HeaderValue, upload: Upload) {
+    pub(super) fn begin(&mut self, head: &Upward, host: &HeaderValue, upload: Upload) {
         (self.passed, self.sent, self.begun, self.heard) = (0, false, false, false);
         self.out.clear();
         let sending = sending(&head.method, &upload);

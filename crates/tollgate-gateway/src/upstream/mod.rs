@@ -15,13 +15,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
-use http::request::Parts;
+use http::{HeaderMap, Method, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tollgate_core::backend::Backend;
 use tollgate_core::ruling::{Fault, Origin};
 use tollgate_core::time::Tick;
+use tollgate_layers::hygiene::Ours;
 
 use crate::tick::{Alarm, Ticker, within};
 pub use answer::Answer;
@@ -109,12 +109,24 @@ pub struct Caller<'a> {
 
 /// One request, ready to be sent and perhaps sent again.
 pub struct Order {
-    /// Head, without a Host field, which each endpoint has of its own, and without what frames the body.
-    pub head: Parts,
+    /// Head.
+    pub head: Upward,
     /// Body.
     pub upload: Upload,
     /// Whether it may be sent again after a kept connection died without a byte of an answer.
     pub repeatable: bool,
+}
+
+/// The head of a request. What of the client's fields goes on is decided where it is written.
+pub struct Upward {
+    /// Method.
+    pub method: Method,
+    /// Target, in origin form.
+    pub uri: Uri,
+    /// The client's fields.
+    pub headers: HeaderMap,
+    /// Our own.
+    pub ours: Ours,
 }
 
 impl Remote {
@@ -153,7 +165,7 @@ impl Remote {
 
     /// Sends to one endpoint. The fields of the answer take the place of those of `head`, which are still whole if it
     /// may be sent again.
-    async fn attempt(&self, turn: usize, head: &mut Parts, upload: Upload, by: Caller<'_>) -> Result<Sent, Failure> {
+    async fn attempt(&self, turn: usize, head: &mut Upward, upload: Upload, by: Caller<'_>) -> Result<Sent, Failure> {
         let endpoint = turn % self.endpoints.len().max(1);
         let address = self.endpoints.get(endpoint).ok_or_else(no_endpoint)?;
         let (mut link, kept) = match self.connection(endpoint, address, by).await {
@@ -162,7 +174,7 @@ impl Remote {
         };
         link.begin(head, &address.host_field, upload);
         let alarm = by.ticker.alarm(by.now.after(self.settings.first_byte).min(by.until));
-        let Parts { method, headers, .. } = head;
+        let Upward { method, headers, .. } = head;
         match within(&alarm, poll_fn(|cx| link.poll_head(cx, method, headers))).await {
             Ok(Ok(found)) => {
                 let mut response = Response::new(Answer::new(link, found.coming, found.keep));
