@@ -254,7 +254,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The field that every answer carries.
 pub fn stamp(headers: &mut HeaderMap, id: ExchangeId) {
-    if let Ok(id) = HeaderValue::from_bytes(&id.digits()) {
+    if let Ok(mut id) = HeaderValue::from_bytes(&id.digits()) {
+        // Each is seen once: HTTP/2 must not fill its table with them, nor look for one there (RFC 7541, 6.2.3).
+        id.set_sensitive(true);
         headers.insert(REQUEST_ID, id);
     }
 }

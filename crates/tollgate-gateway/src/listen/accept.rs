@@ -28,6 +28,7 @@ use tollgate_layers::hygiene::RawVerdict;
 use tollgate_layers::limits::{Payer, headers};
 
 use crate::exchange::{Exchange, Outcome};
+use crate::listen::ahead::ReadAhead;
 use crate::listen::h1::{Deadlines, StrictIo, StrictSettings};
 use crate::listen::heads::{HeadQueue, Turn};
 use crate::pipeline::{Incoming, serve};
@@ -107,7 +108,7 @@ async fn connection(
             let handshake = async {
                 // Handshakes are dear and come before any verdict: only so many at once.
                 let _place = door.handshakes.acquire().await.ok()?;
-                TlsAcceptor::from(Arc::clone(tls)).accept(stream).await.ok()
+                TlsAcceptor::from(Arc::clone(tls)).accept(ReadAhead::new(stream)).await.ok()
             };
             match within(alarm, handshake).await {
                 Ok(Some(stream)) => {
