@@ -27,12 +27,17 @@ impl fmt::Display for ExchangeId {
 
 /// The lowest `N` hexadecimal digits of a number.
 #[must_use]
-pub fn hexadecimal<const N: usize>(mut number: u128) -> [u8; N] {
+pub fn hexadecimal<const N: usize>(number: u128) -> [u8; N] {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
     let mut digits = [b'0'; N];
-    for digit in digits.iter_mut().rev() {
-        *digit = DIGITS[(number & 15) as usize];
-        number >>= 4;
+    // Byte by byte: shifting 128 bits once for each digit is several times dearer.
+    for (pair, byte) in digits.rchunks_mut(2).zip(number.to_le_bytes()) {
+        let [high, low] = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        match pair {
+            [first, second] => (*first, *second) = (high, low),
+            [only] => *only = low,
+            _ => {}
+        }
     }
     digits
 }

@@ -24,6 +24,7 @@ use tollgate_layers::routes::IntakeClass;
 
 use crate::compute::Compute;
 use crate::tick::{Alarm, Ticker, within};
+use crate::upstream::Answer;
 
 /// The unit in which the budget counts.
 const GRAIN: usize = 4096;
@@ -249,7 +250,7 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// A fault of the model server; `overloaded` where there is no room.
-    pub async fn begin(&self, body: &mut Incoming, most: usize, who: &Identity, until: &Alarm) -> Ruling<Begun> {
+    pub async fn begin(&self, body: &mut Answer, most: usize, who: &Identity, until: &Alarm) -> Ruling<Begun> {
         let mut begun = Begun { bytes: Bytes::new(), hold: Hold::new(self.budget, who), whole: false };
         let mut gathered = BytesMut::new();
         let pause = body.size_hint().exact().is_none().then(|| self.ticker.alarm(self.ticker.after(PAUSE)));

@@ -131,20 +131,26 @@ impl Exchange {
 
     /// Writes the one record.
     pub fn finish(mut self: Box<Self>, outcome: Outcome, denial: Option<&Denial>) {
-        self.close(outcome, denial);
+        let now = self.sinks.now();
+        self.close(now, outcome, denial);
     }
 
-    fn close(&mut self, outcome: Outcome, denial: Option<&Denial>) {
+    /// Writes the one record of an exchange that was answered, `now`.
+    pub fn answered(mut self: Box<Self>, now: Tick) {
+        self.close(now, Outcome::Answered, None);
+    }
+
+    fn close(&mut self, now: Tick, outcome: Outcome, denial: Option<&Denial>) {
         self.finished = true;
         let sinks = Arc::clone(&self.sinks);
-        sinks.finish(self, outcome, denial);
+        sinks.finish(self, now, outcome, denial);
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.finished {
-            self.close(Outcome::ClientLeft, None);
+            self.close(self.sinks.now(), Outcome::ClientLeft, None);
         }
     }
 }

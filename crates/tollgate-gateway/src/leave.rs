@@ -8,7 +8,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, Response};
-use hyper::body::Incoming;
 use tollgate_core::cost::Cost;
 use tollgate_core::guard::Mode;
 use tollgate_core::journal::Event;
@@ -24,6 +23,7 @@ use crate::inspect::on_pool;
 use crate::reply::Pending;
 use crate::send::Reply;
 use crate::snapshot::Policy;
+use crate::upstream::Answer;
 use crate::worker::Worker;
 
 /// How much larger than sent a coded reply may be read.
@@ -64,7 +64,7 @@ async fn guard(
     p: &Arc<Policy>,
     w: &Worker,
     ex: &mut Exchange,
-    response: &mut Response<Incoming>,
+    response: &mut Response<Answer>,
     pending: &mut Pending,
 ) -> Result<(), Denial> {
     ask_of_head(p, w, ex, response)?;

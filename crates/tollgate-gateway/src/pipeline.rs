@@ -57,6 +57,8 @@ pub struct Admitted {
     pub body: Payload,
     /// The open bill.
     pub tab: Tab,
+    /// When it was judged.
+    pub at: Tick,
 }
 
 /// Order is policy: cheap before dear, identity before money, everything before the model.
@@ -94,7 +96,7 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     seen.reserved = if estimate.exempt { Cost(0) } else { estimate.cost };
     let tab = Tab::open(p, &w.state.clock, held);
     let (route, verb, who) = (Arc::clone(route), found.verb, who.clone());
-    Ok(Box::new(Admitted { head, route, verb, who, call, estimate, body, tab }))
+    Ok(Box::new(Admitted { head, route, verb, who, call, estimate, body, tab, at: now }))
 }
 
 /// Judges, waits for a place, sends, and shapes the reply.

@@ -6,17 +6,18 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tollgate_core::ruling::{Denial, Fault, Origin, Stop};
 use tollgate_core::stage::Stage;
 
 use crate::body::Hold;
 use crate::exchange::{Exchange, Outcome};
 use crate::flow::Flow;
+use crate::listen::accept::OpenStream;
+use crate::listen::heads::Turn;
 use crate::pipeline::Tab;
 use crate::problem::{Face, event};
 use crate::tick::{Alarm, Ticker};
-use crate::upstream::{Outgoing, Remote, Slot};
+use crate::upstream::{Answer, Remote, Slot};
 use crate::window::Window;
 
 /// The body of an answer.
@@ -27,7 +28,14 @@ pub struct ReplyBody {
 }
 
 /// Whatever must live as long as an answer is being written.
-pub type Kept = Box<dyn Send + Sync>;
+pub enum Kept {
+    /// Nothing.
+    Nothing,
+    /// The stream of HTTP/2 that it goes out on.
+    Stream(OpenStream),
+    /// The turn on a connection of HTTP/1.1.
+    Turn(Turn),
+}
 
 enum From {
     /// Streamed from a model server.
@@ -38,10 +46,12 @@ enum From {
 
 /// An answer that is still coming. It owns the exchange: however it ends, the bill is settled and the record written.
 pub struct Stream {
-    body: Incoming,
+    body: Answer,
     open: Option<Open>,
     /// Nothing more comes, though the body itself may not have ended.
     over: bool,
+    /// What broke it, while what came before leaves.
+    failed: Option<Fault>,
 }
 
 /// What must be closed when a stream ends.
@@ -58,9 +68,7 @@ pub struct Pending {
     pub tab: Tab,
     /// The place in the upstream's line.
     pub slot: Slot,
-    /// The connection, to be kept.
-    pub connection: Outgoing,
-    /// Whose connection it is.
+    /// Whose connection the answer comes on.
     pub remote: Arc<Remote>,
     /// The worker's number.
     pub worker: usize,
@@ -98,19 +106,19 @@ impl ReplyBody {
 impl Stream {
     /// An answer whose body is still coming.
     #[must_use]
-    pub const fn new(body: Incoming, open: Open) -> Self {
-        Self { body, open: Some(open), over: false }
+    pub const fn new(body: Answer, open: Open) -> Self {
+        Self { body, open: Some(open), over: false, failed: None }
     }
 
     fn complete(&mut self) {
         let Some(Open { mut exchange, pending }) = self.open.take() else { return };
-        let Pending { mut tab, mut slot, connection, remote, worker, ticker, flow, .. } = *pending;
+        let Pending { mut tab, mut slot, remote, worker, ticker, flow, .. } = *pending;
         count_tokens(&mut exchange, flow.as_ref());
         let now = ticker.now();
-        remote.keep(exchange.seen.endpoint.unwrap_or(0), worker, connection, now);
+        remote.keep(exchange.seen.endpoint.unwrap_or(0), worker, &mut self.body, now);
         exchange.seen.spent = tab.settle(now);
         slot.spent = Some(exchange.seen.spent);
-        exchange.finish(Outcome::Answered, None);
+        exchange.answered(now);
     }
 
     /// The model server has ended its answer: what is left of it in our hands.
@@ -198,7 +206,10 @@ fn count_tokens(exchange: &mut Exchange, flow: Option<&Flow>) {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if self.is_read() {
+        if let Some(fault) = self.failed.take() {
+            // Whatever it says, nobody is there to read it.
+            drop(self.broken(fault));
+        } else if self.is_read() {
             if let Some(flow) = self.open.as_mut().and_then(|open| open.pending.flow.as_mut()) {
                 flow.end();
             }
@@ -218,6 +229,9 @@ impl Body for Stream {
         if self.over {
             return Poll::Ready(None);
         }
+        if let Some(fault) = self.failed.take() {
+            return Poll::Ready(Some(self.broken(fault)));
+        }
         if let Some((data, _hold)) = self.open.as_mut().and_then(|open| open.pending.ahead.take())
             && !data.is_empty()
             && let Some(frame) = self.passed(data)
@@ -235,7 +249,10 @@ impl Body for Stream {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     let fault = Fault::new(Origin::Upstream, format_args!("the answer broke off: {error}"));
-                    return Poll::Ready(Some(self.broken(fault)));
+                    // hyper throws away what it has not written when a body breaks: it is given a chance to write first.
+                    self.failed = Some(fault);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 Poll::Ready(None) => return Poll::Ready(self.end().map(Ok)),
                 Poll::Pending => {
@@ -251,7 +268,7 @@ impl Body for Stream {
 
     fn is_end_stream(&self) -> bool {
         // Of a framed answer something may be left in our hands when the body has ended.
-        self.over || (self.is_read() && !self.is_framed())
+        self.over || (self.failed.is_none() && self.is_read() && !self.is_framed())
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
-use hyper::body::Incoming;
 use tollgate_core::backend::{Backend, Output};
 use tollgate_core::call::{Call, Dialect, ModelId};
 use tollgate_core::cost::Cost;
@@ -15,7 +14,7 @@ use tollgate_core::journal::{Event, Fact};
 use tollgate_core::ruling::{Denial, Fault, Origin};
 use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
-use tollgate_layers::hygiene::{Cookies, Fresh, Head, Ours, Trace, set, strip};
+use tollgate_layers::hygiene::{Fresh, Head, Ours, Trace};
 use tollgate_layers::protocol::{self, kserve_v1, oip, plain};
 use tollgate_layers::routes::Verb;
 
@@ -26,13 +25,13 @@ use crate::pipeline::Admitted;
 use crate::reply::Pending;
 use crate::snapshot::Policy;
 use crate::tick::within;
-use crate::upstream::{Ask, Caller, Order, Remote, Sent, Slot, Target, Upload, Upstream};
+use crate::upstream::{Answer, Ask, Caller, Order, Remote, Sent, Slot, Target, Upload, Upstream, Upward};
 use crate::worker::Worker;
 
 /// An answer on its way out.
 pub enum Reply {
     /// Streamed from a model server; what is open travels with it, and the exchange joins it on the way out.
-    Stream(Response<Incoming>, Box<Pending>),
+    Stream(Response<Answer>, Box<Pending>),
     /// All of it is here.
     Whole(Response<Bytes>),
 }
@@ -87,6 +86,8 @@ pub fn json(status: StatusCode, body: Bytes) -> Response<Bytes> {
 pub struct Placed {
     job: Box<Admitted>,
     slot: Slot,
+    /// When it got its place.
+    at: Tick,
 }
 
 /// When the route of an exchange wants it to be over.
@@ -108,18 +109,17 @@ pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box
         Payload::Streamed(..) => 0,
     };
     let ask = Ask { tenant: job.who.tenant_id, weight: p.weight_of(&job.who), cost: job.estimate.cost, bytes };
-    let entered = w.ticker.now();
+    let mut at = job.at;
     match upstream.queue.enter(ask, &w.ticker).await {
         Ok(slot) => {
-            if slot.waited {
-                let waited = w.ticker.now().since(entered);
-                w.tick(&ex.facts, &mut ex.log);
-                let waited = u32::try_from(waited.as_micros()).unwrap_or(u32::MAX);
+            if let Some(entered) = slot.waited {
+                at = w.tick(&ex.facts, &mut ex.log);
+                let waited = u32::try_from(at.since(entered).as_micros()).unwrap_or(u32::MAX);
                 ex.log.note(Stage::Queue, Event::Noted(Fact::QueueDepth, slot.depth));
                 ex.log.note(Stage::Queue, Event::Noted(Fact::QueueWaitUs, waited));
             }
             ex.log.note(Stage::Queue, Event::Passed);
-            Ok(Placed { job, slot })
+            Ok(Placed { job, slot, at })
         }
         Err(stop) => Err(ex.log.stop(Stage::Queue, stop)),
     }
@@ -151,10 +151,9 @@ async fn local(
     placed: Placed,
     backend: &dyn Backend,
 ) -> Result<Reply, Denial> {
-    let Placed { mut job, mut slot } = placed;
-    let now = w.state.clock.now();
-    job.tab.begin(now);
-    ex.seen.working = Some(now);
+    let Placed { mut job, mut slot, at } = placed;
+    job.tab.begin(at);
+    ex.seen.working = Some(at);
     let deadline = w.ticker.alarm(deadline(ex));
     let inferred = within(deadline, backend.infer(&job.call)).await;
     let inferred = inferred.unwrap_or_else(|_late| Err(Fault::new(Origin::UpstreamLate, "the model took too long")));
@@ -192,7 +191,7 @@ fn encode(p: &Policy, call: &Call, output: &Output) -> Result<String, Fault> {
 }
 
 async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc<Remote>) -> Result<Reply, Denial> {
-    let Placed { job, slot } = placed;
+    let Placed { job, slot, at } = placed;
     let Admitted { head, verb, body, call, mut tab, .. } = *job;
     let body = body.edited(&call.edits);
     let (upload, hold) = match body {
@@ -200,11 +199,10 @@ async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc
         Payload::Streamed(body, most) => (Upload::Streamed(body, most), None),
     };
     let repeatable = verb == Verb::Infer || head.method.is_idempotent();
-    let order = Order { head: upward(ex, head, verb, &upload), upload, repeatable };
-    let now = w.state.clock.now();
-    tab.begin(now);
-    ex.seen.working = Some(now);
-    let sent = remote.send(order, Caller { worker: w.index, ticker: &w.ticker, now, until: deadline(ex) }).await;
+    let order = Order { head: upward(ex, head, verb), upload, repeatable };
+    tab.begin(at);
+    ex.seen.working = Some(at);
+    let sent = remote.send(order, Caller { worker: w.index, ticker: &w.ticker, now: at, until: deadline(ex) }).await;
     ex.seen.working = None;
     // The rules keep the body they were shown until their last phase: its room in the budget goes when they go.
     ex.held = hold.filter(|_| ex.waf.has_begun());
@@ -220,7 +218,7 @@ async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc
         }
     };
     note(ex, &sent);
-    let Sent { mut response, connection, alarm, .. } = sent;
+    let Sent { mut response, alarm, .. } = sent;
     let flow = Flow::of(&call, response.headers());
     if flow.as_ref().is_some_and(Flow::is_framed) {
         // A frame may be taken out.
@@ -228,7 +226,7 @@ async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc
     }
     alarm.reset(deadline(ex));
     let (worker, ticker) = (w.index, Arc::clone(&w.ticker));
-    let pending = Pending { tab, slot, connection, remote, worker, ticker, alarm, ahead: None, window: None, flow };
+    let pending = Pending { tab, slot, remote, worker, ticker, alarm, ahead: None, window: None, flow };
     Ok(Reply::Stream(response, Box::new(pending)))
 }
 
@@ -240,31 +238,17 @@ fn note(ex: &mut Exchange, sent: &Sent) {
     ex.log.note(Stage::Upstream, Event::Noted(Fact::UpstreamStatus, u32::from(sent.response.status().as_u16())));
 }
 
-/// The head that goes up: hop-by-hop fields and credentials are gone, ours are there, one Content-Length of our own.
-fn upward(ex: &Exchange, head: Head, verb: Verb, upload: &Upload) -> http::request::Parts {
-    let Head { method, uri, mut headers, .. } = head;
-    let trace = trace(ex, &headers);
-    strip(&mut headers, Cookies::Drop);
-    headers.remove(HOST);
+/// The head that goes up, with our own fields beside the client's.
+fn upward(ex: &Exchange, head: Head, verb: Verb) -> Upward {
+    let Head { method, uri, headers, .. } = head;
     let client = ex.seen.from.unwrap_or(ex.facts.peer.ip);
-    set(&mut headers, &Ours { id: ex.facts.id, trace: &trace, client: Some(client) });
-    if let Upload::Held(Some(bytes)) = upload
-        && !bytes.is_empty()
-    {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-    }
-    if verb == Verb::Infer {
-        // It was read as JSON, or as JSON and tensors, whatever the client called it; a server must not be left to guess
-        // (KServe would).
-        let binary = headers.contains_key(oip::binary::HEADER);
-        let kind = if binary { "application/octet-stream" } else { "application/json" };
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    }
-    let mut parts = http::Request::new(()).into_parts().0;
-    parts.method = method;
-    parts.uri = uri;
-    parts.headers = headers;
-    parts
+    // It was read as JSON, or as JSON and tensors, whatever the client called it; a server must not be left to guess (KServe
+    // would).
+    let binary = headers.contains_key(oip::binary::HEADER);
+    let content_type = if binary { "application/octet-stream" } else { "application/json" };
+    let content_type = (verb == Verb::Infer).then_some(content_type);
+    let ours = Ours { id: ex.facts.id, trace: trace(ex, &headers), client: Some(client), content_type };
+    Upward { method, uri, headers, ours }
 }
 
 /// The caller's trace, or one whose number is that of the exchange.
@@ -277,7 +261,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The field that every answer carries.
 pub fn stamp(headers: &mut HeaderMap, id: ExchangeId) {
-    if let Ok(id) = HeaderValue::from_bytes(&id.digits()) {
+    if let Ok(mut id) = HeaderValue::from_bytes(&id.digits()) {
+        // Each is seen once: HTTP/2 must not fill its table with them, nor look for one there (RFC 7541, 6.2.3).
+        id.set_sensitive(true);
         headers.insert(REQUEST_ID, id);
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -28,6 +29,7 @@ use tollgate_layers::limits::{Payer, headers};
 
 use crate::exchange::{Exchange, Outcome};
 use crate::lenient;
+use crate::listen::ahead::ReadAhead;
 use crate::listen::h1::{Deadlines, StrictIo, StrictSettings};
 use crate::listen::head::RawHead;
 use crate::listen::heads::{HeadQueue, Turn};
@@ -118,7 +120,7 @@ async fn connection(
             let handshake = async {
                 // Handshakes are dear and come before any verdict: only so many at once.
                 let _place = door.handshakes.acquire().await.ok()?;
-                TlsAcceptor::from(Arc::clone(tls)).accept(stream).await.ok()
+                TlsAcceptor::from(Arc::clone(tls)).accept(ReadAhead::new(stream)).await.ok()
             };
             match within(alarm, handshake).await {
                 Ok(Some(stream)) => {
@@ -182,11 +184,20 @@ where
     }
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
     let mut drain = worker.drain.clone();
-    let mut over = tokio::select! {
-        biased;
-        _ = connection.as_mut() => true,
-        _ = drain.wait_for(|draining| *draining) => false,
-    };
+    let mut drained = std::pin::pin!(drain.wait_for(|draining| *draining));
+    let mut watched = false;
+    let mut over = std::future::poll_fn(|cx| {
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        // It remembers the waker of this task, which stays the same: one look is enough until the flag has moved.
+        if watched && !worker.drain.has_changed().unwrap_or(true) {
+            return Poll::Pending;
+        }
+        watched = true;
+        drained.as_mut().poll(cx).map(|_| false)
+    })
+    .await;
     // A head whose first byte was read is answered: the codec does not see it until it is complete.
     while !over && heads.held() > 0 {
         over = within(worker.ticker.alarm(worker.ticker.now()), connection.as_mut()).await.is_ok();
@@ -265,8 +276,8 @@ struct Streams {
     last: AtomicU64,
 }
 
-/// One stream.
-struct OpenStream(Arc<Streams>);
+/// One stream. Dropping it says that it is answered.
+pub struct OpenStream(Arc<Streams>);
 
 impl Streams {
     fn open(self: &Arc<Self>) -> OpenStream {
@@ -304,15 +315,15 @@ async fn answer(
     exchange.seen.method = Some(parts.method.clone());
     exchange.seen.declared = body.size_hint().lower();
     let mut lenient = false;
-    let (raw, paired, keep): (_, _, Kept) = match front {
+    let (raw, paired, keep) = match front {
         Front::H1 { gate: Some((head, turn)), lenient: is_lenient } => {
             lenient = is_lenient;
             let refused = head.refused.map(|flaw| RawVerdict { code: flaw.code, why: flaw.why });
             exchange.seen.raw = Some(head);
-            (refused, true, Box::new(turn))
+            (refused, true, Kept::Turn(turn))
         }
-        Front::H1 { gate: None, .. } => (None, false, Box::new(())),
-        Front::H2(open) => (bodiless(&parts, &body), true, Box::new(open)),
+        Front::H1 { gate: None, .. } => (None, false, Kept::Nothing),
+        Front::H2(open) => (bodiless(&parts, &body), true, Kept::Stream(open)),
     };
     name_request(&mut exchange, &parts.headers);
     let incoming = Incoming { parts, raw, body, lenient };
@@ -326,10 +337,10 @@ async fn answer(
         Ok(Err(exchange.log.stop(Stage::Hygiene, fault.into())))
     };
     let result = outcome.unwrap_or_else(|_panic| {
+        worker.tick(&exchange.facts, &mut exchange.log);
         worker.state.meters.panics.fetch_add(1, Ordering::Relaxed);
         Err(exchange.log.stop(Stage::Record, Fault::new(Origin::Own, "a panic was caught").into()))
     });
-    worker.tick(&exchange.facts, &mut exchange.log);
     let response = match result {
         Ok(reply) => {
             let mut quota = HeaderMap::new();

@@ -91,6 +91,9 @@ enum Watch {
     First,
     Head,
     Idle,
+    /// Nothing: it has rung.
+    Rung,
+    /// Nothing that is due.
     Unset,
 }
 
@@ -276,8 +279,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> StrictIo<T> {
                 _ => Watch::Idle,
             };
             let deadlines = self.settings.deadlines;
-            if now != self.watch || (now == Watch::Idle && self.wrote) {
-                // While busy it is a reminder to look again, in case the turn ends where no poll follows.
+            if now == Watch::Body || (now == Watch::Busy && self.watch != Watch::Rung) {
+                // While busy it is a reminder to look again, in case the turn ends where no poll follows: when it comes
+                // matters little.
+                self.watch = now;
+            } else if now != self.watch || (now == Watch::Idle && self.wrote) {
                 self.reading.reset_after(if now == Watch::Head { deadlines.head } else { deadlines.idle });
                 self.watch = now;
                 self.wrote = false;
@@ -287,7 +293,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> StrictIo<T> {
             }
             ready!(self.reading.poll_rung(cx));
             match now {
-                Watch::Busy | Watch::Body | Watch::Unset => self.watch = Watch::Unset,
+                Watch::Busy | Watch::Body | Watch::Rung | Watch::Unset => self.watch = Watch::Rung,
                 Watch::Head => {
                     let bytes = Bytes::from(std::mem::take(&mut self.held));
                     let refused = Some(HeadFlaw::LATE);

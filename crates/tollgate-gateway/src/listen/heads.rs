@@ -4,6 +4,7 @@
 //! place, the service finds the head that belongs to its request, and pipelined heads wait unread.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use parking_lot::Mutex;
@@ -15,6 +16,10 @@ use crate::listen::head::RawHead;
 #[derive(Debug, Default)]
 pub struct HeadQueue {
     shared: Mutex<Shared>,
+    /// What follows from `shared`, for a look without the lock: each read asks more than once.
+    gate: AtomicU8,
+    /// Bytes received behind the head being served.
+    held: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -24,12 +29,15 @@ struct Shared {
     /// Popped and not yet answered.
     serving: bool,
     switched: bool,
-    /// Bytes received behind the head being served.
-    held: usize,
     waiting: Option<Waker>,
     body_flaw: Option<HeadFlaw>,
     ended: Option<Ended>,
 }
+
+/// The values of [`Gate`] in a byte; a fresh connection is open.
+const OPEN: u8 = 0;
+const BUSY: u8 = 1;
+const THROUGH: u8 = 2;
 
 /// Why the input of a connection ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,6 +65,7 @@ impl HeadQueue {
         let mut shared = self.shared.lock();
         let head = shared.next.take()?;
         shared.serving = true;
+        self.settle(&shared);
         drop(shared);
         Some((head, Turn { queue: Arc::clone(self) }))
     }
@@ -65,7 +74,10 @@ impl HeadQueue {
     /// each head ends in a record.
     #[must_use]
     pub fn unserved(&self) -> Option<RawHead> {
-        self.shared.lock().next.take()
+        let mut shared = self.shared.lock();
+        let head = shared.next.take();
+        self.settle(&shared);
+        head
     }
 
     /// Says that the response being written switches protocols: what follows passes unread.
@@ -73,6 +85,7 @@ impl HeadQueue {
         let waiting = {
             let mut shared = self.shared.lock();
             shared.switched = true;
+            self.settle(&shared);
             shared.waiting.take()
         };
         waiting.into_iter().for_each(Waker::wake);
@@ -82,7 +95,7 @@ impl HeadQueue {
     /// none.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.shared.lock().held
+        self.held.load(Ordering::Acquire)
     }
 
     /// What was wrong with the body being read: says why the codec reports an error, if the client did not just leave.
@@ -104,16 +117,27 @@ impl HeadQueue {
     }
 
     pub(super) fn push(&self, head: RawHead) {
-        self.shared.lock().next = Some(head);
+        let mut shared = self.shared.lock();
+        shared.next = Some(head);
+        self.settle(&shared);
     }
 
     pub(super) fn gate(&self) -> Gate {
-        let shared = self.shared.lock();
-        match (shared.switched, shared.serving || shared.next.is_some()) {
-            (true, _) => Gate::Through,
-            (false, true) => Gate::Busy,
-            (false, false) => Gate::Open,
+        match self.gate.load(Ordering::Acquire) {
+            OPEN => Gate::Open,
+            THROUGH => Gate::Through,
+            _ => Gate::Busy,
         }
+    }
+
+    /// Says what follows from `shared`, which has just changed.
+    fn settle(&self, shared: &Shared) {
+        let gate = match (shared.switched, shared.serving || shared.next.is_some()) {
+            (true, _) => THROUGH,
+            (false, true) => BUSY,
+            (false, false) => OPEN,
+        };
+        self.gate.store(gate, Ordering::Release);
     }
 
     pub(super) fn end(&self, why: Ended, body_flaw: Option<HeadFlaw>) {
@@ -125,11 +149,11 @@ impl HeadQueue {
     /// Notes that `held` bytes cannot pass and, if they are `withheld` for a head being served, whom to wake when it
     /// is answered; false if it was answered meanwhile.
     pub(super) fn wait(&self, held: usize, withheld: bool, waker: &Waker) -> bool {
-        let mut shared = self.shared.lock();
-        shared.held = held;
+        self.held.store(held, Ordering::Release);
         if !withheld {
             return true;
         }
+        let mut shared = self.shared.lock();
         if shared.switched || !(shared.serving || shared.next.is_some()) {
             return false;
         }
@@ -171,6 +195,7 @@ impl Drop for Turn {
         let waiting = {
             let mut shared = self.queue.shared.lock();
             shared.serving = false;
+            self.queue.settle(&shared);
             // Only withheld bytes have somebody waiting: otherwise the codec asks for its next head by itself.
             shared.waiting.take()
         };

@@ -1,6 +1,7 @@
 //! From the accepted socket to the codec.
 
 pub mod accept;
+pub mod ahead;
 pub mod chunked;
 pub mod flaw;
 pub mod h1;

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use tollgate_core::cost::Cost;
 use tollgate_core::ruling::Denial;
-use tollgate_core::time::Clock;
+use tollgate_core::time::{Clock, Tick};
 
 use crate::exchange::{Ending, Exchange, Outcome};
 use crate::firewall;
@@ -54,14 +54,19 @@ impl Sinks {
         self.meters.running.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Writes the one record of an exchange.
-    pub fn finish(&self, exchange: &mut Exchange, outcome: Outcome, denial: Option<&Denial>) {
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        self.clock.now()
+    }
+
+    /// Writes the one record of an exchange that ends `now`.
+    pub fn finish(&self, exchange: &mut Exchange, now: Tick, outcome: Outcome, denial: Option<&Denial>) {
         self.meters.running.fetch_sub(1, Ordering::Relaxed);
         firewall::finish(exchange, self.worker, &self.meters);
         if let Some(log) = &exchange.policy().waf_log {
             log.write(exchange);
         }
-        let now = self.clock.now();
         if let Some(began) = exchange.seen.working {
             // Its bill was settled by being dropped, which tells nobody.
             exchange.seen.spent = Cost::of(now.since(began));

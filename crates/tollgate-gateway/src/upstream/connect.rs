@@ -5,15 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tollgate_core::ruling::{Fault, Origin};
 
-use super::Outgoing;
+use super::link::Link;
 use crate::tick::{Ticker, within};
 
 /// Where an endpoint is, and how it is spoken to.
@@ -50,21 +47,21 @@ impl std::fmt::Debug for Address {
 ///
 /// # Errors
 /// A retryable fault of the upstream: nothing was sent.
-pub async fn connect(address: &Address, limit: Duration, ticker: &Arc<Ticker>) -> Result<Outgoing, Fault> {
+pub async fn connect(address: &Address, limit: Duration, ticker: &Arc<Ticker>) -> Result<Box<Link>, Fault> {
     let alarm = ticker.alarm(ticker.now().after(limit));
     match within(alarm, open(address)).await {
-        Ok(Ok(sender)) => Ok(sender),
+        Ok(Ok(link)) => Ok(link),
         Ok(Err(error)) => Err(Fault::new(Origin::Upstream, format_args!("cannot connect: {error}")).retryable()),
         Err(_late) => Err(Fault::new(Origin::Upstream, "connecting took too long").retryable()),
     }
 }
 
-async fn open(address: &Address) -> std::io::Result<Outgoing> {
+async fn open(address: &Address) -> std::io::Result<Box<Link>> {
     let stream = dial(address).await?;
     stream.set_nodelay(true)?;
-    let Some(tls) = &address.tls else { return handshake(stream).await };
+    let Some(tls) = &address.tls else { return Ok(Link::plain(stream)) };
     let name = ServerName::try_from(address.host.clone()).map_err(std::io::Error::other)?;
-    handshake(TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?).await
+    Ok(Link::tls(TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that connects")]
@@ -92,17 +89,6 @@ fn may_be_used(ip: IpAddr) -> bool {
         IpAddr::V4(ip) => !(ip.is_link_local() || ip.is_multicast() || ip.is_unspecified() || ip.is_broadcast()),
         IpAddr::V6(ip) => !(ip.is_unicast_link_local() || ip.is_multicast() || ip.is_unspecified()),
     }
-}
-
-async fn handshake<T>(stream: T) -> std::io::Result<Outgoing>
-where
-    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let (sender, connection) =
-        http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
-    // The task ends when the sender is dropped or the peer closes; it notices a closed idle upstream at once.
-    super::drive(async move { drop(connection.await) });
-    Ok(sender)
 }
 
 #[cfg(test)]

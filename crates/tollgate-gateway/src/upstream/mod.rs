@@ -1,9 +1,13 @@
 //! Model servers: where they are, their queue, their connections, and one request to one of them.
 
+mod answer;
 pub mod connect;
+mod head;
+mod link;
 pub mod pool;
 pub mod queue;
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,22 +15,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HOST;
-use http::{Request, Response};
+use http::{HeaderMap, Method, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use tollgate_core::backend::Backend;
 use tollgate_core::ruling::{Fault, Origin};
 use tollgate_core::time::Tick;
+use tollgate_layers::hygiene::Ours;
 
 use crate::tick::{Alarm, Ticker, within};
+pub use answer::Answer;
 pub use connect::Address;
+pub use link::{Link, LinkError};
 pub use pool::Pool;
 pub use queue::{Ask, Queue, QueueBounds, Slot};
-
-/// The sending half of a connection to a model server.
-pub type Outgoing = SendRequest<Upload>;
 
 /// Who answers for a model.
 #[derive(Clone)]
@@ -80,12 +82,10 @@ pub enum Upload {
     Streamed(Incoming, u64),
 }
 
-/// An answer whose body is still coming, and the connection that it comes on.
+/// An answer whose body is still coming.
 pub struct Sent {
     /// Head and body.
-    pub response: Response<Incoming>,
-    /// The connection, to be kept once the body has ended.
-    pub connection: Outgoing,
+    pub response: Response<Answer>,
     /// Which endpoint answered.
     pub endpoint: usize,
     /// The alarm of the first byte, which can serve the rest of the answer.
@@ -109,12 +109,24 @@ pub struct Caller<'a> {
 
 /// One request, ready to be sent and perhaps sent again.
 pub struct Order {
-    /// Head, without a Host field: each endpoint has its own.
-    pub head: http::request::Parts,
+    /// Head.
+    pub head: Upward,
     /// Body.
     pub upload: Upload,
     /// Whether it may be sent again after a kept connection died without a byte of an answer.
     pub repeatable: bool,
+}
+
+/// The head of a request. What of the client's fields goes on is decided where it is written.
+pub struct Upward {
+    /// Method.
+    pub method: Method,
+    /// Target, in origin form.
+    pub uri: Uri,
+    /// The client's fields.
+    pub headers: HeaderMap,
+    /// Our own.
+    pub ours: Ours,
 }
 
 impl Remote {
@@ -131,45 +143,52 @@ impl Remote {
     /// # Errors
     /// A fault of the upstream.
     pub async fn send(&self, order: Order, by: Caller<'_>) -> Result<Sent, Fault> {
-        let Order { head, upload, repeatable } = order;
+        let Order { mut head, upload, repeatable } = order;
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let spare = if repeatable { upload.again().map(|upload| (head.clone(), upload)) } else { None };
-        let failure = match self.attempt(first, Request::from_parts(head, upload), by).await {
+        let spare = if repeatable { upload.again() } else { None };
+        let failure = match self.attempt(first, &mut head, upload, by).await {
             Ok(sent) => return Ok(sent),
             Err(failure) => failure,
         };
         let again = match failure.stage {
             // Nothing left us: what was to be sent came back as it was.
-            Failed::Unsent(request) => Some(*request),
-            Failed::OnKept => spare.map(|(head, upload)| Request::from_parts(head, upload)),
+            Failed::Unsent(upload) => Some(upload),
+            Failed::OnKept => spare,
             Failed::Final => None,
         };
         let Some(again) = again else { return Err(failure.fault) };
-        match Box::pin(self.attempt(first + 1, again, by)).await {
+        match Box::pin(self.attempt(first + 1, &mut head, again, by)).await {
             Ok(sent) => Ok(Sent { retried: true, ..sent }),
             Err(failure) => Err(failure.fault),
         }
     }
 
-    async fn attempt(&self, turn: usize, mut request: Request<Upload>, by: Caller<'_>) -> Result<Sent, Failure> {
+    /// Sends to one endpoint. The fields of the answer take the place of those of `head`, which are still whole if it
+    /// may be sent again.
+    async fn attempt(&self, turn: usize, head: &mut Upward, upload: Upload, by: Caller<'_>) -> Result<Sent, Failure> {
         let endpoint = turn % self.endpoints.len().max(1);
         let address = self.endpoints.get(endpoint).ok_or_else(no_endpoint)?;
-        let (mut connection, kept) = match self.connection(endpoint, address, by).await {
+        let (mut link, kept) = match self.connection(endpoint, address, by).await {
             Ok(found) => found,
-            Err(fault) => return Err(Failure { fault, stage: Failed::Unsent(Box::new(request)) }),
+            Err(fault) => return Err(Failure { fault, stage: Failed::Unsent(upload) }),
         };
-        request.headers_mut().insert(HOST, address.host_field.clone());
+        link.begin(head, &address.host_field, upload);
         let alarm = by.ticker.alarm(by.now.after(self.settings.first_byte).min(by.until));
-        match within(&alarm, connection.try_send_request(request)).await {
-            Ok(Ok(response)) => Ok(Sent { response, connection, endpoint, alarm, retried: false }),
-            Ok(Err(mut error)) => {
-                let stage = match (error.take_message(), kept) {
-                    (Some(request), _) => Failed::Unsent(Box::new(request)),
-                    (None, true) => Failed::OnKept,
-                    (None, false) => Failed::Final,
+        let Upward { method, headers, .. } = head;
+        match within(&alarm, poll_fn(|cx| link.poll_head(cx, method, headers))).await {
+            Ok(Ok(found)) => {
+                let mut response = Response::new(Answer::new(link, found.coming, found.keep));
+                *response.status_mut() = found.status;
+                *response.headers_mut() = std::mem::take(headers);
+                Ok(Sent { response, endpoint, alarm, retried: false })
+            }
+            Ok(Err(error)) => {
+                let stage = match error {
+                    _ if !link.has_begun() => Failed::Unsent(link.take_upload()),
+                    LinkError::Closed | LinkError::Io(_) if kept && !link.has_heard() => Failed::OnKept,
+                    _ => Failed::Final,
                 };
-                let fault = Fault::new(Origin::Upstream, format_args!("no answer: {}", error.error()));
-                Err(Failure { fault, stage })
+                Err(Failure { fault: Fault::new(Origin::Upstream, format_args!("no answer: {error}")), stage })
             }
             Err(_late) => {
                 let fault = Fault::new(Origin::UpstreamLate, "the first byte took too long");
@@ -179,15 +198,11 @@ impl Remote {
     }
 
     /// A connection to `endpoint`, and whether it was a kept one.
-    async fn connection(&self, endpoint: usize, address: &Address, by: Caller<'_>) -> Result<(Outgoing, bool), Fault> {
+    async fn connection(&self, endpoint: usize, address: &Address, by: Caller<'_>) -> Result<(Box<Link>, bool), Fault> {
         let Caller { worker, ticker, now, .. } = by;
         let oldest = self.oldest(now);
-        if let Some(pool) = self.pools.get(worker) {
-            while let Some(mut kept) = pool.take(endpoint, oldest) {
-                if kept.ready().await.is_ok() {
-                    return Ok((kept, true));
-                }
-            }
+        if let Some(kept) = self.pools.get(worker).and_then(|pool| pool.take(endpoint, oldest)) {
+            return Ok((kept, true));
         }
         // Boxed: connecting is rare, and its TLS handshake would make every exchange's future 8 KB larger.
         Ok((Box::pin(connect::connect(address, self.settings.connect, ticker)).await?, false))
@@ -206,10 +221,10 @@ impl Remote {
         Tick(now.0.saturating_sub(idle))
     }
 
-    /// Keeps a connection whose answer has been read to its end.
-    pub fn keep(&self, endpoint: usize, worker: usize, connection: Outgoing, now: Tick) {
-        if let Some(pool) = self.pools.get(worker) {
-            pool.put(endpoint, connection, now, self.settings.max_idle);
+    /// Keeps the connection of an answer that has been read to its end, if it can carry another one.
+    pub fn keep(&self, endpoint: usize, worker: usize, answer: &mut Answer, now: Tick) {
+        if let (Some(pool), Some(link)) = (self.pools.get(worker), answer.take_link()) {
+            pool.put(endpoint, link, now, self.settings.max_idle);
         }
     }
 }
@@ -230,16 +245,7 @@ enum Failed {
     /// A kept connection died without a byte of an answer: the common race with a server that closes idle ones.
     OnKept,
     /// Nothing of it left us.
-    Unsent(Box<Request<Upload>>),
-}
-
-/// Runs the driver of one connection on this worker.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a driver ends with its connection; it holds nothing that drain waits for"
-)]
-fn drive(connection: impl Future<Output = ()> + Send + 'static) {
-    drop(tokio::spawn(connection));
+    Unsent(Upload),
 }
 
 impl Upload {
@@ -258,6 +264,9 @@ pub enum UploadError {
     /// The client's body broke.
     #[error("the client's body broke off")]
     Broken(#[source] hyper::Error),
+    /// It ended before its announced length.
+    #[error("the client's body ended early")]
+    Short,
     /// It outgrew its cap.
     #[error("the body outgrew the route's cap")]
     TooLarge,

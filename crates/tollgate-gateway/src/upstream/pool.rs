@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 use tollgate_core::time::Tick;
 
-use super::Outgoing;
+use super::link::Link;
 
 /// Idle connections, one list for each endpoint.
 pub struct Pool {
@@ -13,7 +13,7 @@ pub struct Pool {
 }
 
 struct Idle {
-    sender: Outgoing,
+    link: Box<Link>,
     since: Tick,
 }
 
@@ -25,38 +25,35 @@ impl Pool {
     }
 
     /// A live idle connection that is not older than `oldest`.
-    pub fn take(&self, endpoint: usize, oldest: Tick) -> Option<Outgoing> {
+    pub fn take(&self, endpoint: usize, oldest: Tick) -> Option<Box<Link>> {
         let mut idle = self.idle.get(endpoint)?.lock();
-        while let Some(last) = idle.pop_back() {
+        while let Some(mut last) = idle.pop_back() {
             if last.since < oldest {
                 // The rest is older still.
                 idle.clear();
                 return None;
             }
-            if !last.sender.is_closed() {
-                return Some(last.sender);
+            if last.link.is_live() {
+                return Some(last.link);
             }
         }
         None
     }
 
     /// Keeps a connection for the next one, up to `most`.
-    pub fn put(&self, endpoint: usize, sender: Outgoing, now: Tick, most: usize) {
+    pub fn put(&self, endpoint: usize, link: Box<Link>, now: Tick, most: usize) {
         let Some(idle) = self.idle.get(endpoint) else { return };
         let mut idle = idle.lock();
-        if sender.is_closed() {
-            return;
-        }
         if idle.len() >= most {
             idle.pop_front();
         }
-        idle.push_back(Idle { sender, since: now });
+        idle.push_back(Idle { link, since: now });
     }
 
     /// Closes what has been idle for too long.
     pub fn sweep(&self, oldest: Tick) {
         for idle in &self.idle {
-            idle.lock().retain(|idle| idle.since >= oldest && !idle.sender.is_closed());
+            idle.lock().retain_mut(|idle| idle.since >= oldest && idle.link.is_live());
         }
     }
 }

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tollgate_core::cost::Cost;
 use tollgate_core::ruling::{Code, Refusal, Ruling};
+use tollgate_core::time::Tick;
 
 use crate::tick::{Ticker, within};
 
@@ -102,8 +103,8 @@ pub struct Slot {
     pub spent: Option<Cost>,
     /// How many were ahead on entering.
     pub depth: u32,
-    /// Whether there was a wait at all.
-    pub waited: bool,
+    /// Since when there was a wait, if there was one at all.
+    pub waited: Option<Tick>,
 }
 
 impl Queue {
@@ -146,17 +147,18 @@ impl Queue {
             let mut state = self.state.lock();
             if state.backlog.is_empty() && state.running < state.bounds.inflight {
                 state.start_at_once(ask);
-                return Ok(Slot { queue: Arc::clone(self), ask, spent: None, depth: 0, waited: false });
+                return Ok(Slot { queue: Arc::clone(self), ask, spent: None, depth: 0, waited: None });
             }
             let depth = u32::try_from(state.waiting).unwrap_or(u32::MAX);
             let (id, receiver) = state.line_up(ask)?;
             (id, receiver, depth, state.bounds.deadline)
         };
         let waiting = Waiting { queue: self, ask, id, receiver };
-        within(ticker.alarm(ticker.now().after(deadline)), waiting).await.map_err(|_late| {
+        let entered = ticker.now();
+        within(ticker.alarm(entered.after(deadline)), waiting).await.map_err(|_late| {
             Refusal::new(Code::Overloaded).retry_after(deadline.min(Duration::from_secs(5))).because("queue deadline")
         })?;
-        Ok(Slot { queue: Arc::clone(self), ask, spent: None, depth, waited: true })
+        Ok(Slot { queue: Arc::clone(self), ask, spent: None, depth, waited: Some(entered) })
     }
 
     fn leave(&self, ask: Ask, spent: Option<Cost>) {

@@ -39,16 +39,23 @@ const NOT_IN_H2: [&str; 5] = ["connection", "keep-alive", "proxy-connection", "t
 pub(super) fn check(parts: &Parts) -> Ruling<()> {
     let headers = &parts.headers;
     let second = parts.version == Version::HTTP_2;
+    let (mut connected, mut rare) = (false, false);
     for (name, value) in headers {
         check_name(name, second)?;
+        connected |= *name == CONNECTION;
+        rare |= *name == TE || *name == EXPECT;
         // A value cannot hold CR, LF or NUL: the type excludes them. Bytes from 80 hex on it admits (RFC 9110 §5.5).
         if CREDENTIALS.contains(&name.as_str()) && !value.as_bytes().iter().all(|byte| matches!(byte, b' '..=b'~')) {
             return Err(bad(format_args!("field `{name}` is not visible ASCII")));
         }
     }
-    check_connection(headers)?;
-    check_te(headers, second)?;
-    check_expect(headers)?;
+    if connected {
+        check_connection(headers)?;
+    }
+    if rare {
+        check_te(headers, second)?;
+        check_expect(headers)?;
+    }
     check_framing(parts)
 }
 

@@ -1,9 +1,10 @@
 //! What of a request's fields goes on to a model server: nothing of the hop, no credential, no claim about the client
 //! but ours. Runs after authentication, so that nothing is dropped before it was read.
 
+use std::io::Write as _;
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, COOKIE, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, COOKIE, HeaderValue};
 use http::{HeaderMap, HeaderName};
 use tollgate_core::identity::ExchangeId;
 
@@ -22,13 +23,15 @@ pub enum Cookies {
 
 /// Fields of our own, set on every request that is forwarded.
 #[derive(Clone, Copy, Debug)]
-pub struct Ours<'a> {
+pub struct Ours {
     /// Number of the exchange, sent as `x-request-id`.
     pub id: ExchangeId,
     /// Our place in the trace, sent as `traceparent`.
-    pub trace: &'a Trace,
+    pub trace: Trace,
     /// The client's address, sent as `x-forwarded-for`; `None` keeps it from the model server.
     pub client: Option<IpAddr>,
+    /// What the body was read as, in place of what the client called it.
+    pub content_type: Option<&'static str>,
 }
 
 /// Fields that never go on: of the hop (RFC 9110 §7.6.1), framing (the body is framed anew), credentials, and claims
@@ -64,42 +67,67 @@ const DROPPED: [&str; 25] = [
 /// Beginnings of further such names.
 const DROPPED_PREFIXES: [&str; 2] = ["tollgate-", "x-forwarded-"];
 
-/// Removes what must not go on. `host`, `content-length` and the upstream's own credential are set afterwards, by who
-/// knows them.
-pub fn strip(headers: &mut HeaderMap, cookies: Cookies) {
+/// Writes the fields of a forwarded request: of the client's those that may go on, and ours. `host`, `content-length`
+/// and the upstream's own credential are written by who knows them.
+pub fn write(out: &mut Vec<u8>, headers: &HeaderMap, cookies: Cookies, ours: &Ours) {
+    for (name, value) in kept(headers, cookies) {
+        // A `tracestate` goes on with the trace that it belongs to, and with no other.
+        let foreign = ours.trace.parent.is_none() && name.as_str() == "tracestate";
+        if !foreign && (ours.content_type.is_none() || *name != CONTENT_TYPE) {
+            field(out, name.as_str(), value.as_bytes());
+        }
+    }
+    if let Some(content_type) = ours.content_type {
+        field(out, "content-type", content_type.as_bytes());
+    }
+    field(out, "x-request-id", &ours.id.digits());
+    field(out, "traceparent", &ours.trace.field());
+    if let Some(client) = ours.client {
+        out.extend_from_slice(b"x-forwarded-for: ");
+        address(out, client);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// The client's fields that go on.
+fn kept(headers: &HeaderMap, cookies: Cookies) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     let hops = headers.contains_key(CONNECTION);
-    // One look at each field that is there, not one for each that could be.
-    let falls = |name: &&HeaderName| {
+    headers.iter().filter(move |(name, _)| {
         let text = name.as_str();
-        DROPPED.contains(&text)
+        let falls = DROPPED.contains(&text)
             || DROPPED_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
             || (cookies == Cookies::Drop && **name == COOKIE)
-            || (hops && options(headers).flatten().any(|option| option.eq_ignore_ascii_case(text)))
+            || (hops && options(headers).flatten().any(|option| option.eq_ignore_ascii_case(text)));
+        !falls
+    })
+}
+
+fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// IPv4 without going through a formatter: nearly every forwarded request has one.
+fn address(out: &mut Vec<u8>, address: IpAddr) {
+    let IpAddr::V4(v4) = address else {
+        // Writing to memory cannot fail.
+        let _ = write!(out, "{address}");
+        return;
     };
-    let falling: Vec<HeaderName> = headers.keys().filter(falls).cloned().collect();
-    for name in falling {
-        headers.remove(name);
-    }
-}
-
-/// Sets our own fields on a stripped head. A `tracestate` goes on with the trace that it belongs to, and with no other.
-pub fn set(headers: &mut HeaderMap, ours: &Ours<'_>) {
-    if ours.trace.parent.is_none() {
-        headers.remove("tracestate");
-    }
-    put(headers, REQUEST_ID, &ours.id.digits());
-    put(headers, TRACEPARENT, &ours.trace.field());
-    if let Some(client) = ours.client {
-        put(headers, FORWARDED_FOR, client.to_string().as_bytes());
-    }
-}
-
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
-fn put(headers: &mut HeaderMap, name: HeaderName, value: &[u8]) {
-    if let Ok(value) = HeaderValue::from_bytes(value) {
-        headers.insert(name, value);
+    for (i, octet) in v4.octets().into_iter().enumerate() {
+        if i > 0 {
+            out.push(b'.');
+        }
+        let digits = [octet / 100, octet / 10 % 10, octet % 10];
+        let zeros = if octet >= 100 {
+            0
+        } else if octet >= 10 {
+            1
+        } else {
+            2
+        };
+        out.extend(digits.iter().skip(zeros).map(|digit| b'0' + digit));
     }
 }

@@ -84,7 +84,7 @@ impl Authority {
                 (format!("[{address}]").into_boxed_str(), rest)
             }
             None => {
-                let end = text.find(':').unwrap_or(text.len());
+                let end = text.bytes().position(|byte| byte == b':').unwrap_or(text.len());
                 let (name, rest) = text.split_at_checked(end)?;
                 (dns_name(name)?, rest)
             }
@@ -115,7 +115,7 @@ fn port(digits: &str) -> Option<u16> {
 /// A name in lower case, without its final dot.
 fn dns_name(text: &str) -> Option<Box<str>> {
     let name = text.strip_suffix('.').unwrap_or(text);
-    if name.len() > 253 || !name.split('.').all(is_label) {
+    if name.len() > 253 || !name.as_bytes().split(|byte| *byte == b'.').all(is_label) {
         return None;
     }
     let last = name.rsplit('.').next()?;
@@ -127,9 +127,9 @@ fn dns_name(text: &str) -> Option<Box<str>> {
     Some(name.to_ascii_lowercase().into_boxed_str())
 }
 
-fn is_label(label: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    (1..=63).contains(&label.len()) && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+fn is_label(label: &[u8]) -> bool {
+    let inner = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=63).contains(&label.len()) && label.iter().all(inner) && !label.starts_with(b"-") && !label.ends_with(b"-")
 }
 
 impl Hosts {

@@ -19,7 +19,7 @@ use tollgate_core::journal::Notes;
 use tollgate_core::ruling::{Code, Refusal, Ruling, Stop};
 
 pub use config::HygieneConfig;
-pub use forward::{Cookies, Ours, set, strip};
+pub use forward::{Cookies, Ours, write};
 pub use head::Head;
 pub use host::{Authority, Hosts};
 pub use trace::{Fresh, Trace};
@@ -42,10 +42,14 @@ pub struct RawVerdict {
     pub why: &'static str,
 }
 
-/// Methods that any route may serve. All others, `CONNECT` and `TRACE` among them, do not exist here; methods are
+/// Whether any route may serve it. All others, `CONNECT` and `TRACE` among them, do not exist here; methods are
 /// case-sensitive (RFC 9110 §9.1), so `post` is one of the others.
-const METHODS: [Method; 7] =
-    [Method::POST, Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::PATCH, Method::DELETE];
+fn is_served(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::POST | Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::PATCH | Method::DELETE
+    )
+}
 
 impl Hygiene {
     /// Judges a head and brings its target into origin form.
@@ -58,7 +62,7 @@ impl Hygiene {
             return Err(Refusal::new(raw.code).because(raw.why).into());
         }
         self.measure(&parts)?;
-        if !METHODS.contains(&parts.method) {
+        if !is_served(&parts.method) {
             let why = format_args!("method `{}` is not served", parts.method);
             return Err(Refusal::new(Code::MethodNotAllowed).because(why).into());
         }
@@ -100,7 +104,7 @@ impl Hygiene {
     #[must_use]
     pub fn can_serve(&self, parts: &Parts) -> bool {
         let path = parts.uri.path_and_query().is_some_and(|path| path.as_str().starts_with('/'));
-        path && METHODS.contains(&parts.method) && host::asked(parts).is_ok()
+        path && is_served(&parts.method) && host::asked(parts).is_ok()
     }
 
     /// The caps. Over HTTP/1.1 the reader of raw bytes has already held them; over HTTP/2 this is the place.

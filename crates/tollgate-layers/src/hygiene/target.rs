@@ -25,15 +25,16 @@ pub(super) fn clean(uri: Uri) -> Ruling<Uri> {
 }
 
 fn check(target: &PathAndQuery) -> Result<(), &'static str> {
-    let raw = target.as_str().bytes();
-    if raw.clone().any(|byte| !matches!(byte, b'!'..=b'~')) {
+    let raw = target.as_str().as_bytes();
+    // Folds without a way out, which are done many bytes at a time.
+    if raw.iter().fold(false, |odd, byte| odd | !matches!(byte, b'!'..=b'~')) {
         return Err("the target holds a control character, a space or a byte that is not ASCII");
     }
-    if raw.clone().any(|byte| byte == b'\\') {
+    if raw.iter().fold(false, |odd, byte| odd | (*byte == b'\\')) {
         return Err("the target holds a backslash");
     }
     let Some(path) = target.path().strip_prefix('/') else { return Err("the target does not begin with `/`") };
-    let mut segments = path.split('/').peekable();
+    let mut segments = path.as_bytes().split(|byte| *byte == b'/').peekable();
     while let Some(segment) = segments.next() {
         if segment.is_empty() && segments.peek().is_some() {
             // Some servers merge slashes, others do not: the path that was judged would not be the path that is served.
@@ -45,12 +46,12 @@ fn check(target: &PathAndQuery) -> Result<(), &'static str> {
 }
 
 /// Judges one segment as a server will see it that decodes it, and one that decodes it twice.
-fn check_segment(segment: &str) -> Result<(), &'static str> {
-    if !segment.contains('%') {
+fn check_segment(segment: &[u8]) -> Result<(), &'static str> {
+    if !segment.contains(&b'%') {
         return check_dots(segment);
     }
     let mut decoded = Vec::with_capacity(segment.len());
-    let mut bytes = segment.bytes();
+    let mut bytes = segment.iter().copied();
     while let Some(byte) = bytes.next() {
         if byte != b'%' {
             decoded.push(byte);
@@ -67,19 +68,20 @@ fn check_segment(segment: &str) -> Result<(), &'static str> {
         }
     }
     // Overlong forms such as `%c0%ae` are dots to lenient decoders (CVE-2008-2938).
-    let Ok(text) = str::from_utf8(&decoded) else { return Err("the path is not UTF-8 once unescaped") };
+    if str::from_utf8(&decoded).is_err() {
+        return Err("the path is not UTF-8 once unescaped");
+    }
     // Also where the second escape is escaped in turn: `%25%32%65`.
     let escape = |three: &[u8]| matches!(three, [b'%', high, low] if hex(Some(*high)).and(hex(Some(*low))).is_some());
-    if text.as_bytes().windows(3).any(escape) {
+    if decoded.windows(3).any(escape) {
         return Err("the path is escaped twice");
     }
-    check_dots(text)
+    check_dots(&decoded)
 }
 
-fn check_dots(segment: &str) -> Result<(), &'static str> {
+fn check_dots(segment: &[u8]) -> Result<(), &'static str> {
     // `..;x` is `..` to servers that cut path parameters.
-    let name = segment.split(';').next().unwrap_or_default();
-    if name == "." || name == ".." {
+    if matches!(segment, [b'.'] | [b'.', b'.'] | [b'.', b';', ..] | [b'.', b'.', b';', ..]) {
         return Err("the path holds a dot segment");
     }
     Ok(())

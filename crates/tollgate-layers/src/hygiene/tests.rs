@@ -9,7 +9,7 @@ use tollgate_core::check::Checker;
 use tollgate_core::identity::ExchangeId;
 use tollgate_core::ruling::{Code, Ruling, Stop};
 
-use super::{Cookies, Fresh, Head, Hygiene, HygieneConfig, Ours, RawVerdict, Trace, set, strip};
+use super::{Cookies, Fresh, Head, Hygiene, HygieneConfig, Ours, RawVerdict, Trace, write};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -221,33 +221,62 @@ fn what_is_forwarded_holds_nothing_of_the_hop_and_no_claim_but_ours() {
     assert_eq!(head.single("authorization"), Some("Bearer k"), "credentials are there until they were read");
     let fresh = Fresh { trace_id: 1, span_id: 2, sampled: false };
     let trace = Trace::follow(&head.headers, fresh);
-    let mut headers = head.headers;
-    strip(&mut headers, Cookies::Drop);
-    let client = Some([192, 0, 2, 9].into());
-    set(&mut headers, &Ours { id: ExchangeId(255), trace: &trace, client });
-    let mut left: Vec<String> =
-        headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
-    left.sort_unstable();
-    assert_eq!(
-        left,
-        [
-            "accept: */*",
-            "content-type: application/json",
-            "traceparent: 00-0af7651916cd43dd8448eb211c80319c-0000000000000002-01",
-            "tracestate: a=b",
-            "x-forwarded-for: 192.0.2.9",
-            "x-request-id: 000000000000000000000000000000ff",
-        ]
-    );
+    let client = Some([192, 0, 2, 90].into());
+    for content_type in [None, Some("application/x-tensor")] {
+        let ours = Ours { id: ExchangeId(255), trace, client, content_type };
+        let content_type = format!("content-type: {}", content_type.unwrap_or("application/json"));
+        let left = forwarded(&head.headers, Cookies::Drop, &ours);
+        let mut left: Vec<String> =
+            left.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        left.sort_unstable();
+        assert_eq!(
+            left,
+            [
+                "accept: */*",
+                content_type.as_str(),
+                "traceparent: 00-0af7651916cd43dd8448eb211c80319c-0000000000000002-01",
+                "tracestate: a=b",
+                "x-forwarded-for: 192.0.2.90",
+                "x-request-id: 000000000000000000000000000000ff",
+            ]
+        );
+    }
+}
+
+/// The fields that go on, as a server would read them.
+fn forwarded(headers: &HeaderMap, cookies: Cookies, ours: &Ours) -> HeaderMap {
+    let (mut out, mut fields) = (Vec::new(), HeaderMap::new());
+    write(&mut out, headers, cookies, ours);
+    assert!(out.ends_with(b"\r\n"));
+    for line in out[..out.len() - 2].split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let colon = line.iter().position(|byte| *byte == b':').expect("a field");
+        let name = HeaderName::from_bytes(&line[..colon]).expect("a name");
+        fields.append(name, HeaderValue::from_bytes(&line[colon + 2..]).expect("a value"));
+    }
+    fields
+}
+
+/// Ours, for tests that look at what is not.
+fn ours() -> Ours {
+    let trace = Trace::follow(&HeaderMap::new(), Fresh { trace_id: 0, span_id: 0, sampled: false });
+    Ours { id: ExchangeId(1), trace, client: None, content_type: None }
+}
+
+#[test]
+fn addresses_are_written_as_they_are() {
+    for text in ["0.0.0.0", "1.20.100.255", "10.9.99.109", "2001:db8::1", "::1"] {
+        let client = Some(text.parse().expect("an address"));
+        let fields = forwarded(&HeaderMap::new(), Cookies::Drop, &Ours { client, ..ours() });
+        assert_eq!(fields["x-forwarded-for"], text);
+    }
 }
 
 #[test]
 fn cookies_go_on_only_when_kept() {
-    let mut headers = clean("GET / HTTP/1.1\nHost: h\nCookie: a=b").expect("clean").headers;
-    strip(&mut headers, Cookies::Keep);
-    assert!(headers.contains_key(COOKIE));
-    strip(&mut headers, Cookies::Drop);
-    assert!(!headers.contains_key(COOKIE));
+    let headers = clean("GET / HTTP/1.1\nHost: h\nCookie: a=b").expect("clean").headers;
+    assert!(forwarded(&headers, Cookies::Keep, &ours()).contains_key(COOKIE));
+    assert!(!forwarded(&headers, Cookies::Drop, &ours()).contains_key(COOKIE));
 }
 
 #[test]
@@ -296,7 +325,7 @@ fn a_tracestate_does_not_outlive_its_trace() {
     headers.insert("tracestate", HeaderValue::from_static("a=b"));
     let trace = Trace::follow(&headers, Fresh { trace_id: 0, span_id: 0, sampled: false });
     assert_eq!(trace.to_string(), "00-00000000000000000000000000000001-0000000000000001-00");
-    set(&mut headers, &Ours { id: ExchangeId(1), trace: &trace, client: None });
+    let headers = forwarded(&headers, Cookies::Drop, &Ours { trace, ..ours() });
     assert!(!headers.contains_key("tracestate"));
     assert!(!headers.contains_key("x-forwarded-for"));
 }
@@ -395,8 +424,7 @@ proptest! {
         if let Ok(head) = compiled(&HygieneConfig::default()).clean(parts, None) {
             prop_assert_eq!(head.single("authorization"), Some("Bearer k"));
             prop_assert_eq!(head.single("x-api-key"), Some("k"));
-            let mut headers = head.headers;
-            strip(&mut headers, Cookies::Keep);
+            let headers = forwarded(&head.headers, Cookies::Keep, &ours());
             for name in HOP.iter().copied().chain(options.iter().map(String::as_str)) {
                 prop_assert!(!headers.contains_key(name), "{} goes on", name);
             }
@@ -407,8 +435,7 @@ proptest! {
 
     #[test]
     fn stripping_any_fields_leaves_none_of_the_hop_s(parts in any_head()) {
-        let mut headers = parts.headers;
-        strip(&mut headers, Cookies::Drop);
+        let headers = forwarded(&parts.headers, Cookies::Drop, &ours());
         for name in HOP {
             prop_assert!(!headers.contains_key(name));
         }

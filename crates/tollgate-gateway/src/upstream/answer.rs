@@ -1,0 +1,134 @@
+//! The body of a model server's answer, and the connection that it comes on.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::head::Coming;
+use super::link::{Link, LinkError};
+use crate::listen::chunked::{ChunkCheck, Then};
+
+/// The body of an answer. Dropped before its end, it closes the connection.
+pub struct Answer {
+    /// Until it is kept for another request.
+    link: Option<Box<Link>>,
+    left: Left,
+    /// Whether the server means to keep the connection.
+    keep: bool,
+}
+
+/// What of the body is still to come.
+enum Left {
+    Chunked(Box<Chunks>),
+    Close,
+    Length(u64),
+}
+
+/// A body in chunks.
+#[derive(Default)]
+struct Chunks {
+    check: ChunkCheck,
+    /// Data of chunks that were received together.
+    pieces: VecDeque<Bytes>,
+    over: bool,
+}
+
+impl Answer {
+    pub(super) fn new(link: Box<Link>, coming: Coming, keep: bool) -> Self {
+        let left = match coming {
+            Coming::Chunked => Left::Chunked(Box::default()),
+            Coming::Close => Left::Close,
+            Coming::Length(length) => Left::Length(length),
+        };
+        Self { link: Some(link), left, keep }
+    }
+
+    /// The connection, if it can carry another request: both sides have said all that they had to say.
+    pub(super) fn take_link(&mut self) -> Option<Box<Link>> {
+        let over = self.keep && self.is_end_stream();
+        let mut link = self.link.take().filter(|link| over && link.is_clear())?;
+        link.rest();
+        Some(link)
+    }
+
+    /// A piece of the body that has been received, or its end.
+    fn take(&mut self) -> Result<Option<Bytes>, LinkError> {
+        let Some(link) = &mut self.link else { return Ok(None) };
+        let received = link.received();
+        match &mut self.left {
+            Left::Chunked(chunks) => {
+                if chunks.pieces.is_empty() && !chunks.over && !received.is_empty() {
+                    chunks.sift(&received.split().freeze(), &mut self.keep)?;
+                }
+                Ok(chunks.pieces.pop_front())
+            }
+            Left::Close => Ok((!received.is_empty()).then(|| received.split().freeze())),
+            Left::Length(left) => {
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(received.len());
+                *left -= here as u64;
+                Ok((here > 0).then(|| received.split_to(here).freeze()))
+            }
+        }
+    }
+}
+
+impl Chunks {
+    fn sift(&mut self, received: &Bytes, keep: &mut bool) -> Result<(), LinkError> {
+        let pieces = &mut self.pieces;
+        let passed = self.check.pass(received, |data| pieces.push_back(received.slice_ref(data)));
+        match passed.then {
+            Then::Bad(flaw) => return Err(LinkError::Malformed(flaw.why)),
+            Then::Done => {
+                self.over = true;
+                // Something behind the end of the body is no answer to anything.
+                *keep &= passed.good == received.len();
+            }
+            Then::More => {}
+        }
+        Ok(())
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = LinkError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, LinkError>>> {
+        loop {
+            if let Some(data) = self.take()? {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            if self.is_end_stream() {
+                return Poll::Ready(None);
+            }
+            let Some(link) = &mut self.link else { return Poll::Ready(Some(Err(LinkError::Closed))) };
+            // A server that answers early still gets the rest of the request.
+            link.poll_upload(cx)?;
+            if ready!(link.poll_receive(cx)).map_err(LinkError::Io)? > 0 {
+                continue;
+            }
+            let whole = matches!(self.left, Left::Close);
+            self.left = Left::Length(0);
+            self.keep = false;
+            return Poll::Ready(if whole { None } else { Some(Err(LinkError::Closed)) });
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.left {
+            Left::Chunked(chunks) => chunks.over && chunks.pieces.is_empty(),
+            Left::Close => false,
+            Left::Length(left) => *left == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.left {
+            Left::Length(left) => SizeHint::with_exact(*left),
+            Left::Chunked(_) | Left::Close => SizeHint::default(),
+        }
+    }
+}
