@@ -3,7 +3,6 @@
 //! No sockets, no clock of its own, no configuration format: plain values that every other crate can name.
 
 pub mod backend;
-pub mod call;
 pub mod check;
 pub mod cost;
 pub mod guard;
@@ -13,3 +12,5 @@ pub mod ruling;
 pub mod secret;
 pub mod stage;
 pub mod time;
+
+pub use tollgate_call as call;

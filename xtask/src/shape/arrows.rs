@@ -6,9 +6,10 @@ use serde_json::Value;
 use crate::project::Project;
 
 /// Who may depend on whom in what ships. A leaf names no sibling.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("tollgate", &["tollgate-core", "tollgate-gateway", "tollgate-layers", "tollgate-model"]),
-    ("tollgate-core", &[]),
+    ("tollgate-call", &[]),
+    ("tollgate-core", &["tollgate-call"]),
     ("tollgate-gateway", &["tollgate-core", "tollgate-layers", "tollgate-limit"]),
     ("tollgate-layers", &["tollgate-core", "tollgate-limit", "tollgate-seclang"]),
     ("tollgate-limit", &[]),

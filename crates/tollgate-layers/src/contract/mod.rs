@@ -8,6 +8,7 @@ mod rule;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::sync::Arc;
 
@@ -20,12 +21,13 @@ use crate::protocol::openai::{self, Endpoint};
 use crate::protocol::{escaped, plain, refuse};
 use crate::routes::Route;
 pub use config::{
-    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, MediaConfig, Odds, OutputConfig, Over,
-    TextConfig, UnknownMembers,
+    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, Odds, OutputConfig, TextConfig,
+    UnknownMembers,
 };
 use generate::Generate;
 use rule::Rule;
 use schema::Schema;
+pub use texts::{MediaConfig, Over};
 
 /// The compiled layer: one contract for each model, in table order.
 #[derive(Debug, Default)]

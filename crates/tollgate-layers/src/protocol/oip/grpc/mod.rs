@@ -368,5 +368,4 @@ fn unique(names: &[&str]) -> Result<(), Wrong> {
 }
 
 #[cfg(test)]
-#[path = "grpc_tests.rs"]
 mod tests;
