@@ -159,8 +159,20 @@ def refusals(s):
     s.refused(422, lambda: s.infer(client, "digits", [row] * 17))
     s.refused(422, lambda: s.infer(client, "digits", [[17] + row[1:]]))
     tensor = s.tensor("digits", [row])
-    tensor.set_data_from_numpy(__import__("numpy").zeros((1, 1, 8, 8), "float32"), binary_data=True)
-    s.refused(415, lambda: client.infer("digits", [tensor], headers=s.gateway.bearer))
+    numpy = __import__("numpy")
+    tensor.set_data_from_numpy(numpy.full((1, 1, 8, 8), numpy.nan, "float32"), binary_data=True)
+    s.refused(422, lambda: client.infer("digits", [tensor], headers=s.gateway.bearer))
+
+
+@SUITE.check("tritonclient: a binary tensor is read as the same numbers in JSON")
+def binary(s):
+    client, row = s.clients["plain"], s.cases("digits")["samples"][0]["input"]
+    tensor = s.tensor("digits", [row])
+    numpy = __import__("numpy")
+    tensor.set_data_from_numpy(numpy.array(row, "float32").reshape((1, 1, 8, 8)), binary_data=True)
+    found = client.infer("digits", [tensor], headers=s.gateway.bearer).get_response()["outputs"][0]["data"]
+    wanted = s.infer(client, "digits", [row]).get_response()["outputs"][0]["data"]
+    assert found == wanted, (found, wanted)
 
 
 @SUITE.check("tritonclient: the model repository is absent")

@@ -106,9 +106,7 @@ fn contract(dtype: &str, columns: usize) -> Contract {
         dtype: tollgate_core::call::Dtype::from_name(dtype.as_bytes()),
         shape: Some(vec![DimConfig::Symbolic("batch".to_owned()), DimConfig::Fixed(columns as u64)]),
         range: Some([0.0, 16.0]),
-        columns: Vec::new(),
-        max_length: None,
-        optional: false,
+        ..InputConfig::default()
     };
     let mut check = Checker::default();
     let contract = ContractConfig { inputs: vec![input], ..ContractConfig::default() }.compile(&mut check, None);

@@ -50,8 +50,8 @@ pub struct Stream {
     open: Option<Open>,
     /// Nothing more comes, though the body itself may not have ended.
     over: bool,
-    /// What broke it, while what came before leaves.
-    failed: Option<Fault>,
+    /// What it is cut for, while what came before leaves: hyper throws away what it has not written when a body breaks.
+    failed: Option<Denial>,
 }
 
 /// What must be closed when a stream ends.
@@ -139,30 +139,36 @@ impl Stream {
         ahead.map_or(0, |(bytes, _)| bytes.len() as u64)
     }
 
-    /// Lets a piece of the body go; a reply that the rules follow is cut where they object. `None` while a frame of it is
-    /// not complete.
-    fn passed(&mut self, data: Bytes) -> Option<Result<Frame<Bytes>, CutError>> {
-        let Some(Open { exchange, pending }) = &mut self.open else { return Some(Ok(Frame::data(data))) };
-        if let Some(window) = &mut pending.window
-            && let Err(denial) = window.show(&data, exchange, pending.worker)
-        {
-            return Some(self.cut(&denial));
+    /// Lets a piece of the body go. `None` while a frame of it is not complete.
+    ///
+    /// # Errors
+    /// The rules that follow the reply object, or a frame has no end.
+    fn passed(&mut self, data: Bytes) -> Result<Option<Frame<Bytes>>, Denial> {
+        let Some(Open { exchange, pending }) = &mut self.open else { return Ok(Some(Frame::data(data))) };
+        if let Some(window) = &mut pending.window {
+            window.show(&data, exchange, pending.worker)?;
         }
         let data = match pending.flow.as_mut().map(|flow| flow.pass(data.clone())) {
             None => data,
             Some(Ok(data)) => data,
             Some(Err(too_long)) => {
-                let denial = exchange.log.stop(Stage::Upstream, Fault::new(Origin::Upstream, too_long).into());
-                return Some(self.cut(&denial));
+                return Err(exchange.log.stop(Stage::Upstream, Fault::new(Origin::Upstream, too_long).into()));
             }
         };
         exchange.seen.bytes_out += data.len() as u64;
-        (!data.is_empty()).then(|| Ok(Frame::data(data)))
+        Ok((!data.is_empty()).then(|| Frame::data(data)))
     }
 
-    fn broken(&mut self, fault: Fault) -> Result<Frame<Bytes>, CutError> {
-        let denial = self.open.as_mut().map(|open| open.exchange.log.stop(Stage::Upstream, Stop::from(fault)));
-        denial.map_or(Err(CutError), |denial| self.cut(&denial))
+    /// Ends the reply at the next poll, so that what came before leaves first.
+    fn fail(&mut self, denial: Option<Denial>, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
+        let Some(denial) = denial else { return Poll::Ready(Some(Err(CutError))) };
+        self.failed = Some(denial);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn broken(&mut self, fault: Fault) -> Option<Denial> {
+        self.open.as_mut().map(|open| open.exchange.log.stop(Stage::Upstream, Stop::from(fault)))
     }
 
     /// Ends a reply before its end: a stream of events with a last one that says so, anything else abruptly.
@@ -206,9 +212,9 @@ fn count_tokens(exchange: &mut Exchange, flow: Option<&Flow>) {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Some(fault) = self.failed.take() {
-            // Whatever it says, nobody is there to read it.
-            drop(self.broken(fault));
+        if let Some(denial) = self.failed.take() {
+            // Nobody is there to read its last words.
+            drop(self.cut(&denial));
         } else if self.is_read() {
             if let Some(flow) = self.open.as_mut().and_then(|open| open.pending.flow.as_mut()) {
                 flow.end();
@@ -229,36 +235,40 @@ impl Body for Stream {
         if self.over {
             return Poll::Ready(None);
         }
-        if let Some(fault) = self.failed.take() {
-            return Poll::Ready(Some(self.broken(fault)));
+        if let Some(denial) = self.failed.take() {
+            return Poll::Ready(Some(self.cut(&denial)));
         }
         if let Some((data, _hold)) = self.open.as_mut().and_then(|open| open.pending.ahead.take())
             && !data.is_empty()
-            && let Some(frame) = self.passed(data)
         {
-            return Poll::Ready(Some(frame));
+            match self.passed(data) {
+                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(None) => {}
+                Err(denial) => return self.fail(Some(denial), cx),
+            }
         }
         loop {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     // Trailers of an HTTP/1.1 model server say nothing that a client of ours was promised.
                     let Ok(data) = frame.into_data() else { continue };
-                    if let Some(frame) = self.passed(data) {
-                        return Poll::Ready(Some(frame));
+                    match self.passed(data) {
+                        Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                        Ok(None) => {}
+                        Err(denial) => return self.fail(Some(denial), cx),
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
                     let fault = Fault::new(Origin::Upstream, format_args!("the answer broke off: {error}"));
-                    // hyper throws away what it has not written when a body breaks: it is given a chance to write first.
-                    self.failed = Some(fault);
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
+                    let denial = self.broken(fault);
+                    return self.fail(denial, cx);
                 }
                 Poll::Ready(None) => return Poll::Ready(self.end().map(Ok)),
                 Poll::Pending => {
                     if self.open.as_ref().is_some_and(|open| open.pending.alarm.poll_rung(cx).is_ready()) {
                         let fault = Fault::new(Origin::UpstreamLate, "the answer outlived the route's deadline");
-                        return Poll::Ready(Some(self.broken(fault)));
+                        let denial = self.broken(fault);
+                        return self.fail(denial, cx);
                     }
                     return Poll::Pending;
                 }

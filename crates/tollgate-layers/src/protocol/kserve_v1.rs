@@ -353,9 +353,12 @@ mod tests {
         }
     }
 
-    const ONE: &[(&str, Dtype, &[u64])] = &[("x", Dtype::Fp32, &[2])];
-    const TWO: &[(&str, Dtype, &[u64])] = &[("a", Dtype::Int64, &[]), ("b", Dtype::Fp32, &[2])];
-    const TEXTS: &[(&str, Dtype, &[u64])] = &[("t", Dtype::Bytes, &[])];
+    /// Names, types and shapes of one row.
+    type Ports = &'static [(&'static str, Dtype, &'static [u64])];
+
+    const ONE: Ports = &[("x", Dtype::Fp32, &[2])];
+    const TWO: Ports = &[("a", Dtype::Int64, &[]), ("b", Dtype::Fp32, &[2])];
+    const TEXTS: Ports = &[("t", Dtype::Bytes, &[])];
 
     #[test]
     fn rows_and_columns_are_the_same_tensors() {
@@ -406,7 +409,7 @@ mod tests {
 
     #[test]
     fn what_two_servers_would_read_differently_is_refused() {
-        let table: [(&[(&str, Dtype, &[u64])], &str, &str); 17] = [
+        let table: [(Ports, &str, &str); 17] = [
             (ONE, r#"{"instances":[[1,2]],"inputs":[[1,2]]}"#, "/inputs"),
             (ONE, r#"{"instances":[[1,2]],"instances":[[1,2]]}"#, "malformed"),
             (ONE, r#"{"instances":[[1,NaN]]}"#, "malformed"),

@@ -99,11 +99,7 @@ impl Meter {
                     found.usage = true;
                     self.object(reader, found, depth + 1)?;
                 }
-                (
-                    "content" | "text" | "arguments" | "reasoning_content" | "thinking" | "partial_json" | "response",
-                    Kind::String,
-                )
-                | ("delta" | "refusal" | "reasoning", Kind::String) => {
+                (name, Kind::String) if TEXTS.contains(&name) => {
                     self.text_bytes = self.text_bytes.saturating_add(reader.string()?.len() as u64);
                 }
                 ("done", Kind::Bool) => found.done |= reader.boolean()?,
@@ -137,6 +133,20 @@ impl Meter {
         Ok(any)
     }
 }
+
+/// Members that hold what the model wrote, in whichever dialect.
+const TEXTS: [&str; 10] = [
+    "arguments",
+    "content",
+    "delta",
+    "partial_json",
+    "reasoning",
+    "reasoning_content",
+    "refusal",
+    "response",
+    "text",
+    "thinking",
+];
 
 /// How deep an answer is walked; what stands deeper is passed over.
 const MAX_DEPTH: usize = 8;

@@ -54,7 +54,7 @@ impl Parser<'_> {
                     }
                 }
                 "images" if self.endpoint == Endpoint::OllamaChat => {
-                    self.images().map_err(|wrong| wrong.under("images"))?
+                    self.images().map_err(|wrong| wrong.under("images"))?;
                 }
                 "tool_name" if self.endpoint == Endpoint::OllamaChat => value::text(&mut self.reader, 256)?,
                 "audio" | "annotations" => self.reader.skip()?,
