@@ -16,8 +16,10 @@ CONFIGS = pathlib.Path(__file__).parent / "configs"
 class Gateway:
     """The built binary, serving one configuration until the `with` block ends."""
 
-    def __init__(self, setting, config, **values):
+    def __init__(self, setting, config, files=None, **values):
         self.folder = setting.folder(config)
+        for name, text in (files or {}).items():
+            (self.folder / name).write_text(text)
         self.config = shutil.copy(CONFIGS / f"{config}.yaml", self.folder / "tollgate.yaml")
         self.authority = Authority(self.folder)
         pepper = self.folder / "pepper"
@@ -25,8 +27,7 @@ class Gateway:
         pepper.chmod(0o600)
         self.env = {**os.environ, **{name: str(value) for name, value in values.items()}}
         self.binary = setting.tollgate
-        new = [self.binary, "keys", "new", "--config", self.config, "--tenant", "acme", "--env", "test"]
-        self.key = run(new, env=self.env).strip()
+        self.key = self.key_of("acme")
         self.process = None
 
     def __enter__(self):
@@ -42,6 +43,11 @@ class Gateway:
 
     def __exit__(self, *_):
         self.process.end()
+
+    def key_of(self, tenant):
+        """A fresh key. A gateway that serves already does not know it."""
+        new = [self.binary, "keys", "new", "--config", self.config, "--tenant", tenant, "--env", "test"]
+        return run(new, env=self.env).strip()
 
     def _ports(self, names):
         found = re.findall(r"`(\w+)` listens on 127\.0\.0\.1:(\d+)", self.process.said())

@@ -14,10 +14,14 @@ import tempfile
 
 import curl_checks
 import embedded_checks
+import fastapi_checks
+import kserve_checks
+import llamacpp_refusals
 import malformed_checks
 import mlserver_checks
 import nginx_back_checks
 import nginx_front_checks
+import triton_checks
 from report import Missing, Report
 
 SUITES = [
@@ -27,14 +31,18 @@ SUITES = [
     malformed_checks.SUITE,
     nginx_front_checks.SUITE,
     nginx_back_checks.SUITE,
+    fastapi_checks.SUITE,
+    llamacpp_refusals.SUITE,
+    kserve_checks.SUITE,
+    triton_checks.SUITE,
 ]
 
 
 class Setting:
     """What all suites share: the binary, folders, and whether the packages are there."""
 
-    def __init__(self, tollgate, work, lacking):
-        self.tollgate, self.work, self.lacking = tollgate, work, lacking
+    def __init__(self, tollgate, work, lacking, pythons):
+        self.tollgate, self.work, self.lacking, self.pythons = tollgate, work, lacking, pythons
         self.models = pathlib.Path(__file__).parents[2] / "models"
 
     def folder(self, name):
@@ -46,12 +54,20 @@ class Setting:
         if self.lacking:
             raise Missing(self.lacking)
 
+    def python(self, name):
+        """The Python of `requirements/NAME.txt`. Those packages go with no others, so only programs run there."""
+        self.packages()
+        if name not in self.pythons:
+            raise Missing("cargo xtask peers, again where pip can reach a package index")
+        return self.pythons[name]
+
 
 def main():
     line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     line.add_argument("--tollgate", required=True, type=pathlib.Path)
     line.add_argument("--work", required=True, type=pathlib.Path)
     line.add_argument("--lacking")
+    line.add_argument("--python", action="append", default=[], metavar="NAME=PATH", help="of requirements/NAME.txt")
     line.add_argument("--limit", type=int, default=240, help="seconds for everything")
     line.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(suite.name for suite in SUITES))
     given = line.parse_args()
@@ -63,7 +79,8 @@ def main():
     signal.signal(signal.SIGALRM, stop)
     signal.alarm(given.limit)
     report = Report()
-    setting = Setting(given.tollgate.resolve(), given.work.resolve(), given.lacking)
+    pythons = dict(one.split("=", 1) for one in given.python)
+    setting = Setting(given.tollgate.resolve(), given.work.resolve(), given.lacking, pythons)
     for suite in SUITES:
         if not given.suites or suite.name in given.suites:
             suite.run(report, setting)

@@ -2,8 +2,8 @@
 //!
 //! Prepares what `tests/servers/peers.py` needs, runs it and counts its lines; what is checked stands there. A check
 //! that could not run is neither passed nor failed: the caller decides what that means. Nothing is written into the
-//! repository: the environment, kept until its requirements change, and the work folder of the last run, with every
-//! log, are in `target/peers`.
+//! repository: the environments, each kept until its requirements change, and the work folder of the last run, with
+//! every log, are in `target/peers`.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, File};
@@ -20,12 +20,16 @@ use crate::project::Project;
 use crate::tally::{Tally, say};
 
 const SCRIPTS: &str = "tests/servers";
+/// The environment of the driver.
+const DRIVER: &str = "env";
+/// Suites whose servers need packages that go with no others: an environment each, of `requirements/NAME.txt`.
+const OWN: [&str; 3] = ["kserve", "llamacpp", "triton"];
 /// The wheels that `requirements.txt` pins are for this version.
 const PYTHON: &str = "3.11";
 /// The longest that one check may be silent: a model server needs a while to start.
 const SILENCE: Duration = Duration::from_secs(120);
 /// The longest that all checks may take, in seconds; the driver obeys it itself.
-const LIMIT: &str = "240";
+const LIMIT: &str = "420";
 
 /// How the checks ended.
 #[derive(Debug, Default)]
@@ -59,7 +63,8 @@ pub(crate) fn run(project: &Project, args: &[String]) -> Result<Outcome> {
     let tollgate = work.join("tollgate");
     fs::copy(&built, &tollgate).context("copying the program")?;
 
-    let (python, lacking) = match environment(&project.root, &home)? {
+    let scripts = project.root.join(SCRIPTS);
+    let (python, lacking) = match environment(&home, DRIVER, &scripts.join("requirements.txt"))? {
         Environment::Ready(python) => (python, None),
         Environment::Lacking(python, command) => (python, Some(command)),
         Environment::NoPython => {
@@ -68,10 +73,22 @@ pub(crate) fn run(project: &Project, args: &[String]) -> Result<Outcome> {
         }
     };
     let mut driver = project.command(python, &["-B"]);
-    driver.arg(project.root.join(SCRIPTS).join("peers.py")).args(["--limit", LIMIT]);
+    driver.arg(scripts.join("peers.py")).args(["--limit", LIMIT]);
+    add_own(&mut driver, &home, &scripts, args)?;
     driver.arg("--tollgate").arg(&tollgate).arg("--work").arg(&work);
     driver.args(lacking.iter().flat_map(|command| ["--lacking", command])).args(args);
     watch(driver, &work.join("driver.log"))
+}
+
+/// Tells the driver the environments that these suites have of their own.
+fn add_own(driver: &mut Command, home: &Path, scripts: &Path, suites: &[String]) -> Result<()> {
+    for own in OWN.iter().filter(|own| suites.is_empty() || suites.iter().any(|suite| suite == *own)) {
+        // The driver says what is lacking without it.
+        if let Environment::Ready(python) = environment(home, own, &scripts.join(format!("requirements/{own}.txt")))? {
+            driver.arg("--python").arg(format!("{own}={}", python.display()));
+        }
+    }
+    Ok(())
 }
 
 /// What there is to run scripts with.
@@ -85,18 +102,17 @@ enum Environment {
 }
 
 /// The virtual environment of these requirements, made where it is not there yet.
-fn environment(root: &Path, home: &Path) -> Result<Environment> {
-    let Some((python, version)) = ["python3.11", "python3"].iter().find_map(|name| version(name)) else {
+fn environment(home: &Path, name: &str, requirements: &Path) -> Result<Environment> {
+    let Some((python, version)) = ["python3.11", "python3"].iter().find_map(|program| version(program)) else {
         return Ok(Environment::NoPython);
     };
     if version != PYTHON {
         let command = format!("apt-get install python{PYTHON} python{PYTHON}-venv");
         return Ok(Environment::Lacking(python, command));
     }
-    let requirements = root.join(SCRIPTS).join("requirements.txt");
     let mut hasher = DefaultHasher::new();
-    fs::read(&requirements).context("reading the requirements")?.hash(&mut hasher);
-    let folder = home.join(format!("env-{:016x}", hasher.finish()));
+    fs::read(requirements).context("reading the requirements")?.hash(&mut hasher);
+    let folder = home.join(format!("{name}-{:016x}", hasher.finish()));
     let inside = folder.join("bin/python");
     // Written last: an environment without it was interrupted.
     let complete = folder.join("complete");
@@ -104,17 +120,17 @@ fn environment(root: &Path, home: &Path) -> Result<Environment> {
         return Ok(Environment::Ready(inside));
     }
     for old in fs::read_dir(home)?.flatten() {
-        if old.file_name().to_string_lossy().starts_with("env-") {
+        if old.file_name().to_string_lossy().strip_prefix(name).is_some_and(|rest| rest.starts_with('-')) {
             fs::remove_dir_all(old.path()).context("removing an old environment")?;
         }
     }
-    match install(&python, &folder, &requirements) {
+    match install(&python, &folder, requirements) {
         Ok(()) => {
             fs::write(&complete, "").context("marking the environment")?;
             Ok(Environment::Ready(inside))
         }
         Err(error) => {
-            say(&format!("mlserver, scikit-learn and tritonclient are not there: {error:#}"));
+            say(&format!("the packages of `{}` are not there: {error:#}", requirements.display()));
             Ok(Environment::Lacking(python, error.to_string()))
         }
     }
@@ -134,7 +150,7 @@ fn version_of(python: &Path) -> Option<String> {
 
 /// The context of an error is the command that mends it.
 fn install(python: &Path, folder: &Path, requirements: &Path) -> Result<()> {
-    say("installing the packages of the peers, once");
+    say(&format!("installing the packages of `{}`, once", requirements.display()));
     let made = Command::new(python).args(["-m", "venv"]).arg(folder).stdin(Stdio::null()).output();
     succeeded(&made.context("running python")?).with_context(|| format!("apt-get install python{PYTHON}-venv"))?;
     let mut pip = Command::new(folder.join("bin/python"));

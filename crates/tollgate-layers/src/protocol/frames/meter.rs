@@ -79,7 +79,7 @@ impl Meter {
         let mut found = Found::default();
         self.object(&mut reader, &mut found, 0)?;
         self.done |= found.done;
-        Ok(self.dialect == Dialect::OpenAi && found.usage && !found.choices)
+        Ok(self.dialect == Dialect::OpenAi && found.usage && !found.more)
     }
 
     /// Walks an object. Text, usage and marks stand at known names at few places in every dialect, so that one walk does
@@ -104,12 +104,13 @@ impl Meter {
                 }
                 ("done", Kind::Bool) => found.done |= reader.boolean()?,
                 ("type", Kind::String) => {
-                    found.done |=
-                        matches!(&*reader.string()?, "message_stop" | "response.completed" | "response.failed");
+                    // The last event of a response has its usage inside, beside the whole answer.
+                    found.more |= depth == 0;
+                    found.done |= LAST.contains(&&*reader.string()?);
                 }
                 // What a tool was described as, or the prompt come back, is no answer.
                 ("tools" | "instructions" | "input" | "prompt" | "metadata", _) => reader.skip()?,
-                ("choices", Kind::Array) => found.choices |= self.array(reader, found, depth + 1)?,
+                ("choices", Kind::Array) => found.more |= self.array(reader, found, depth + 1)?,
                 (_, Kind::Object) if depth < MAX_DEPTH => self.object(reader, found, depth + 1)?,
                 (_, Kind::Array) if depth < MAX_DEPTH => drop(self.array(reader, found, depth + 1)?),
                 _ => reader.skip()?,
@@ -150,11 +151,15 @@ const TEXTS: [&str; 10] = [
 /// How deep an answer is walked; what stands deeper is passed over.
 const MAX_DEPTH: usize = 8;
 
+/// Types of the events that end an answer.
+const LAST: [&str; 4] = ["message_stop", "response.completed", "response.failed", "response.incomplete"];
+
 /// What one payload held.
 #[derive(Debug, Default)]
 struct Found {
-    choices: bool,
     done: bool,
+    /// Choices, or a type of its own, as an event of the Responses API has one.
+    more: bool,
     usage: bool,
 }
 

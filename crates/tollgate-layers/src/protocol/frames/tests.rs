@@ -64,6 +64,19 @@ fn a_usage_beside_text_stays() {
 }
 
 #[test]
+fn the_last_event_of_a_response_stays_with_its_usage() {
+    for kind in ["response.completed", "response.incomplete", "response.failed"] {
+        let mut meter = openai(true);
+        let event = format!(
+            "event: {kind}\ndata: {{\"type\":\"{kind}\",\"response\":{{\"output\":[],\"usage\":{{\"input_tokens\":5,\"output_tokens\":2}}}}}}\n\n"
+        );
+        let (out, _) = run(&mut Sse::default(), &[event.as_bytes()], &mut meter);
+        assert_eq!(out, event.as_bytes(), "{kind}");
+        assert_eq!((meter.input_tokens(), meter.output_tokens(), meter.is_done()), (Some(5), 2, true), "{kind}");
+    }
+}
+
+#[test]
 fn a_stream_that_breaks_is_counted_by_its_text() {
     let mut meter = openai(true);
     let event = b"data: {\"choices\":[{\"delta\":{\"content\":\"twelve bytes\"}}]}\n\ndata: {\"choi";
