@@ -28,7 +28,7 @@ impl Source for Folder {
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().unwrap_or_else(|| "../shared/crs".to_owned());
+    let folder = arguments.next().expect("the folder of the Core Rule Set as first argument");
     let only = arguments.next();
     let rounds: u32 = arguments.next().and_then(|it| it.parse().ok()).unwrap_or(0);
     let files = [format!("{folder}/crs-setup.conf.example"), format!("{folder}/rules/*.conf")];
