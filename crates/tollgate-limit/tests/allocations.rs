@@ -17,8 +17,8 @@ fn main() {
     for i in 0..10_000_u64 {
         let now = Tick(i * 1_000_000);
         let open = Key::open(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let group = [configured, open].map(|key| Charge { key, rate, units: 1 });
-        if ledger.take_all(&group, now) == Granted::Yes {
+        let group = [configured, open].map(|key| Charge::new(key, rate, 1));
+        if ledger.take_all(&group, now) == Granted::YES {
             ledger.give_back(open, rate, 1, now);
         }
         ledger.debit(configured, rate, 1, now);

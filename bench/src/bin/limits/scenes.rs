@@ -9,7 +9,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 use stats_alloc::Region;
-use tollgate_limit::{Charge, Granted, Key, Memory, MemoryConfig, Rate, Taken, Tick, hash_key};
+use tollgate_limit::{Charge, Key, Memory, MemoryConfig, Rate, Taken, Tick, hash_key};
 
 use crate::ALLOCATOR;
 use crate::rounds::{Contestant, Lane, interleave};
@@ -23,6 +23,9 @@ const HOT_DECISIONS: usize = 1 << 20;
 /// Decisions between two steps of time, and the step: real traffic is slower, so every key stays live throughout.
 const BATCH: usize = 1024;
 const STEP: Duration = Duration::from_nanos(100);
+
+/// The name of the lane that has a bar.
+pub(crate) const FIVE_LEVELS: &str = "five levels, 10 % rolled back";
 
 const SEED: (u64, u64) = (0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344);
 const LOAD: f64 = 0.7;
@@ -133,35 +136,36 @@ pub(crate) fn five_levels(addresses: usize) -> Vec<Lane> {
     let spent = Rate::new(1, 1, 0).expect("in range");
     let ours = memory(slots_for(addresses, LOAD));
     let mut draw = Draw(11);
-    let mut key = |level: u64, population: u64| hash_key(SEED, level, draw.next().unwrap_or(0) % population);
-    let groups: Vec<[Charge; 5]> = (0..DECISIONS / 8)
-        .map(|i| {
-            let last = if i % 10 == 0 { spent } else { wide };
-            let global = Key::configured(hash_key(SEED, 5_u64, u64::from(i % 10 == 0)));
-            let level = |key, rate| Charge { key, rate, units: 1 };
-            [
-                level(Key::configured(key(1, 1_000)), wide),
-                level(Key::configured(key(2, 10_000)), wide),
-                level(Key::configured(key(3, 10)), wide),
-                level(Key::open(key(4, addresses as u64)), wide),
-                level(global, last),
-            ]
-        })
+    let mut hash = |level: u64, population: u64| hash_key(SEED, level, draw.next().unwrap_or(0) % population);
+    // What a caller has at hand: the hashes of its identities. The charges are made of them, as layers do.
+    let callers: Vec<[u64; 4]> = (0..DECISIONS / 8)
+        .map(|_| [hash(1, 1_000), hash(2, 10_000), hash(3, 10), hash(4, addresses as u64)])
         .collect();
+    let globals = [spent, wide].map(|rate| (Key::configured(hash_key(SEED, 5_u64, rate.burst())), rate));
     for i in 0..addresses as u64 {
         assert_eq!(ours.take(Key::open(hash_key(SEED, 4_u64, i)), wide, 1, Tick(0)), Taken::Yes);
     }
     interleave(&mut [Contestant {
-        name: "five levels, 10 % rolled back",
+        name: FIVE_LEVELS,
         run: Box::new(|round| {
             let mut now = start(round);
-            for batch in groups.chunks(BATCH) {
+            let mut refused = 0;
+            for batch in callers.chunks(BATCH) {
                 now.0 += nanos(STEP);
-                for group in batch {
-                    black_box(ours.take_all(group, now) == Granted::Yes);
+                for (i, &[tenant, person, model, address]) in batch.iter().enumerate() {
+                    let (global, last) = globals[usize::from(i % 10 != 0)];
+                    let group = [
+                        Charge::new(Key::configured(tenant), wide, 1),
+                        Charge::new(Key::configured(person), wide, 1),
+                        Charge::new(Key::configured(model), wide, 1),
+                        Charge::new(Key::open(address), wide, 1),
+                        Charge::new(global, last, 1),
+                    ];
+                    refused += usize::from(!black_box(ours.take_all(&group, now)).is_yes());
                 }
             }
-            groups.len()
+            assert!(refused * 11 > callers.len(), "the last level refuses every tenth");
+            callers.len()
         }),
     }])
 }
