@@ -23,10 +23,8 @@ fn main() {
     for second in 0..60 {
         let at = after(second);
         let tenant = |policy| Key::configured(ledger.hash(policy, "acme"));
-        let charges = [
-            Charge::new(tenant("pace"), rate, 1_500),
-            Charge::new(tenant("month"), calendar.quota(40_000, at), 1_500),
-        ];
+        let charges =
+            [Charge::new(tenant("pace"), rate, 1_500), Charge::new(tenant("month"), calendar.quota(40_000, at), 1_500)];
         match ledger.take_all(&charges, at.now) {
             Granted::Yes { over } => ledger.settle(Reservation::of(&charges, over), 1_200 + second * 10, at.now),
             Granted::No { at: level, wait } => {
@@ -43,7 +41,10 @@ fn main() {
     let restored = ledger.restore(&file, NOON.unix_ms / 1000).expect("our own file");
     let month = Key::configured(ledger.hash("month", "acme"));
     let level = ledger.peek(month, calendar.quota(40_000, after(60)), after(60).now);
-    println!("after the restart: {} of {} left, {} bytes were torn off", level.remaining, level.burst, restored.torn_bytes);
+    println!(
+        "after the restart: {} of {} left, {} bytes were torn off",
+        level.remaining, level.burst, restored.torn_bytes
+    );
 }
 
 fn after(seconds: u64) -> Moment {

@@ -147,6 +147,13 @@ impl Over {
         place < MAX_LEVELS && self.0 >> place & 1 == 1
     }
 
+    /// The same and `place`.
+    #[must_use]
+    pub const fn with(mut self, place: usize) -> Self {
+        self.add(place);
+        self
+    }
+
     pub(crate) const fn add(&mut self, place: usize) {
         if place < MAX_LEVELS {
             self.0 |= 1 << place;
@@ -171,11 +178,6 @@ impl Reservation {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.held.is_empty()
-    }
-
-    /// Lets go of the charges that `keep` does not want corrected, such as those that count requests: they stay taken.
-    pub fn keep(&mut self, mut keep: impl FnMut(&Charge) -> bool) {
-        self.held.retain(|charge| keep(charge));
     }
 }
 

@@ -257,8 +257,8 @@ impl Memory {
 
     fn take_quota(&self, key: Key, quota: &Quota, units: u64, now: Tick) -> Taken {
         let refused = Taken::No { wait: quota.ends_in(now) };
-        if units > quota.max() {
-            return refused;
+        if units == 0 || units > quota.max() {
+            return if units == 0 { Taken::Yes } else { refused };
         }
         let taken = self.quotas.change(key.hash, (quota, now), |used| used.charge(quota, units, now));
         self.note(taken.is_err());
@@ -267,8 +267,8 @@ impl Memory {
 
     fn take_window(&self, key: Key, window: &Window, units: u64, now: Tick) -> Taken {
         let refused = Taken::No { wait: window.span() };
-        if units > window.max() {
-            return refused;
+        if units == 0 || units > window.max() {
+            return if units == 0 { Taken::Yes } else { refused };
         }
         let taken = self.windows_of(key).change(key.hash, (window, now), |log| log.charge(window, units, now));
         self.note(taken.is_err());

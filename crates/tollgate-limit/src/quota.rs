@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use crate::Tick;
 use crate::book::Account;
 use crate::calendar::{Moment, Period};
 use crate::gcra::{Level, Taken};
-use crate::Tick;
 
 /// So much for one period of a calendar: made for a moment by [`Calendar::quota`](crate::Calendar::quota).
 ///

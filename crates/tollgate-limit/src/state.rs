@@ -125,7 +125,11 @@ impl Memory {
                 let Some((hash, spent)) = decode(record) else { continue };
                 if spent.ends_unix <= unix {
                     restored.ended += 1;
-                } else if self.quotas.change(hash, (&Quota::of(&spent), Quota::BEFORE), |used| used.restore(spent)).is_ok() {
+                } else if self
+                    .quotas
+                    .change(hash, (&Quota::of(&spent), Quota::BEFORE), |used| used.restore(spent))
+                    .is_ok()
+                {
                     restored.counts += 1;
                 } else {
                     restored.dropped += 1;
@@ -174,11 +178,8 @@ fn decode(record: &[u8]) -> Option<(u64, Spent)> {
     let (id, record) = record.split_first_chunk()?;
     let (units, record) = record.split_first_chunk()?;
     let (ends, _) = record.split_first_chunk()?;
-    let spent = Spent {
-        id: u32::from_le_bytes(*id),
-        units: u64::from_le_bytes(*units),
-        ends_unix: u64::from_le_bytes(*ends),
-    };
+    let spent =
+        Spent { id: u32::from_le_bytes(*id), units: u64::from_le_bytes(*units), ends_unix: u64::from_le_bytes(*ends) };
     Some((u64::from_le_bytes(*hash), spent))
 }
 

@@ -8,9 +8,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::Tick;
 use crate::book::Account;
 use crate::gcra::{Level, Taken};
-use crate::Tick;
 
 /// The most entries of a log. Where no charge is less than a unit, so many units have so many entries at most.
 const ENTRIES: usize = 64;
@@ -98,7 +98,8 @@ impl Window {
         let used: u64 = live().map(|entry| entry.units).sum();
         let remaining = self.max.saturating_sub(used);
         let last = live().last().map_or(0, |entry| self.leaves(entry.at).saturating_sub(now.0));
-        let wait = if remaining > 0 { Duration::ZERO } else { log.map_or(Duration::ZERO, |log| log.wait(self, 1, now)) };
+        let wait =
+            if remaining > 0 { Duration::ZERO } else { log.map_or(Duration::ZERO, |log| log.wait(self, 1, now)) };
         Level { burst: self.max, remaining, wait, full_in: Duration::from_nanos(last) }
     }
 }

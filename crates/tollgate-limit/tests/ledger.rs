@@ -4,7 +4,9 @@ use std::future::{Future, pending};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use tollgate_limit::{Charge, Granted, Key, Ledger, LedgerFault, Level, Limit, Memory, MemoryConfig, Rate, Taken, Tick};
+use tollgate_limit::{
+    Charge, Granted, Key, Ledger, LedgerFault, Level, Limit, Memory, MemoryConfig, Rate, Taken, Tick,
+};
 
 const NOW: Tick = Tick(1_000_000_000);
 

@@ -132,7 +132,8 @@ fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
 
 /// What a window that begins at any charge holds at most.
 fn fullest(stands: &Stands, span: u64) -> u64 {
-    let held = |from: u64| stands.iter().filter(|(at, _)| (from..from + span).contains(at)).map(|(_, units)| units).sum();
+    let held =
+        |from: u64| stands.iter().filter(|(at, _)| (from..from + span).contains(at)).map(|(_, units)| units).sum();
     stands.iter().map(|&(from, _)| held(from)).max().unwrap_or(0)
 }
 
