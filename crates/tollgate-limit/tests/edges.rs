@@ -57,7 +57,7 @@ fn cost_0_takes_nothing_and_opens_no_account() {
 #[test]
 fn actual_above_reserved_is_debited_and_what_is_beyond_the_debt_is_written_off() {
     let ledger = ledger();
-    let limit = rate(10, 1, 20).into();
+    let limit = rate(10, 1, 20);
     let paid = reserve(&ledger, &[Charge::new(TENANT, limit, 10)], at(0)).expect("it fits");
     ledger.settle(paid, 1_000_000, at(0));
     // Locked out for burst and debt at most, not for the eleven days that it took.
