@@ -121,7 +121,7 @@ impl Calendar {
 
     fn number(&self, first: Date) -> u32 {
         const EPOCH: Date = Date::constant(1970, 1, 1);
-        let days = i64::from(EPOCH.duration_until(first).as_hours() / 24);
+        let days = EPOCH.duration_until(first).as_hours() / 24;
         let number = match self.every {
             Every::Day => days,
             Every::Week => (days + EPOCH_WEEKDAY).div_euclid(7),
@@ -241,7 +241,6 @@ mod tests {
         {
             assert!(Calendar::new(Every::Day, zone).is_err(), "{zone}");
         }
-        assert_eq!(fixed("x").is_none(), true);
         let error = Calendar::new(Every::Day, "Mars/Olympus").expect_err("no such zone");
         assert_eq!(error.to_string(), "`Mars/Olympus` is not a time zone");
     }

@@ -18,6 +18,8 @@ use crate::sync::{AtomicU64, Ordering};
 
 const CELLS_PER_GROUP: usize = 8;
 
+const CELLS_PER_LINE: usize = 4;
+
 /// Groups in the first segment: 128 KiB, enough for some thousand keys. Each further segment has four times as many, so
 /// that few are searched.
 const FIRST_GROUPS: usize = 1_024;
@@ -52,18 +54,15 @@ pub(crate) enum WhenFull {
     Overflow,
 }
 
-/// Two cache lines: whoever looks for a key reads the hashes only.
+/// Two cache lines of [`CELLS_PER_LINE`] cells. They fill from the first, so that most keys are found in the first line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Group {
-    hashes: [AtomicU64; CELLS_PER_GROUP],
-    tats: [AtomicU64; CELLS_PER_GROUP],
-}
+struct Group([Cell; CELLS_PER_GROUP]);
 
-#[derive(Clone, Copy, Debug)]
-struct Cell<'a> {
-    hash: &'a AtomicU64,
-    tat: &'a AtomicU64,
+#[derive(Debug, Default)]
+struct Cell {
+    hash: AtomicU64,
+    tat: AtomicU64,
 }
 
 /// There is no cell for the key, and none can be made.
@@ -105,8 +104,7 @@ impl Direct {
     #[inline]
     pub(crate) fn touch(&self, hash: u64) {
         for group in self.groups(name(hash)) {
-            let _ = group.hashes[0].load(Ordering::Relaxed);
-            let _ = group.tats[0].load(Ordering::Relaxed);
+            let _ = group.0[0].hash.load(Ordering::Relaxed);
         }
     }
 
@@ -143,7 +141,7 @@ impl Direct {
     }
 
     #[inline]
-    fn find(&self, hash: u64) -> Option<Cell<'_>> {
+    fn find(&self, hash: u64) -> Option<&Cell> {
         self.groups(hash).find_map(|group| group.find(hash))
     }
 
@@ -154,8 +152,8 @@ impl Direct {
         self.segments().map(move |groups| &groups[pick(bits, groups.len())])
     }
 
-    fn candidates(&self, hash: u64) -> impl Iterator<Item = Cell<'_>> {
-        self.groups(hash).flat_map(Group::cells)
+    fn candidates(&self, hash: u64) -> impl Iterator<Item = &Cell> {
+        self.groups(hash).flat_map(|group| &group.0)
     }
 
     #[inline]
@@ -164,8 +162,8 @@ impl Direct {
         self.segments[..count].iter().rev().filter_map(|segment| segment.get().map(|groups| &**groups))
     }
 
-    fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
-        self.segments().flatten().flat_map(Group::cells)
+    fn cells(&self) -> impl Iterator<Item = &Cell> {
+        self.segments().flatten().flat_map(|group| &group.0)
     }
 
     #[cold]
@@ -223,23 +221,20 @@ const fn name(hash: u64) -> u64 {
 }
 
 impl Group {
-    /// Compares all hashes without a branch: where in the group a key stands is random.
+    /// Compares the hashes of a line without a branch: where in it a key stands is random.
     #[inline]
-    fn find(&self, hash: u64) -> Option<Cell<'_>> {
-        let mut hits = 0_u32;
-        for (i, found) in self.hashes.iter().enumerate() {
-            hits |= u32::from(found.load(Ordering::Acquire) == hash) << i;
-        }
-        let i = hits.trailing_zeros() as usize;
-        Some(Cell { hash: self.hashes.get(i)?, tat: &self.tats[i] })
-    }
-
-    fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
-        self.hashes.iter().zip(&self.tats).map(|(hash, tat)| Cell { hash, tat })
+    fn find(&self, hash: u64) -> Option<&Cell> {
+        self.0.chunks(CELLS_PER_LINE).find_map(|line| {
+            let mut hits = 0_u32;
+            for (i, cell) in line.iter().enumerate() {
+                hits |= u32::from(cell.hash.load(Ordering::Acquire) == hash) << i;
+            }
+            line.get(hits.trailing_zeros() as usize)
+        })
     }
 }
 
-impl Cell<'_> {
+impl Cell {
     /// `None` if the cell is no longer the key's.
     #[inline]
     fn apply(&self, hash: u64, op: &Op<'_>) -> Option<Taken> {

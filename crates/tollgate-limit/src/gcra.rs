@@ -93,7 +93,7 @@ impl Rate {
 
     /// Whether the open table's coarse, wrapping time can express this rate.
     pub(crate) fn suits_table(&self) -> bool {
-        *TABLE_BURST_NS.start() <= self.burst_ns && self.span_ns() <= *TABLE_BURST_NS.end()
+        suits_table(self.burst_ns, self.span_ns())
     }
 
     /// The same rate as the open table judges it.
@@ -107,6 +107,11 @@ impl Rate {
     }
 }
 
+fn suits_table(burst_ns: u64, span_ns: u64) -> bool {
+    *TABLE_BURST_NS.start() <= burst_ns && span_ns <= *TABLE_BURST_NS.end()
+}
+
+#[inline]
 fn spend_ns(per_unit: u64, units: u64) -> u64 {
     let nanos = (u128::from(per_unit) * u128::from(units)).div_ceil(1 << 32);
     u64::try_from(nanos).unwrap_or(u64::MAX)
@@ -162,9 +167,12 @@ pub(crate) enum Act {
 /// One operation: an act, worth `inc` nanoseconds of refill, at `now`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Op<'a> {
-    pub(crate) act: Act,
-    pub(crate) rate: Rate,
-    pub(crate) inc: u64,
+    act: Act,
+    burst_ns: u64,
+    /// The largest backlog that the key can have.
+    pub(crate) span_ns: u64,
+    grain_ns: u64,
+    inc: u64,
     pub(crate) now: u64,
     latest: &'a Latest,
 }
@@ -185,33 +193,39 @@ pub(crate) struct Outcome {
 
 impl<'a> Op<'a> {
     #[inline]
-    pub(crate) fn new(act: Act, rate: Rate, units: u64, now: u64, latest: &'a Latest) -> Self {
-        Self { act, rate, inc: rate.spend_ns(units), now, latest }
+    pub(crate) fn new(act: Act, rate: &Rate, units: u64, now: u64, latest: &'a Latest) -> Self {
+        let Rate { burst_ns, grain_ns, .. } = *rate;
+        Self { act, burst_ns, span_ns: rate.span_ns(), grain_ns, inc: rate.spend_ns(units), now, latest }
+    }
+
+    /// Whether the open table's coarse, wrapping time can express the rate.
+    #[inline]
+    pub(crate) fn suits_table(&self) -> bool {
+        suits_table(self.burst_ns, self.span_ns)
     }
 
     /// The same as the open table judges it.
     #[inline]
     pub(crate) fn coarse(&self) -> Self {
-        Self { rate: self.rate.coarse(), ..*self }
+        Self { burst_ns: self.burst_ns + self.grain_ns, span_ns: self.span_ns + self.grain_ns, ..*self }
     }
 
     /// Judges a key with `backlog`.
     #[inline]
     pub(crate) fn on(&self, backlog: u64) -> Outcome {
-        let Self { act, rate, inc, .. } = self;
-        let span = rate.span_ns();
+        let Self { act, burst_ns, span_ns: span, inc, .. } = *self;
         let leapt = backlog > span.saturating_add(SKEW_NS);
         let backlog = if leapt { span } else { backlog };
         let (next, taken) = match act {
             Act::Charge => {
-                let next = backlog.saturating_add(*inc);
-                match next.checked_sub(rate.burst_ns) {
-                    None | Some(0) => (if *inc > 0 { next } else { backlog }, Taken::Yes),
+                let next = backlog.saturating_add(inc);
+                match next.checked_sub(burst_ns) {
+                    None | Some(0) => (if inc > 0 { next } else { backlog }, Taken::Yes),
                     Some(over) => (backlog, Taken::No { wait: Duration::from_nanos(over) }),
                 }
             }
-            Act::Debit => (backlog.saturating_add(*inc).min(span).max(backlog), Taken::Yes),
-            Act::GiveBack => (backlog.saturating_sub(*inc), Taken::Yes),
+            Act::Debit => (backlog.saturating_add(inc).min(span).max(backlog), Taken::Yes),
+            Act::GiveBack => (backlog.saturating_sub(inc), Taken::Yes),
         };
         // INVARIANT: a cut is stored even when nothing else changes, or the key would stay locked until the old time.
         Outcome { store: (next != backlog || leapt).then_some(next), taken, leapt }

@@ -4,6 +4,7 @@ mod book;
 mod calendar;
 mod charge;
 mod direct;
+mod fair;
 mod gcra;
 mod key;
 mod ledger;
@@ -17,6 +18,7 @@ mod window;
 
 pub use calendar::{Calendar, Every, Moment, Period, UnknownZone};
 pub use charge::{Charge, Granted, Limit, MAX_LEVELS, Mode, Over, Reservation};
+pub use fair::{Applicant, Bill, Dropped, FairConfig, FairQueue, Overload, Priority, Started, Ticket};
 pub use gcra::{Level, Rate, Taken, Tick};
 pub use key::{Key, KeyClass, hash_key};
 pub use ledger::{Ledger, LedgerFault};

@@ -99,11 +99,7 @@ impl Memory {
     /// Takes `units` if the balance allows it, or nothing.
     #[inline]
     pub fn take(&self, key: Key, limit: impl Into<Limit>, units: u64, now: Tick) -> Taken {
-        match limit.into() {
-            Limit::Rate(rate) => self.apply(key, &self.op(Act::Charge, rate, units, now)),
-            Limit::Quota(quota) => self.take_quota(key, &quota, units, now),
-            Limit::Window(window) => self.take_window(key, &window, units, now),
-        }
+        self.take_of(key, &limit.into(), units, now)
     }
 
     /// Takes all of `charges` in their order, or nothing; more than [`MAX_LEVELS`] are refused.
@@ -116,7 +112,7 @@ impl Memory {
         }
         let mut over = Over::default();
         for (at, charge) in charges.iter().enumerate() {
-            let Taken::No { wait } = self.take(charge.key, charge.limit, charge.units, now) else { continue };
+            let Taken::No { wait } = self.take_of(charge.key, &charge.limit, charge.units, now) else { continue };
             if charge.mode == Mode::Enforce {
                 self.take_back(charges.get(..at).unwrap_or_default(), over, now);
                 return Granted::No { at, wait };
@@ -134,7 +130,7 @@ impl Memory {
     pub fn give_back(&self, key: Key, limit: impl Into<Limit>, units: u64, now: Tick) {
         match limit.into() {
             Limit::Rate(rate) => {
-                let _ = self.apply(key, &self.op(Act::GiveBack, rate, units, now));
+                let _ = self.apply(key, &self.op(Act::GiveBack, &rate, units, now));
             }
             Limit::Quota(quota) => self.quotas.change_known(key.hash, |used| used.give_back(&quota, units)),
             Limit::Window(window) => {
@@ -149,7 +145,7 @@ impl Memory {
     pub fn debit(&self, key: Key, limit: impl Into<Limit>, units: u64, now: Tick) {
         let done = match limit.into() {
             Limit::Rate(rate) => {
-                let _ = self.apply(key, &self.op(Act::Debit, rate, units, now));
+                let _ = self.apply(key, &self.op(Act::Debit, &rate, units, now));
                 return;
             }
             Limit::Quota(quota) => self.quotas.change(key.hash, (&quota, now), |used| used.debit(&quota, units)),
@@ -236,7 +232,16 @@ impl Memory {
     }
 
     #[inline]
-    fn op(&self, act: Act, rate: Rate, units: u64, now: Tick) -> Op<'_> {
+    fn take_of(&self, key: Key, limit: &Limit, units: u64, now: Tick) -> Taken {
+        match limit {
+            Limit::Rate(rate) => self.apply(key, &self.op(Act::Charge, rate, units, now)),
+            Limit::Quota(quota) => self.take_quota(key, quota, units, now),
+            Limit::Window(window) => self.take_window(key, window, units, now),
+        }
+    }
+
+    #[inline]
+    fn op(&self, act: Act, rate: &Rate, units: u64, now: Tick) -> Op<'_> {
         Op::new(act, rate, units, self.latest.bring(now), &self.latest)
     }
 
@@ -248,7 +253,7 @@ impl Memory {
                 Err(Full) => self.note(true),
             }
         }
-        if op.rate.suits_table() {
+        if op.suits_table() {
             return self.open.apply(key.hash, op);
         }
         // `Evict` always finds a cell; if it ever did not, the key is judged as new.

@@ -168,7 +168,7 @@ impl Table {
     fn transfer(&self, job: &Job<'_>, debt: u64) {
         while let Some(seen) = job.pair.find(job.tag) {
             let owed = backlog(seen.word, job.op.now);
-            let next = owed.saturating_add(debt).min(job.op.rate.span_ns()).max(owed);
+            let next = owed.saturating_add(debt).min(job.op.span_ns).max(owed);
             if seen.swap(job.word(next)).is_ok() {
                 return;
             }
@@ -240,7 +240,7 @@ mod tests {
     fn job<'a>(table: &'a Table, units: u64, latest: &'a Latest) -> Job<'a> {
         let rate = Rate::new(10, 1, 10).expect("in range");
         let (pair, tag) = table.place(spread(42));
-        Job { pair, tag, op: Op::new(Act::Charge, rate, units, NOW, latest), dice: 0 }
+        Job { pair, tag, op: Op::new(Act::Charge, &rate, units, NOW, latest), dice: 0 }
     }
 
     /// Claims a slot as another thread would that has not seen ours.

@@ -146,8 +146,11 @@ fn a_file_that_is_not_ours_is_refused_whole() {
     assert_eq!(ledger().restore(b"TGQUOTA\x01", START), Err(StateError::OtherSeed));
 }
 
-/// A file of several frames, and what each prefix of frames says: its length, and what is left to three keys.
-fn written() -> (Vec<u8>, Vec<(usize, [u64; 3])>, Quota) {
+/// The length of a prefix of frames, and what it leaves to three keys.
+type Prefix = (usize, [u64; 3]);
+
+/// A file of several frames, and what each prefix of them says.
+fn written() -> (Vec<u8>, Vec<Prefix>, Quota) {
     let (ledger, quota) = (ledger(), days().quota(1_000, at(0)));
     let mut file = Vec::new();
     let mut log = QuotaLog::begin(&ledger, START, &mut file);
@@ -256,9 +259,8 @@ proptest! {
                     used = written;
                 }
             }
-            for who in 0..3 {
-                let remaining = 1_000_u64.saturating_sub(used[who]);
-                prop_assert_eq!(ledger.peek(key(who as u64), quota, now.now).remaining, remaining);
+            for (who, used) in (0..).zip(&used) {
+                prop_assert_eq!(ledger.peek(key(who), quota, now.now).remaining, 1_000_u64.saturating_sub(*used));
             }
         }
     }

@@ -192,7 +192,7 @@ fn reservations_return_to_zero_under_two_threads() {
             let group = [(tenant, wide), (global, narrow)].map(|(key, rate)| Charge::new(key, rate, units));
             match ledger.take_all(&group, Tick(SECOND)) {
                 Granted::Yes { .. } => {
-                    group.iter().for_each(|c| ledger.give_back(c.key, c.limit, c.units, Tick(SECOND)))
+                    group.iter().for_each(|c| ledger.give_back(c.key, c.limit, c.units, Tick(SECOND)));
                 }
                 Granted::No { .. } => refused += 1,
             }

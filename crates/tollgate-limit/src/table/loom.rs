@@ -32,7 +32,7 @@ impl House {
     }
 
     fn apply_at(&self, act: Act, key: u64, (units, now): (u64, u64)) -> bool {
-        self.table.apply(key, &Op::new(act, self.rate, units, now, &self.latest)) == Taken::Yes
+        self.table.apply(key, &Op::new(act, &self.rate, units, now, &self.latest)) == Taken::Yes
     }
 
     /// Puts a key into the first place that `key` would take, which is free again at [`LATER`] and not yet at [`NOW`]: then
@@ -168,7 +168,7 @@ fn loom_a_sweep_takes_nothing_from_a_key_that_is_charged_meanwhile() {
     explore(|| {
         let house = House::new(10);
         // A slot whose time has passed by now.
-        let early = Op::new(Act::Charge, house.rate, 1, NOW - 60 * SECOND, &house.latest);
+        let early = Op::new(Act::Charge, &house.rate, 1, NOW - 60 * SECOND, &house.latest);
         assert_eq!(house.table.apply(7, &early), Taken::Yes);
         let (taken, _) = both(&house, |h| h.apply(Act::Charge, 7, 5), |h| h.table.sweep(NOW, 2));
         assert!(taken);
