@@ -23,7 +23,9 @@ use tollgate_limit::{Memory, MemoryConfig};
 use crate::admin;
 use crate::body::Budget;
 use crate::compute::Compute;
-use crate::config::{Compiled, Config, HeadChecks, Located, Places, Report, Serves, Sources, compile, load_config};
+use crate::config::{
+    Compiled, Config, HeadChecks, Located, Opened, Places, Report, Serves, Sources, compile, load_config,
+};
 use crate::listen::accept::{Door, accept};
 use crate::record::{RecordTarget, Recorder, Redactor, Sinks, WafLog};
 use crate::rehearsal::Rehearsal;
@@ -105,6 +107,8 @@ pub struct Checked {
     pub modes: Vec<(Stage, Mode)>,
     /// How many routes, models, upstreams and tenants there are.
     pub counts: [(&'static str, usize); 4],
+    /// What presets opened.
+    pub opened: Vec<Opened>,
 }
 
 /// Loads and compiles a configuration without serving it.
@@ -123,7 +127,7 @@ pub fn check(setup: Setup) -> Result<Checked, StartError> {
         ("tenants", config.tenants.len()),
     ];
     let warnings = loaded.warnings.into_iter().chain(warnings).collect();
-    Ok(Checked { warnings, modes: compiled.policy.modes().to_vec(), counts })
+    Ok(Checked { warnings, modes: compiled.policy.modes().to_vec(), counts, opened: compiled.opened })
 }
 
 impl Gateway {
@@ -287,7 +291,7 @@ impl Control {
     }
 
     fn apply(&self, compiled: Compiled) -> Result<u64, StartError> {
-        let Compiled { mut policy, keys, certs, secrets, admin_key, waf_log } = compiled;
+        let Compiled { mut policy, keys, certs, secrets, admin_key, waf_log, opened: _ } = compiled;
         if let Some(config) = waf_log {
             let opened = WafLog::open(&config, &base_of(&self.path));
             let failed = |error| system(format!("opening `{}` for the log of the rules", config.path), error);

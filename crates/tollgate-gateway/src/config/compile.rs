@@ -26,6 +26,7 @@ use tollgate_layers::waf::{Given, Waf, WafLogConfig};
 
 use super::document::{Config, EmbeddedConfig, HeadChecks, ListenerConfig, ModelConfig, Serves, UpstreamConfig};
 use super::keyfile;
+use super::presets::{self, Opened};
 use super::rules::RuleFiles;
 use crate::listen::head::HeadLimits;
 use crate::secrets::Vault;
@@ -48,6 +49,8 @@ pub struct Compiled {
     pub admin_key: Option<Secret>,
     /// The log of the rules, to be opened when the policy begins to serve.
     pub waf_log: Option<WafLogConfig>,
+    /// What presets opened.
+    pub opened: Vec<Opened>,
 }
 
 /// Where a compilation stands.
@@ -61,6 +64,8 @@ struct Desk<'a> {
 
 /// Reports every mistake of `config`, then builds the policy. `None` stands for at least one reported mistake.
 pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, check: &mut Checker) -> Option<Compiled> {
+    let (config, opened) = presets::opened(config, check);
+    let config = &config;
     let models = (0..).map(ModelId).zip(config.models.keys()).map(|(id, name)| (name.clone(), id)).collect();
     let upstreams = config.upstreams.keys().cloned().enumerate().map(|(place, name)| (name, place)).collect();
     let mut desk = Desk { config, state, vault, models, upstreams };
@@ -79,7 +84,7 @@ pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, ch
     let policy = desk.policy(check, upstreams, Rules { routes, waf }, classes);
     let secrets = desk.vault.opened();
     let waf_log = config.waf.log.clone();
-    check.is_clean().then(|| Compiled { policy, keys, certs, secrets, admin_key, waf_log })
+    check.is_clean().then(|| Compiled { policy, keys, certs, secrets, admin_key, waf_log, opened })
 }
 
 /// What decides about requests by their form.
@@ -108,12 +113,15 @@ fn check_names(config: &Config, check: &mut Checker) {
     for (section, names) in sections {
         check.within(section, |check| {
             for name in names {
-                let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+                // Names of models come from servers, which use `org/name` and `name:tag`.
+                let signs: &[u8] = if section == "models" { b"_-.:/" } else { b"_-." };
+                let fit = |byte: u8| byte.is_ascii_alphanumeric() || signs.contains(&byte);
+                let more = if section == "models" { ", `:`, `/`" } else { "" };
                 let named = (1..=128).contains(&name.len()) && name.bytes().all(fit);
                 check.require(
                     named,
                     name.as_str(),
-                    format!("`{name}` is not 1 to 128 of letters, digits, `_`, `-`, `.`"),
+                    format!("`{name}` is not 1 to 128 of letters, digits, `_`, `-`, `.`{more}"),
                 );
             }
         });
@@ -382,7 +390,10 @@ impl Desk<'_> {
     /// Whether a route speaks of the tensors of a model, so that it must be known what they are.
     fn speaks_tensors(&self, model: &str) -> bool {
         let mut routes = self.routes_of(model).peekable();
-        routes.peek().is_none() || routes.any(|route| route.protocol.has_tensors())
+        let upstream = self.config.models.get(model).and_then(|model| self.config.upstreams.get(&model.upstream));
+        // Behind a preset a model without a route is warned of: nobody can say yet what it takes.
+        let closed = upstream.is_some_and(|upstream| upstream.preset.is_some());
+        (routes.peek().is_none() && !closed) || routes.any(|route| route.protocol.has_tensors())
     }
 
     fn routes_of(&self, model: &str) -> impl Iterator<Item = &RouteConfig> {

@@ -17,7 +17,7 @@ use tollgate_layers::limits::LimitsConfig;
 use tollgate_layers::network::{Exposure, NetworkConfig};
 use tollgate_layers::output::OutputConfig;
 use tollgate_layers::parse::ParseConfig;
-use tollgate_layers::routes::RouteConfig;
+use tollgate_layers::routes::{Preset, RouteConfig};
 use tollgate_layers::waf::WafConfig;
 
 use super::{ByteSize, DurationText};
@@ -58,7 +58,8 @@ pub struct Config {
     /// Models, by name.
     #[serde(default)]
     pub models: BTreeMap<String, ModelConfig>,
-    /// Routes, tried in order.
+    /// Routes, tried in order; after them come those that presets of upstreams open.
+    #[serde(default)]
     pub routes: Vec<RouteConfig>,
     /// Tenants, by name.
     #[serde(default)]
@@ -310,6 +311,10 @@ pub struct UpstreamConfig {
     /// A model inside the gateway, instead of endpoints.
     #[serde(default)]
     pub embedded: Option<EmbeddedConfig>,
+    /// Which server it is. Its inference paths are opened for the models behind it, and nothing else of it exists; a route
+    /// that names a path opens that one, too.
+    #[serde(default)]
+    pub preset: Option<Preset>,
     /// PEM file with the roots for `https://`. Default: the web's public roots.
     #[serde(default)]
     pub ca: Option<String>,
@@ -319,7 +324,8 @@ pub struct UpstreamConfig {
     /// To connect, TLS included, in milliseconds. Default: from `upstream_defaults`.
     #[serde(default)]
     pub connect_ms: Option<u64>,
-    /// To the first byte of an answer, in milliseconds. Default: from `upstream_defaults`.
+    /// To the first byte of an answer, in milliseconds. Default: 600000 behind a preset of a server of texts, else from
+    /// `upstream_defaults`.
     #[serde(default)]
     pub first_byte_ms: Option<u64>,
     /// How long a kept connection may be idle, in milliseconds. Default: from `upstream_defaults`.

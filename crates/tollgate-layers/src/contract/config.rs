@@ -110,6 +110,13 @@ pub struct ContractConfig {
     /// Members that are let pass though they reach into the server, such as `ignore_eos` or `store`. Default: none.
     #[serde(default)]
     pub members: Vec<String>,
+    /// Whether KServe v1 and TensorFlow Serving may send columns (`inputs`) instead of rows (`instances`): a model that
+    /// reads `instances` alone fails on them. Default: `allow`.
+    #[serde(default = "Odds::allow")]
+    pub columns: Odds,
+    /// What a preset lets callers wish for where `max_output_tokens` says nothing.
+    #[serde(skip)]
+    pub wished_output_tokens: Option<u64>,
 }
 
 /// One input.
@@ -211,7 +218,7 @@ pub enum Odds {
 }
 
 impl Odds {
-    const fn allow() -> Self {
+    pub(super) const fn allow() -> Self {
         Self::Allow
     }
 }
@@ -300,6 +307,7 @@ impl ContractConfig {
         }
         Contract {
             raw_body: self.raw_body,
+            columns: self.columns == Odds::Allow,
             generate: self.generate(check),
             schema: self.schema.as_ref().and_then(|schema| {
                 Schema::new(schema).map_err(|why| check.problem("schema", format!("no usable schema: {why}"))).ok()

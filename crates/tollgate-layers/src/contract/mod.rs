@@ -51,6 +51,8 @@ pub struct Contract {
     schema: Option<Schema>,
     /// Whether a body may be the one input's raw values.
     raw_body: bool,
+    /// Whether rows may come as columns.
+    columns: bool,
     /// Bytes of the longest text, for a text model.
     max_text_bytes: u64,
 }
@@ -157,6 +159,9 @@ impl Contract {
     }
 
     fn check_inputs(&self, call: &Call) -> Result<(), Refusal> {
+        if call.columns && !self.columns {
+            return Err(wrong("/inputs", "rows, as `instances`", "columns"));
+        }
         let mut symbols = [0_u64; MAX_SYMBOLS];
         for (place, tensor) in call.inputs.iter().enumerate() {
             let known = self.signature.inputs.iter().zip(&self.inputs).find(|(port, _)| port.name == tensor.name);

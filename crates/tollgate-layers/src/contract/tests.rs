@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use tollgate_core::backend::{Dim, Port, PortRange, Signature};
-use tollgate_core::call::{Call, Dialect, Dtype, ModelId, Tensor, Values};
+use tollgate_core::call::{Ask, Call, Dialect, Dtype, ModelId, Tensor, Values};
 use tollgate_core::check::{Checker, Problem};
 use tollgate_core::journal::{Fact, Journal};
 use tollgate_core::ruling::{Code, Refusal, Stop};
 use tollgate_core::stage::Stage;
 
 use super::{Contract, ContractConfig, Contracts};
+use crate::protocol::openai::{self, Endpoint};
 use crate::protocol::{json, oip, plain};
 use crate::routes::{self, Route, RouteConfig, RouteNames};
 
@@ -427,4 +428,37 @@ fn raw_values_are_held_to_range_and_finiteness_in_every_type() {
     assert_eq!(raw("range: [0, 3]", Dtype::Uint32, &[3, 0, 0, 0]), None);
     assert_eq!(raw("range: [0, 3]", Dtype::Uint64, &[0, 0, 0, 0, 0, 0, 0, 1]), Some(0));
     assert_eq!(raw("max_length: 2", Dtype::Bytes, &[2, 0, 0, 0, b'a', b'b', 3, 0, 0, 0, b'a', b'b', b'c']), Some(1));
+}
+
+#[test]
+fn columns_are_refused_where_a_model_reads_rows_alone() {
+    let rows = "inputs: [{ name: x, dtype: FP32, shape: [batch, 2] }]";
+    let call = |columns| {
+        let values = Values::F32(vec![1.0, 2.0]);
+        let tensor = Tensor { name: "x".into(), dtype: Dtype::Fp32, shape: vec![1, 2], values, at: 0..0 };
+        Call { dialect: Dialect::KserveV1, inputs: vec![tensor], columns, ..Call::default() }
+    };
+    let (contract, _) = compile(&config(rows), None);
+    assert!(contract.check(&call(true)).is_ok() && contract.check(&call(false)).is_ok());
+    let (contract, _) = compile(&config(&format!("{{ {rows}, columns: deny }}")), None);
+    assert!(contract.check(&call(false)).is_ok());
+    let refusal = contract.check(&call(true)).expect_err("columns");
+    assert_eq!(refusal.spot.map(|spot| spot.pointer), Some("/inputs".to_owned()));
+}
+
+#[test]
+fn a_preset_bounds_wishes_and_splices_nothing_in() {
+    let call = |wish| {
+        let asked =
+            vec![tollgate_core::call::Asked { what: Ask::OutputTokens, value: wish, pointer: "/max_tokens".into() }];
+        let knobs = tollgate_core::call::Knobs { asked, ..tollgate_core::call::Knobs::default() };
+        Call { dialect: Dialect::OpenAi, knobs, ..Call::default() }
+    };
+    let contract = |yaml: &str| compile(&ContractConfig { wished_output_tokens: Some(100), ..config(yaml) }, None).0;
+    assert!(contract("{}").check(&call(100)).is_ok());
+    assert!(contract("{}").check(&call(101)).is_err());
+    assert!(contract("max_output_tokens: 200").check(&call(200)).is_ok(), "what is written counts");
+    let body = br#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
+    let request = openai::request(Endpoint::Chat, body, json::Limits::default()).expect("a chat");
+    assert!(contract("{}").edits(Endpoint::Chat, &request).is_empty());
 }
