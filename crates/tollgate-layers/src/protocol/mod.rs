@@ -10,6 +10,7 @@ pub mod frames;
 pub mod json;
 pub mod kserve_v1;
 pub mod media;
+pub mod metadata;
 pub mod multipart;
 pub mod name;
 pub mod oip;
