@@ -93,7 +93,7 @@ pub struct Control {
     pub admin_key: ArcSwapOption<Secret>,
     path: PathBuf,
     env: BTreeMap<String, String>,
-    /// Sections that only a restart can change, as text.
+    /// Sections that only a restart can change, as text; none for a rehearsal.
     fixed: String,
     /// One reload at a time; what certificate files looked like.
     turn: Mutex<Watched>,
@@ -242,6 +242,11 @@ impl Drop for Gateway {
 }
 
 impl Control {
+    /// Whether this is no rehearsal, so that the world outside may be asked.
+    pub(crate) const fn is_real(&self) -> bool {
+        !self.fixed.is_empty()
+    }
+
     /// Reads the configuration again and swaps the policy; keeps the old one if anything is wrong.
     ///
     /// # Errors

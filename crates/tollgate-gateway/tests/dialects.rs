@@ -254,6 +254,7 @@ async fn a_preset_and_a_model_are_a_closed_server() {
 upstreams: {{ v: {{ preset: vllm, endpoints: [\"{}\"] }} }}
 models: {{ org/chat: {{ upstream: v }} }}
 tenants: {{ acme: {{ models: [org/chat] }} }}
+contract: {{ drift_every: 0s }}
 ",
         server.url()
     ));

@@ -161,7 +161,12 @@ impl Desk<'_> {
             max_bytes: queue.max_bytes.0,
             deadline: queue.deadline.0,
         };
-        Some(Upstream { name: name.into(), target: target?, queue: self.state.queue(name, bounds) })
+        Some(Upstream {
+            name: name.into(),
+            preset: config.preset,
+            target: target?,
+            queue: self.state.queue(name, bounds),
+        })
     }
 
     fn embedded(&self, embedded: &EmbeddedConfig, base: &Path, check: &mut Checker) -> Option<Arc<dyn Backend>> {
@@ -371,6 +376,7 @@ impl Desk<'_> {
             },
             cost: Costs::new(classes, built.weights),
             limits: Guard { stage: Stage::Limits, switch: config.limits.switch(), layer: Some(limits) },
+            drift_every: config.contract.drift_every.0,
             output: check.within("output", |check| config.output.compile(check)),
             models: built.models,
             upstreams: upstreams.into_iter().flatten().collect(),
@@ -439,6 +445,7 @@ impl Desk<'_> {
             upstream: place.unwrap_or_default(),
             signature: contract.signature().clone(),
             metadata: Bytes::from(metadata),
+            seen: self.state.observed.of(name),
         });
         built.parse.push(ParseModel { name: name.into(), contract: Arc::clone(&contract) });
         built.contracts.push(contract);
@@ -490,7 +497,7 @@ pub(crate) fn is_endpoint(text: &str) -> bool {
     endpoint(text, None).is_ok()
 }
 
-fn endpoint(text: &str, tls: Option<&Arc<ClientConfig>>) -> Result<Address, String> {
+pub(crate) fn endpoint(text: &str, tls: Option<&Arc<ClientConfig>>) -> Result<Address, String> {
     let wrong = |why: &str| format!("`{text}` {why}");
     // Host and port alone are plain HTTP.
     let plain = !text.contains("://") && text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());

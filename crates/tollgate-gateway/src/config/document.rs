@@ -284,13 +284,23 @@ pub struct AdminConfig {
 }
 
 /// Whether contracts are enforced. The contracts themselves stand under `models`.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ContractGuard {
     /// `enforce`, `observe` or `off`. Default: `enforce`.
     pub mode: Mode,
     /// What a fault means: `close` or `open`. Default: `close`.
     pub on_fault: OnFault,
+    /// How often servers with a `preset` are asked whether contracts still fit them, beside the start and each reload; `0s` is
+    /// never. Default: `5m`.
+    pub drift_every: DurationText,
+}
+
+impl Default for ContractGuard {
+    fn default() -> Self {
+        let drift_every = DurationText(std::time::Duration::from_mins(5));
+        Self { mode: Mode::default(), on_fault: OnFault::default(), drift_every }
+    }
 }
 
 impl ContractGuard {

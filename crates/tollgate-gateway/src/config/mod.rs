@@ -71,8 +71,8 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use compile::is_endpoint;
 pub use compile::{Compiled, compile};
+pub(crate) use compile::{endpoint, is_endpoint};
 pub use disk::{list_directory, read_file};
 pub use document::{Config, EmbeddedConfig, HeadChecks, HttpConfig, Serves, TlsVersion};
 pub use format::Unfit;

@@ -6,6 +6,7 @@ mod config;
 mod generate;
 mod rule;
 mod schema;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -13,7 +14,7 @@ mod texts;
 use std::sync::Arc;
 
 use tollgate_core::backend::{Dim, Port, Signature};
-use tollgate_core::call::{Call, Dialect, Edit, Prompt, Tensor, Values};
+use tollgate_core::call::{Call, Dialect, Edit, ModelId, Prompt, Tensor, Values};
 use tollgate_core::journal::{Fact, Notes};
 use tollgate_core::ruling::{Code, Refusal, Ruling, Spot};
 
@@ -27,6 +28,8 @@ pub use config::{
 use generate::Generate;
 use rule::Rule;
 use schema::Schema;
+pub use schema::usable;
+pub use seen::{Seen, Span};
 pub use texts::{MediaConfig, Over};
 
 /// The compiled layer: one contract for each model, in table order.
@@ -80,6 +83,12 @@ impl Contracts {
     #[must_use]
     pub const fn new(contracts: Vec<Arc<Contract>>) -> Self {
         Self { contracts }
+    }
+
+    /// The contract of a model.
+    #[must_use]
+    pub fn of(&self, model: ModelId) -> Option<&Contract> {
+        self.contracts.get(model.index()).map(|contract| &**contract)
     }
 
     /// Checks a call against its model's contract. The first mistake is refused, and its spot says where it stands.

@@ -11,7 +11,7 @@ use tollgate_core::journal::{Fact, Journal};
 use tollgate_core::ruling::{Code, Refusal, Stop};
 use tollgate_core::stage::Stage;
 
-use super::{Contract, ContractConfig, Contracts};
+use super::{Contract, ContractConfig, Contracts, Seen, Span};
 use crate::protocol::openai::{self, Endpoint};
 use crate::protocol::{json, oip, plain};
 use crate::routes::{self, Route, RouteConfig, RouteNames};
@@ -461,4 +461,68 @@ fn a_preset_bounds_wishes_and_splices_nothing_in() {
     let body = br#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
     let request = openai::request(Endpoint::Chat, body, json::Limits::default()).expect("a chat");
     assert!(contract("{}").edits(Endpoint::Chat, &request).is_empty());
+}
+
+#[test]
+fn what_calls_were_like_is_told_in_numbers_alone() {
+    let (contract, _) = compile(&config("inputs: [{ name: x, dtype: FP32, shape: [batch, 2] }]"), None);
+    let tensor = |name: &str, values: Values, rows| Tensor {
+        name: name.into(),
+        dtype: Dtype::Fp32,
+        shape: vec![rows, 2],
+        values,
+        at: 0..0,
+    };
+    let call = |inputs| Call { dialect: Dialect::Oip, inputs, ..Call::default() };
+    let mut seen = contract.seen(&call(vec![tensor("x", Values::F32(vec![1.0, -2.0, 3.0, 0.5]), 2)]));
+    let raw = [f32::NAN, 7.5].map(f32::to_le_bytes).concat();
+    seen.add(contract.seen(&call(vec![tensor("x", Values::Raw(raw.into(), 2), 1)])));
+    seen.add(contract.seen(&call(vec![tensor("SECRET", Values::F32(vec![9.0, 9.0]), 1)])));
+    let span = |requests, least, greatest| Span { requests, least, greatest };
+    let expected = Seen {
+        requests: 3,
+        batch: span(2, 1.0, 2.0),
+        inputs: BTreeMap::from([("x".to_owned(), span(2, -2.0, 7.5))]),
+        ..Seen::default()
+    };
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn documents_are_followed_along_their_schema_and_no_further() {
+    let schema = "
+schema:
+  type: object
+  properties:
+    rows: { type: array, items: { $ref: '#/$defs/Row' } }
+    note: { type: string }
+  $defs: { Row: { type: object, properties: { n: { type: number } } } }
+";
+    let (contract, problems) = compile(&config(schema), None);
+    assert_eq!(problems, []);
+    let document = serde_json::json!({
+        "rows": [{ "n": 4, "SECRET": 9 }, { "n": -1.5 }], "note": "h\u{e9}llo", "SECRET": "x",
+    });
+    let seen = contract.seen(&Call { dialect: Dialect::Json, document: Some(document.into()), ..Call::default() });
+    let span = |least, greatest| Span { requests: 1, least, greatest };
+    let expected = [("/note", span(5.0, 5.0)), ("/rows", span(2.0, 2.0)), ("/rows/*/n", span(-1.5, 4.0))];
+    assert_eq!(seen.places, expected.map(|(at, span)| (at.to_owned(), span)).into_iter().collect());
+    let wide: serde_json::Value = serde_json::json!({ "rows": vec![serde_json::json!({ "n": 1 }); 100_000] });
+    let begun = std::time::Instant::now();
+    drop(contract.seen(&Call { dialect: Dialect::Json, document: Some(wide.into()), ..Call::default() }));
+    assert!(begun.elapsed() < std::time::Duration::from_secs(2));
+}
+
+#[test]
+fn wishes_of_chats_are_told_by_the_words_of_the_contract() {
+    let body = br#"{"model":"m","messages":[{"role":"system","content":"be"},{"role":"user","content":"hello"}],"max_tokens":7}"#;
+    let request = openai::request(Endpoint::Chat, body, json::Limits::default()).expect("a chat");
+    let openai::Request { prompts, knobs, .. } = request;
+    let (contract, _) = compile(&config("{}"), None);
+    let seen = contract.seen(&Call { dialect: Dialect::OpenAi, prompts, knobs, ..Call::default() });
+    let greatest = |name: &str| seen.texts.get(name).map(|span| span.greatest);
+    assert_eq!(
+        ["max_chars", "max_message_chars", "max_messages", "max_output_tokens", "max_system_chars"].map(greatest),
+        [Some(7.0), Some(5.0), Some(2.0), Some(7.0), Some(2.0)]
+    );
 }

@@ -180,6 +180,19 @@ impl Preset {
         }
     }
 
+    /// Where the server says what a model takes, or that it is there; `None` where it does not, or says it of any name
+    /// (llama.cpp).
+    #[must_use]
+    pub fn metadata_path(self, model: &str) -> Option<String> {
+        match self {
+            Self::Kserve | Self::Mlserver | Self::Triton => Some(format!("/v2/models/{model}")),
+            Self::Ollama => Some("/api/tags".to_owned()),
+            Self::OpenAi | Self::Vllm => Some("/v1/models".to_owned()),
+            Self::TfServing => Some(format!("/v1/models/{model}/metadata")),
+            Self::Bentoml | Self::Fastapi | Self::Litserve | Self::Llamacpp | Self::RayServe | Self::Torchserve => None,
+        }
+    }
+
     /// Whether it serves models of texts, which may take minutes and write without end.
     #[must_use]
     pub const fn is_of_texts(self) -> bool {

@@ -78,6 +78,7 @@ pub fn body_schema(document: &Value, path: &str) -> Result<Value, String> {
     let schema = content.get(kind).and_then(|media| media.get("schema")).ok_or("its body has no schema")?;
     let mut embedding = Embedding { document, old, defs: BTreeMap::new(), schemas: 0 };
     let mut root = embedding.schema(schema, 0)?;
+    embedding.unfold(&mut root);
     if let (Some(root), false) = (root.as_object_mut(), embedding.defs.is_empty()) {
         root.insert("$defs".to_owned(), embedding.defs.into_iter().collect());
     }
@@ -181,6 +182,35 @@ impl Embedding<'_> {
             self.defs.insert(name.to_owned(), schema);
         }
         Ok(Value::String(format!("#/$defs/{name}")))
+    }
+}
+
+impl Embedding<'_> {
+    /// A body that is nothing but one named schema becomes that schema, where no other refers to it.
+    fn unfold(&mut self, root: &mut Value) {
+        let name = match root.as_object() {
+            Some(members) if members.len() == 1 => members.get("$ref").and_then(Value::as_str),
+            _ => None,
+        };
+        let Some(name) = name.and_then(|name| name.strip_prefix("#/$defs/")).map(str::to_owned) else { return };
+        let own = Value::String(format!("#/$defs/{name}"));
+        if self.defs.values().any(|schema| refers(schema, &own)) {
+            return;
+        }
+        if let Some(schema) = self.defs.remove(&name) {
+            *root = schema;
+        }
+    }
+}
+
+/// Whether a reference stands anywhere in a schema.
+fn refers(schema: &Value, reference: &Value) -> bool {
+    match schema {
+        Value::Array(items) => items.iter().any(|item| refers(item, reference)),
+        Value::Object(members) => {
+            members.get("$ref") == Some(reference) || members.values().any(|member| refers(member, reference))
+        }
+        _ => false,
     }
 }
 
