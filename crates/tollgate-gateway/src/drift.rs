@@ -18,6 +18,8 @@ use crate::upstream::{Remote, Target, probe};
 
 /// The most models that one round asks about.
 const MOST: usize = 256;
+/// Where servers of OpenAPI publish their document.
+const DOCUMENT: &str = "/openapi.json";
 
 /// What was found last.
 #[derive(Default)]
@@ -85,7 +87,8 @@ async fn round(policy: &Policy, ticker: &Arc<Ticker>) -> Vec<Found> {
     for model in policy.models.iter().take(MOST) {
         let Some(upstream) = policy.upstreams.get(model.upstream) else { continue };
         let (Some(preset), Target::Remote(remote)) = (upstream.preset, &upstream.target) else { continue };
-        let Some(path) = preset.metadata_path(&model.name) else { continue };
+        let document = model.published.as_ref().map(|_| DOCUMENT.to_owned());
+        let Some(path) = document.or_else(|| preset.metadata_path(&model.name)) else { continue };
         let key = (model.upstream, path);
         if !said.contains_key(&key) {
             let told = ask(remote, &key.1, ticker).await;
@@ -115,6 +118,13 @@ fn differences(preset: Preset, model: &Model, told: &Told) -> Vec<String> {
             if listed { Vec::new() } else { vec![format!("the server does not list `{}`", model.name)] }
         }
         Told::Model(ports) => metadata::differences(&model.signature, ports),
-        Told::OpenApi(_) => Vec::new(),
+        Told::OpenApi(document) => {
+            let Some((taken, schema)) = &model.published else { return Vec::new() };
+            match document.operations.iter().find(|operation| operation.path == taken.path) {
+                Some(operation) if operation.schema == *schema => Vec::new(),
+                Some(_) => vec![format!("the server publishes another schema for `POST {}`", taken.path)],
+                None => vec![format!("the server publishes no schema for `POST {}`", taken.path)],
+            }
+        }
     }
 }

@@ -15,7 +15,7 @@ use tollgate_core::stage::Stage;
 use tollgate_core::time::{Clock, Tick};
 use tollgate_layers::auth::Auth;
 use tollgate_layers::authz::Authz;
-use tollgate_layers::contract::{Contracts, Seen};
+use tollgate_layers::contract::{Contracts, OpenApiRef, Seen};
 use tollgate_layers::cost::Costs;
 use tollgate_layers::flood::Flood;
 use tollgate_layers::hygiene::Hygiene;
@@ -95,6 +95,8 @@ pub struct Model {
     pub signature: Signature,
     /// The answer to `GET /v2/models/NAME`.
     pub metadata: Bytes,
+    /// The path and the schema that its contract took from an OpenAPI document.
+    pub published: Option<(OpenApiRef, serde_json::Value)>,
     /// What its calls were like while watched.
     pub seen: Arc<Mutex<Seen>>,
 }

@@ -104,3 +104,38 @@ async fn watched_calls_leave_numbers_and_enforced_ones_none() {
     let seen: serde_json::Value = serde_json::from_str(&house.admin("GET", "/observed").await.text()).expect("JSON");
     assert_eq!(seen["models"]["linear"]["requests"], 3, "figures outlive the policy, and enforced calls add none");
 }
+
+#[tokio::test]
+async fn a_schema_from_a_document_is_held_and_its_change_is_told() {
+    fn document(most: u32) -> String {
+        format!(
+            r##"{{"openapi":"3.1.0","paths":{{"/predict":{{"post":{{"requestBody":{{"content":{{"application/json":{{"schema":
+            {{"$ref":"#/components/schemas/P"}}}}}}}}}}}}}},"components":{{"schemas":{{"P":{{"type":"array","maxItems":{most}}}}}}}}}"##
+        )
+    }
+    let server = ModelServer::start(|taken| match taken.line() {
+        "GET /openapi.json HTTP/1.1" => Act::json(&document(3)),
+        _ => Act::json("{}"),
+    })
+    .await;
+    let config = format!(
+        "runtime: {{ workers: 1 }}
+upstreams: {{ app: {{ preset: fastapi, endpoints: [\"{}\"] }} }}
+models: {{ predict: {{ upstream: app, contract: {{ openapi: {{ file: openapi.json, path: /predict }} }} }} }}
+routes: [{{ name: predict, path: /predict, protocol: json, models: [predict] }}]
+tenants: {{ acme: {{ models: [predict] }} }}
+",
+        server.url()
+    );
+    let house = House::start_in(&config, |folder| folder.write("openapi.json", document(2)));
+    let fields = format!("Content-Type: application/json\r\n{}", house.bearer("acme"));
+    let mut client = house.plain().await;
+    assert_eq!(client.ask(post("/predict", &fields, "[1,2]")).await.status, 200);
+    assert_eq!(client.ask(post("/predict", &fields, "[1,2,3]")).await.status, 422);
+    let row = "tollgate_contract_drift{model=\"predict\",upstream=\"app\"}";
+    until_is(&house, row, 1.0).await;
+    house.folder.write("openapi.json", document(3));
+    house.reload().expect("a good file");
+    until_is(&house, row, 0.0).await;
+    assert_eq!(client.ask(post("/predict", &fields, "[1,2,3]")).await.status, 200);
+}

@@ -26,6 +26,7 @@ use tollgate_layers::waf::{Given, Waf, WafLogConfig};
 
 use super::document::{Config, EmbeddedConfig, HeadChecks, ListenerConfig, ModelConfig, Serves, UpstreamConfig};
 use super::keyfile;
+use super::openapi;
 use super::presets::{self, Opened};
 use super::rules::RuleFiles;
 use crate::listen::head::HeadLimits;
@@ -64,7 +65,8 @@ struct Desk<'a> {
 
 /// Reports every mistake of `config`, then builds the policy. `None` stands for at least one reported mistake.
 pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, check: &mut Checker) -> Option<Compiled> {
-    let (config, opened) = presets::opened(config, check);
+    let (mut config, opened) = presets::opened(config, check);
+    openapi::fill(&mut config, base, check);
     let config = &config;
     let models = (0..).map(ModelId).zip(config.models.keys()).map(|(id, name)| (name.clone(), id)).collect();
     let upstreams = config.upstreams.keys().cloned().enumerate().map(|(place, name)| (name, place)).collect();
@@ -446,6 +448,7 @@ impl Desk<'_> {
             signature: contract.signature().clone(),
             metadata: Bytes::from(metadata),
             seen: self.state.observed.of(name),
+            published: model.contract.openapi.clone().zip(model.contract.schema.clone()),
         });
         built.parse.push(ParseModel { name: name.into(), contract: Arc::clone(&contract) });
         built.contracts.push(contract);

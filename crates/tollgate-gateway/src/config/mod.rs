@@ -53,6 +53,7 @@ mod keyfile;
 mod load;
 mod meant;
 mod nearest;
+mod openapi;
 mod parse;
 mod place;
 mod presets;

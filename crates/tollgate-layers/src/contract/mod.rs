@@ -22,7 +22,7 @@ use crate::protocol::openai::{self, Endpoint};
 use crate::protocol::{escaped, plain, refuse};
 use crate::routes::Route;
 pub use config::{
-    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, Odds, OutputConfig, TextConfig,
+    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, Odds, OpenApiRef, OutputConfig, TextConfig,
     UnknownMembers,
 };
 use generate::Generate;

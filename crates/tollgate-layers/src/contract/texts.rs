@@ -72,6 +72,7 @@ impl Default for ContractConfig {
             media_urls: Odds::default(),
             media: MediaConfig::default(),
             schema: None,
+            openapi: None,
             members: Vec::new(),
             columns: Odds::allow(),
             wished_output_tokens: None,
