@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The longest line before a list or a mapping is written in lines of its own.
 const WIDTH: usize = 100;
@@ -21,7 +21,7 @@ pub(super) fn behind(out: &mut String, value: &Value, indent: usize) {
     let pad = " ".repeat(indent + 2);
     match value {
         Value::Object(members) => {
-            for (key, member) in members {
+            for (key, member) in ordered(members) {
                 let _ = write!(out, "{pad}{}:", text(key));
                 behind(out, member, indent + 2);
             }
@@ -51,19 +51,35 @@ pub(super) fn flow(value: &Value) -> String {
         Value::Object(members) if members.is_empty() => "{}".to_owned(),
         Value::Object(members) => {
             let members: Vec<_> =
-                members.iter().map(|(key, value)| format!("{}: {}", text(key), flow(value))).collect();
+                ordered(members).map(|(key, value)| format!("{}: {}", text(key), flow(value))).collect();
             format!("{{ {} }}", members.join(", "))
         }
         Value::String(value) => text(value),
-        other => other.to_string(),
+        // 4096.0 of a document is the 4096 that its author wrote.
+        other => {
+            let number = other.to_string();
+            number.strip_suffix(".0").map(str::to_owned).unwrap_or(number)
+        }
     }
+}
+
+/// What something is comes first, what it is made of last.
+fn ordered(members: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
+    let mut members: Vec<_> = members.iter().collect();
+    members.sort_by_key(|(key, _)| match key.as_str() {
+        "type" => 0,
+        "$defs" => 2,
+        _ => 1,
+    });
+    members.into_iter()
 }
 
 /// A text: plain where it is a word that means nothing else.
 pub(super) fn text(text: &str) -> String {
     const WORDS: [&str; 9] = ["false", "n", "no", "null", "off", "on", "true", "y", "yes"];
-    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let plain = text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(word);
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || b"_/.-".contains(&byte);
+    let starts = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/');
+    let plain = starts && text.bytes().all(word);
     if plain && !WORDS.contains(&text.to_ascii_lowercase().as_str()) {
         return text.to_owned();
     }
