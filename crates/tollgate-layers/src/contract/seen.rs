@@ -196,9 +196,11 @@ impl<'a> Walk<'a> {
         let schema = self.meant(schema);
         let size = match value {
             Value::Array(items) => {
-                let inner = schema.get("items");
-                for item in items.iter().filter(|_| inner.is_some()) {
-                    self.place(inner.unwrap_or(&Value::Null), item, &format!("{at}/*"), depth + 1);
+                if let Some(inner) = schema.get("items") {
+                    let at = format!("{at}/*");
+                    for item in items.iter().take(MOST_VALUES) {
+                        self.place(inner, item, &at, depth + 1);
+                    }
                 }
                 Some(Span::count(items.len() as u64))
             }
