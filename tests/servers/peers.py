@@ -16,6 +16,7 @@ import curl_checks
 import embedded_checks
 import fastapi_checks
 import kserve_checks
+import learn_checks
 import llamacpp_refusals
 import malformed_checks
 import mlserver_checks
@@ -35,6 +36,7 @@ SUITES = [
     llamacpp_refusals.SUITE,
     kserve_checks.SUITE,
     triton_checks.SUITE,
+    learn_checks.SUITE,
 ]
 
 
