@@ -4,7 +4,7 @@ use tollgate_core::call::{Ask, Role};
 
 use super::Wrong;
 use super::json::Kind;
-use super::openai::{Endpoint, Parser, input, value};
+use super::openai::{Endpoint, Parser, input, message, value};
 
 /// Options that reach into the server's memory and threads.
 const REACHING: [&str; 9] =
@@ -45,7 +45,7 @@ impl Parser<'_> {
         self.array()?;
         let mut count = 0_u64;
         while self.reader.next_item()? {
-            self.media_text().map_err(|wrong| wrong.under(count))?;
+            self.media_text(message::IMAGES).map_err(|wrong| wrong.under(count))?;
             count += 1;
         }
         Ok(())

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 mod keys;
 mod malformed;
 mod number;
+mod place;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -17,6 +18,7 @@ mod text;
 use keys::Keys;
 pub use malformed::{Malformed, What};
 pub use number::{Integer, Number};
+pub use place::pointer;
 
 /// Bounds of a document.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -5,7 +5,7 @@
 //! `true` as 1, llama.cpp 2.9 as 2): how much of anything is allowed is the contract's.
 
 pub(in crate::protocol) mod input;
-mod message;
+pub(in crate::protocol) mod message;
 mod responses;
 mod schema;
 #[cfg(test)]
