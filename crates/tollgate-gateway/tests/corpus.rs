@@ -40,10 +40,7 @@ async fn ask(house: &House, client: &mut Option<Client>, request: &Request) -> R
 /// What is not as it was said of a refusal.
 fn objection(case: &Case, request: &Request, reply: &Reply) -> Option<String> {
     let document: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    let code = document.get("code").or_else(|| document.pointer("/error/code")).or_else(|| document.pointer("/error/type"));
     let text = reply.text();
-    // Anthropic's errors have a type of their own instead of a code.
-    let known = code.and_then(|code| code.as_str()).is_some_and(|code| code == case.code || code.ends_with("_error"));
     let status = match &*case.code {
         "bad_request" => 400,
         "invalid_call" => 422,
@@ -51,13 +48,19 @@ fn objection(case: &Case, request: &Request, reply: &Reply) -> Option<String> {
         "unsupported" => 415,
         other => panic!("{}: what is the status of `{other}`?", case.it),
     };
-    if reply.status != status || !known {
-        return Some(format!("{} {text}", reply.status));
-    }
-    let pointer = document.get("pointer").or_else(|| document.pointer("/spot/pointer")).and_then(|at| at.as_str());
-    let wrong_place = pointer.is_some_and(|found| case.at.as_ref().is_some_and(|at| at != found));
-    let wrong_byte = request.byte.is_some_and(|byte| !text.contains(&format!("at byte {byte}")));
-    (wrong_place || wrong_byte).then_some(text)
+    // Problem documents and Ollama say it at the root, the others inside of `error`.
+    let error = if document["code"].is_string() { &document } else { &document["error"] };
+    let place = match (error["pointer"].as_str(), error["param"].as_str()) {
+        (Some(pointer), _) => pointer.to_owned(),
+        (None, Some(param)) => format!("/{}", param.replace('.', "/")),
+        (None, None) => String::new(),
+    };
+    let right = reply.status == status
+        && error["code"] == *case.code
+        && error["index"].as_u64() == case.index
+        && case.at.as_ref().is_none_or(|at| *at == place)
+        && request.byte.is_none_or(|byte| text.contains(&format!("at byte {byte}")));
+    (!right).then(|| format!("{} {text}", reply.status))
 }
 
 #[tokio::test]
