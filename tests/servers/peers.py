@@ -14,6 +14,7 @@ import tempfile
 
 import curl_checks
 import embedded_checks
+import facts
 import fastapi_checks
 import kserve_checks
 import llamacpp_refusals
@@ -35,6 +36,7 @@ SUITES = [
     llamacpp_refusals.SUITE,
     kserve_checks.SUITE,
     triton_checks.SUITE,
+    facts.BOMB,
 ]
 
 

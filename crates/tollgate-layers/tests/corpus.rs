@@ -55,7 +55,9 @@ fn what_is_malformed_is_refused_with_the_place_of_its_first_mistake_and_what_is_
         for case in &file.refused {
             let request = file.request(case);
             let verdict = judge.judge(&request);
-            wrong.extend(wrongly_refused(case, &request, &verdict).map(|why| format!("{}: {}: {why}", file.what, case.it)));
+            wrong.extend(
+                wrongly_refused(case, &request, &verdict).map(|why| format!("{}: {}: {why}", file.what, case.it)),
+            );
             refused += 1;
         }
         for case in &file.taken {

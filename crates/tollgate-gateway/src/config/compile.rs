@@ -53,6 +53,8 @@ pub struct Compiled {
 /// Where a compilation stands.
 struct Desk<'a> {
     config: &'a Config,
+    /// The folder that paths of the configuration begin in.
+    base: &'a Path,
     state: &'a State,
     vault: Vault<'a>,
     models: BTreeMap<String, ModelId>,
@@ -63,7 +65,7 @@ struct Desk<'a> {
 pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, check: &mut Checker) -> Option<Compiled> {
     let models = (0..).map(ModelId).zip(config.models.keys()).map(|(id, name)| (name.clone(), id)).collect();
     let upstreams = config.upstreams.keys().cloned().enumerate().map(|(place, name)| (name, place)).collect();
-    let mut desk = Desk { config, state, vault, models, upstreams };
+    let mut desk = Desk { config, base, state, vault, models, upstreams };
     check_names(config, check);
     let upstreams = check.within("upstreams", |check| desk.upstreams(base, check));
     let certs = desk.listeners(base, check);
@@ -416,7 +418,7 @@ impl Desk<'_> {
                 if self.routes_of(name).any(|route| route.protocol == Protocol::Json) {
                     model.contract.check_schema(check);
                 }
-                model.contract.compile(check, embedded)
+                model.contract.beside(self.base).compile(check, embedded)
             })
         };
         let contract = Arc::new(contract);

@@ -157,7 +157,11 @@ impl Generate {
                 }
                 // The server would fetch it from inside the network (SSRF).
                 let refusal = Refusal::new(Code::InvalidCall).because("a medium that the server would fetch");
-                return Err(refusal.at(super::spot(place(body, medium.at.start), "media as `data:` URLs", "another URL")));
+                return Err(refusal.at(super::spot(
+                    place(body, medium.at.start),
+                    "media as `data:` URLs",
+                    "another URL",
+                )));
             }
             let pixels = u64::from(medium.size[0]).saturating_mul(u64::from(medium.size[1]));
             let duration = medium.duration_ms.unwrap_or(0);

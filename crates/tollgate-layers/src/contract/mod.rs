@@ -176,7 +176,8 @@ impl Contract {
         }
         for (port, input) in self.signature.inputs.iter().zip(&self.inputs) {
             if !input.optional && !call.inputs.iter().any(|tensor| tensor.name == port.name) {
-                let in_rows = call.dialect == Dialect::KserveV1 && call.inputs.iter().any(|tensor| tensor.at.is_empty());
+                let in_rows =
+                    call.dialect == Dialect::KserveV1 && call.inputs.iter().any(|tensor| tensor.at.is_empty());
                 let pointer = match call.dialect {
                     Dialect::Plain => "",
                     _ if in_rows => "/instances",

@@ -39,9 +39,36 @@ impl Dice {
 
 /// What stands where a value stood.
 const STRANGERS: [&str; 30] = [
-    "NaN", "-Infinity", "null", "true", "\"\"", "\"9\"", "[]", "{}", "[[]]", "[{}]", "-1", "-0", "0", "1", "2.5", "1e0",
-    "1e39", "1e309", "1e-400", "9223372036854775808", "18446744073709551616", "01", ".5", "+1", "0x1", "tru",
-    "\"\\ud800\"", "\"\\u0000\"", "{\"a\":1,\"\\u0061\":2}", "123456789012345678901234567890123",
+    "NaN",
+    "-Infinity",
+    "null",
+    "true",
+    "\"\"",
+    "\"9\"",
+    "[]",
+    "{}",
+    "[[]]",
+    "[{}]",
+    "-1",
+    "-0",
+    "0",
+    "1",
+    "2.5",
+    "1e0",
+    "1e39",
+    "1e309",
+    "1e-400",
+    "9223372036854775808",
+    "18446744073709551616",
+    "01",
+    ".5",
+    "+1",
+    "0x1",
+    "tru",
+    "\"\\ud800\"",
+    "\"\\u0000\"",
+    "{\"a\":1,\"\\u0061\":2}",
+    "123456789012345678901234567890123",
 ];
 /// What is put in between tokens.
 const NOISE: [&str; 16] =
@@ -73,7 +100,12 @@ fn damage(body: &[u8], dice: &mut Dice) -> Vec<u8> {
             let depth = 1 + dice.below(40);
             if let Some((from, to)) = value(&bytes, dice) {
                 let inner = String::from_utf8_lossy(&bytes[from..to]).into_owned();
-                splice(&mut bytes, from, to, format!("{}{inner}{}", open.repeat(depth), close.repeat(depth)).as_bytes());
+                splice(
+                    &mut bytes,
+                    from,
+                    to,
+                    format!("{}{inner}{}", open.repeat(depth), close.repeat(depth)).as_bytes(),
+                );
             }
         }
         10 => {
@@ -337,7 +369,11 @@ fn no_damaged_request_is_taken_that_another_reader_would_read_differently() {
             for _ in 0..each {
                 let (request, json) = mutant(&file, case, &mut dice);
                 let verdict = judge.judge(&request).map_err(|refusal| refusal.code.name().to_owned());
-                if verdict.is_ok() { taken += 1 } else { refused += 1 }
+                if verdict.is_ok() {
+                    taken += 1
+                } else {
+                    refused += 1
+                }
                 let why = objection(&file, &json, &request, &verdict);
                 wrong.extend(why.map(|why| format!("{name}: {why}: {}", String::from_utf8_lossy(&request.body))));
             }

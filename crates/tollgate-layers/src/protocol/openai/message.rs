@@ -215,7 +215,10 @@ impl Parser<'_> {
             // Libraries of images open what they know, whatever its declared type: of what is not known here, nobody has
             // counted the pixels.
             media::Inline::Held(held) if !kinds.iter().any(|kind| held.kind.starts_with(kind)) => {
-                return Err(Wrong::here(format!("data of a type `{}…`", kinds.join("…`, `")), format!("`{}`", held.kind)));
+                return Err(Wrong::here(
+                    format!("data of a type `{}…`", kinds.join("…`, `")),
+                    format!("`{}`", held.kind),
+                ));
             }
             media::Inline::Held(held) => held,
         };
