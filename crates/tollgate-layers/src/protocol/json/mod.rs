@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+mod decimal;
 mod keys;
 mod malformed;
 mod number;
