@@ -71,39 +71,3 @@ pub(crate) const fn is_state(variable: Variable) -> bool {
             | Variable::UserId
     )
 }
-
-/// Whether it is a list of named values, so that its full name has a part behind the colon.
-pub(crate) const fn is_collection(variable: Variable) -> bool {
-    matches!(
-        variable,
-        Variable::Args
-            | Variable::ArgsGet
-            | Variable::ArgsGetNames
-            | Variable::ArgsNames
-            | Variable::ArgsPost
-            | Variable::ArgsPostNames
-            | Variable::Env
-            | Variable::Files
-            | Variable::FilesNames
-            | Variable::FilesSizes
-            | Variable::FilesTmpContent
-            | Variable::Global
-            | Variable::Ip
-            | Variable::MatchedVars
-            | Variable::MatchedVarsNames
-            | Variable::MultipartFilename
-            | Variable::MultipartName
-            | Variable::MultipartPartHeaders
-            | Variable::RequestCookies
-            | Variable::RequestCookiesNames
-            | Variable::RequestHeaders
-            | Variable::RequestHeadersNames
-            | Variable::Resource
-            | Variable::ResponseHeaders
-            | Variable::ResponseHeadersNames
-            | Variable::Rule
-            | Variable::Session
-            | Variable::Tx
-            | Variable::User
-    )
-}
