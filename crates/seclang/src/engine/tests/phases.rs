@@ -61,6 +61,23 @@ fn allow_ends_what_its_scope_says() {
 }
 
 #[test]
+fn media_types_of_replies_replace_the_defaults_and_then_add_up_until_they_are_cleared() {
+    let wanted = |rules: &str| {
+        let rules = load(rules);
+        let kinds = ["text/html", "text/css", "image/svg+xml", "text/plain"];
+        kinds.into_iter().filter(|kind| rules.wants_reply(kind.as_bytes())).collect::<Vec<_>>()
+    };
+    let named = |types: &str| format!("SecResponseBodyMimeType {types}\n");
+    assert_eq!(wanted(""), ["text/html", "text/plain"]);
+    assert_eq!(wanted(&named("text/css")), ["text/css"]);
+    let both = format!("{}{}", named("text/css text/html"), named("image/svg+xml text/css"));
+    assert_eq!(wanted(&both), ["text/html", "text/css", "image/svg+xml"]);
+    assert_eq!(wanted(&format!("{both}SecResponseBodyMimeTypesClear\n")), [""; 0]);
+    assert_eq!(wanted(&format!("{both}SecResponseBodyMimeTypesClear\n{}", named("text/plain"))), ["text/plain"]);
+    assert_eq!(wanted(&format!("SecResponseBodyMimeTypesClear\n{}", named("text/plain"))), ["text/plain"]);
+}
+
+#[test]
 fn the_reply_is_judged_when_its_type_is_one_that_the_rules_name() {
     let rules = r#"
         SecResponseBodyAccess On
