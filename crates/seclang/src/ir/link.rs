@@ -68,9 +68,7 @@ impl Workshop<'_> {
         match Operator::compile(&operator.name, &operator.argument, dynamic, &mut env) {
             Ok(compiled) => (compiled, parameter),
             Err(unusable) => {
-                let mut place = operator.argument_place.clone();
-                place.column = place.column.saturating_add(u32::try_from(unusable.at).unwrap_or(0));
-                let problem = self.error(&place, unusable.message);
+                let problem = self.error(&rule.place_in_argument(unusable.at), unusable.message);
                 problem.hint = unusable.hint;
                 (Operator::UnconditionalMatch, parameter)
             }
