@@ -23,6 +23,8 @@ pub(crate) struct Workshop<'a> {
     /// Variables that some rule reads.
     pub(crate) used: Bits,
     pub(crate) problems: Vec<Problem>,
+    /// Actions that open a persistent collection: the first one, and how many there are.
+    pub(crate) opened: Option<(&'static str, Place, usize)>,
 }
 
 impl Workshop<'_> {
@@ -141,6 +143,27 @@ impl Workshop<'_> {
                 Text::default()
             }
         }
+    }
+
+    /// Notes that an action opens a persistent collection.
+    pub(crate) fn opens(&mut self, action: &'static str, place: &Place) {
+        self.opened.get_or_insert_with(|| (action, place.clone(), 0)).2 += 1;
+    }
+
+    /// Says, once, that what was opened outlives no request.
+    pub(crate) fn warn_of_no_store(&mut self) {
+        let Some((action, place, count)) = self.opened.take() else { return };
+        let more = match count - 1 {
+            0 => String::new(),
+            1 => ", here and in 1 more place".to_owned(),
+            more => format!(", here and in {more} more places"),
+        };
+        self.note(
+            &place,
+            format!("`{action}` opens a collection that every request finds empty{more}: there is no store for it"),
+            Severity::Warning,
+        )
+        .hint("count requests where limits are kept: rules can only count within one request");
     }
 
     /// Notes an error.

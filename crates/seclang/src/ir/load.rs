@@ -33,8 +33,12 @@ pub(crate) fn load(source: &dyn Source, files: &[String], options: &Options, lib
         trie: Trie::default(),
         used: Bits::none(Variable::ALL.len()),
         problems: gathering.problems,
+        opened: None,
     };
     let mut compiled = compile(&gathering.items, &mut shop, options.profile);
+    if !options.store {
+        shop.warn_of_no_store();
+    }
     let Workshop { names, trie, used, mut problems, .. } = shop;
     problems.sort_by(|one, other| one.place.cmp(&other.place));
     if problems.iter().any(|problem| problem.severity == Severity::Error) {

@@ -192,6 +192,7 @@ impl<'a> Loader<'a> {
             count_numbers: settings.stock,
             arguments: self.config.max_args,
             work: self.config.max_scan_work,
+            store: false,
             plain: false,
         };
         let (rules, problems) = match RuleSet::load(&self.files, &settings.files, &options, &mut self.library) {
