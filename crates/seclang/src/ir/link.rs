@@ -22,6 +22,10 @@ pub(crate) struct Workshop<'a> {
     pub(crate) trie: Trie,
     /// Variables that some rule reads.
     pub(crate) used: Bits,
+    /// Those that some rule reads after phase 2.
+    pub(crate) used_late: Bits,
+    /// The rule that is compiled runs after phase 2.
+    pub(crate) late: bool,
     pub(crate) problems: Vec<Problem>,
     /// Actions that open a persistent collection: the first one, and how many there are.
     pub(crate) opened: Option<(&'static str, Place, usize)>,
@@ -79,7 +83,7 @@ impl Workshop<'_> {
 
     fn look(&mut self, target: &Spanned<Target>) -> Vec<Look> {
         let variable = target.value.variable;
-        self.used.insert(variable as usize);
+        self.uses(variable);
         let Some(select) = self.select(target) else { return Vec::new() };
         vec![Look {
             variable,
@@ -132,7 +136,7 @@ impl Workshop<'_> {
             Ok(text) => {
                 for segment in text.segments() {
                     if let Segment::Variable(variable, _) = segment {
-                        self.used.insert(*variable as usize);
+                        self.uses(*variable);
                     }
                 }
                 text
@@ -142,6 +146,13 @@ impl Workshop<'_> {
                     .hint("a macro is `%{variable}` or `%{variable.name}`");
                 Text::default()
             }
+        }
+    }
+
+    fn uses(&mut self, variable: Variable) {
+        self.used.insert(variable as usize);
+        if self.late {
+            self.used_late.insert(variable as usize);
         }
     }
 

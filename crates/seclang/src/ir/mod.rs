@@ -98,6 +98,8 @@ pub struct RuleSet {
     pub(crate) options: Options,
     /// Variables that some rule reads.
     used: Bits,
+    /// Some rule after phase 2 reads what lies in the request's body.
+    pub(crate) keeps_body: bool,
     infos: Vec<RuleInfo>,
 }
 

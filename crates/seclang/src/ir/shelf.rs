@@ -71,3 +71,14 @@ pub(crate) const fn is_state(variable: Variable) -> bool {
             | Variable::UserId
     )
 }
+
+/// Whether values of the variable may lie in the request's body, and be gone when it is let go.
+pub(crate) fn is_of_body(variable: Variable) -> bool {
+    const SHELVES: [Shelf; 4] = [
+        Shelf::of(Variable::ArgsPost),
+        Shelf::of(Variable::ArgsPostNames),
+        Shelf::of(Variable::FilesTmpContent),
+        Shelf::of(Variable::RequestBody),
+    ];
+    shelves(variable).iter().any(|shelf| SHELVES.contains(shelf))
+}

@@ -5,6 +5,7 @@
 
 mod config;
 mod desk;
+mod evidence;
 mod files;
 mod known;
 mod load;
@@ -169,7 +170,9 @@ impl Waf {
             return;
         }
         let Some(running) = turn.begin(self, asked, mode == Mode::Observe) else { return };
-        let tally = self.scratches.with(asked.thread, |scratch| running.transaction.finish(status, scratch));
+        let score = evidence::score(&running.transaction, 2);
+        let mut tally = self.scratches.with(asked.thread, |scratch| running.transaction.finish(status, scratch));
+        tally.inbound = tally.inbound.max(score);
         turn.close(tally);
     }
 
@@ -210,7 +213,7 @@ impl Turn {
                 Ok(())
             }
             Verdict::Deny { rule, .. } | Verdict::Drop { rule } | Verdict::Redirect { rule, .. } => {
-                let why = format_args!("rule {rule} in phase {phase}");
+                let why = self.evidence(rule, phase);
                 Err(Refusal::new(Code::WafBlocked).because(why).into())
             }
             Verdict::OutOfWork => {
