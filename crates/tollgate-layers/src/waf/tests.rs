@@ -72,7 +72,7 @@ fn get() -> String {
     "GET / HTTP/1.1".to_owned()
 }
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     include_str!("cases/budget.yaml"),
     include_str!("cases/exclusions.yaml"),
     include_str!("cases/known.yaml"),
@@ -80,6 +80,7 @@ const FILES: [&str; 7] = [
     include_str!("cases/pack.yaml"),
     include_str!("cases/replies.yaml"),
     include_str!("cases/routes.yaml"),
+    include_str!("cases/types.yaml"),
 ];
 
 /// Rule files of a test.
