@@ -52,6 +52,8 @@ pub struct Plan {
     stream_reply: bool,
     /// Some rule looks at the bodies of replies.
     looks_at_replies: bool,
+    /// Some rule runs in phase 5.
+    concludes: bool,
 }
 
 /// Who is asked about.
@@ -168,6 +170,11 @@ impl Waf {
     pub fn finish(&self, turn: &mut Turn, asked: &Asked<'_>, mode: Mode, status: u16) {
         if mode == Mode::Off || turn.tally().is_some() {
             return;
+        }
+        // Refused before phase 1, and no rule has a last word: a flood must not pay for a transaction.
+        let silent = |plan: &Plan| !plan.concludes;
+        if !turn.has_begun() && self.plan(asked.route.unwrap_or(usize::MAX)).is_some_and(silent) {
+            return turn.close(Tally::default());
         }
         let Some(running) = turn.begin(self, asked, mode == Mode::Observe) else { return };
         let score = evidence::score(&running.transaction, 2);

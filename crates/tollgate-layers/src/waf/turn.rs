@@ -87,6 +87,10 @@ impl Turn {
         self.running.as_deref_mut()
     }
 
+    pub(super) const fn has_begun(&self) -> bool {
+        self.running.is_some()
+    }
+
     pub(super) fn running(&mut self) -> Option<&mut Running> {
         self.running.as_deref_mut()
     }
