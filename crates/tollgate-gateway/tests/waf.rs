@@ -107,6 +107,21 @@ async fn a_long_prompt_is_judged_on_the_pool_with_the_same_verdict() {
 }
 
 #[tokio::test]
+async fn a_long_head_is_judged_with_the_same_verdict() {
+    let server = ModelServer::agreeable().await;
+    let house = house(&server, "enforce", "");
+    let mut client = house.plain().await;
+    let cookies = (0..700).map(|n| format!("c{n}=some+text; ")).collect::<String>();
+    let head = |note: &str| {
+        format!("GET /a HTTP/1.1\r\nHost: a.example\r\nUser-Agent: a\r\nCookie: {cookies}\r\nX-Note: {note}\r\n\r\n")
+    };
+    assert_eq!(client.ask(head("fine").into_bytes()).await.status, 200);
+    let attacked = client.ask(head("DROP TABLE users").into_bytes()).await;
+    assert_eq!((attacked.status, attacked.code().as_str()), (403, "waf_blocked"), "{}", attacked.text());
+    assert_eq!(house.line(&attacked.id()).await["evidence"], "rule 1 in phase 2, in REQUEST_HEADERS:X-Note");
+}
+
+#[tokio::test]
 async fn routes_have_their_own_thresholds() {
     let server = ModelServer::agreeable().await;
     let house = house(&server, "enforce", "");
