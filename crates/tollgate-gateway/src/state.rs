@@ -15,6 +15,7 @@ use tollgate_limit::Memory;
 use crate::body::Budget;
 use crate::compute::Compute;
 use crate::config::EmbeddedConfig;
+use crate::keep::Keep;
 use crate::record::{Meters, Recorder, Redactor};
 use crate::snapshot::Policy;
 use crate::tls::CertTable;
@@ -56,7 +57,9 @@ pub struct State {
     pub workers: usize,
     /// Balances.
     pub ledger: Arc<Memory>,
-    /// Secret of all keyed hashes of this process.
+    /// Where what was used of calendar quotas is kept over a restart.
+    pub keep: Option<Keep>,
+    /// Secret of all keyed hashes of this process, and of later ones where there is a `keep`.
     pub seed: (u64, u64),
     /// Secret of the keyed ids of people.
     pub id_key: IdKey,
@@ -94,6 +97,8 @@ pub struct Parts {
     pub workers: usize,
     /// Balances.
     pub ledger: Arc<Memory>,
+    /// Where what was used of calendar quotas is kept.
+    pub keep: Option<Keep>,
     /// Secret of all keyed hashes.
     pub seed: (u64, u64),
     /// The budget for bytes in flight.
@@ -112,11 +117,12 @@ impl State {
     /// State without a policy yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { clock, workers, ledger, seed, bodies, compute, recorder, redactor, embed } = parts;
+        let Parts { clock, workers, ledger, keep, seed, bodies, compute, recorder, redactor, embed } = parts;
         Self {
             clock,
             workers,
             ledger,
+            keep,
             seed,
             id_key: IdKey::new((u128::from(seed.0) << 64 | u128::from(seed.1)).to_le_bytes()),
             bodies,
