@@ -7,6 +7,7 @@ mod bench;
 mod docs;
 mod fuzz;
 mod load;
+mod loom;
 mod needs;
 mod peers;
 mod project;
@@ -31,6 +32,7 @@ usage: cargo xtask VERB
   docs [--check]          write docs/reference, or say whether it is as generated
   fuzz [TARGET…] [--seconds N]
                           run the fuzz targets, 60 seconds each unless told
+  loom                    the limiter's lock-free protocol in every order of its steps, under a minute once built
   peers [SUITE…]          the gateway against real clients and real servers
   bench …                 run a benchmark; `bench --help` says which
 ";
@@ -59,6 +61,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "bench" => bench::run(rest)?,
         "docs" => docs::run(&project, check)?,
         "fuzz" => fuzz::run(&project, rest)?,
+        "loom" => loom::run(&project)?,
         "peers" => return test::peers_alone(&project, rest),
         "schema" => schema::run(&project, check)?,
         "shape" => say(&shape::run(&project)?),

@@ -2,11 +2,13 @@
 //! -p tollgate-limit --lib loom`. Two lines of two slots are the whole table.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::loom::thread;
 
-use super::*;
-use crate::gcra::{Act, Latest, Rate};
+use super::Table;
+use crate::gcra::{Act, Latest, Op, Rate, TICK_NS, Taken};
+use crate::key::spread;
 
 const SECOND: u64 = 1_000_000_000;
 const NOW: u64 = 1 << 40;
