@@ -86,8 +86,9 @@ impl Keep {
         let path = self.directory.join("quotas");
         match fs::metadata(&path) {
             Ok(about) if about.len() > MAX_BYTES => return Err(io::Error::other("`quotas` is larger than 1 GiB")),
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Restored::default()),
-            about => drop(about?),
+            Err(error) => return Err(error),
         }
         ledger.restore(&fs::read(&path)?, unix).map_err(|error| io::Error::other(format!("`quotas`: {error}")))
     }

@@ -408,13 +408,12 @@ fn state(
     let bodies = usize::try_from(bodies).unwrap_or(usize::MAX);
     let share = bodies / 100 * usize::from(config.memory.tenant_share_percent.unwrap_or(100));
     let wait = Duration::from_millis(config.memory.wait_ms.unwrap_or(1000));
-    let mut seed = [0; 16];
-    aws_lc_rs::rand::fill(&mut seed).map_err(|_| system("drawing random numbers", io::Error::other("no source")))?;
-    let mut seed = u128::from_le_bytes(seed);
-    if let Some(keep) = &keep {
-        seed = keep.seed(seed).map_err(|error| system("reading the seed of `state.directory`", error))?;
-    }
-    let seed = ((seed >> 64) as u64, seed as u64);
+    let (dice, fresh) = (random()?, random()?);
+    let seed = match &keep {
+        Some(keep) => keep.seed(fresh).map_err(|error| system("reading the seed of `state.directory`", error))?,
+        None => fresh,
+    };
+    let seed = halves(seed);
     let clock = Clock::real();
     let ledger = Arc::new(Memory::new(MemoryConfig { open_slots: OPEN_SLOTS, seed }));
     if let Some(keep) = &keep {
@@ -427,12 +426,23 @@ fn state(
         ledger,
         keep,
         seed,
+        dice: halves(dice),
         bodies: Budget::new(bodies, if share == 0 { bodies } else { share }, wait),
         compute: Compute::start(threads).map_err(|error| system("starting the compute pool", error))?,
         recorder: Arc::new(Recorder::start(target).map_err(|error| system(format!("opening {target:?}"), error))?),
         redactor: Arc::new(Redactor::default()),
         embed,
     }))
+}
+
+fn random() -> Result<u128, StartError> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| system("drawing random numbers", io::Error::other("no source")))?;
+    Ok(u128::from_le_bytes(bytes))
+}
+
+const fn halves(number: u128) -> (u64, u64) {
+    ((number >> 64) as u64, number as u64)
 }
 
 /// 256 MiB, or a quarter of the cgroup's limit if that is less.

@@ -64,6 +64,8 @@ pub struct State {
     pub keep: Option<Keep>,
     /// Secret of all keyed hashes of this process, and of later ones where there is a `keep`.
     pub seed: (u64, u64),
+    /// Where random numbers begin: drawn anew by every process, or the numbers of its exchanges would repeat.
+    pub dice: (u64, u64),
     /// Secret of the keyed ids of people.
     pub id_key: IdKey,
     /// The budget for bytes in flight.
@@ -110,6 +112,8 @@ pub struct Parts {
     pub keep: Option<Keep>,
     /// Secret of all keyed hashes.
     pub seed: (u64, u64),
+    /// Where random numbers begin, never twice the same.
+    pub dice: (u64, u64),
     /// The budget for bytes in flight.
     pub bodies: Arc<Budget>,
     /// The compute pool.
@@ -126,13 +130,14 @@ impl State {
     /// State without a policy yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { clock, workers, ledger, keep, seed, bodies, compute, recorder, redactor, embed } = parts;
+        let Parts { clock, workers, ledger, keep, seed, dice, bodies, compute, recorder, redactor, embed } = parts;
         Self {
             clock,
             workers,
             ledger,
             keep,
             seed,
+            dice,
             id_key: IdKey::new((u128::from(seed.0) << 64 | u128::from(seed.1)).to_le_bytes()),
             bodies,
             compute,

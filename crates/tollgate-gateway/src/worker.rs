@@ -46,7 +46,7 @@ impl Worker {
     #[must_use]
     pub fn new(index: usize, state: Arc<State>, sinks: Arc<Sinks>, drain: watch::Receiver<bool>) -> Self {
         let ticker = Ticker::new(state.clock.clone());
-        let random = AtomicU64::new(state.seed.0 ^ (index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let random = AtomicU64::new(state.dice.0 ^ (index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let worker =
             Self { index, state, ticker, sinks, tasks: Arc::default(), drain, random, wall: AtomicU64::new(0) };
         worker.look_at_wall_time();
@@ -64,13 +64,13 @@ impl Worker {
         self.wall.load(Ordering::Relaxed).wrapping_add(now.0 / 1_000_000)
     }
 
-    /// A number that nobody outside can foresee while the seed is secret; not for keys.
+    /// A number that nobody outside can foresee while `dice` is secret; not for keys.
     pub fn random(&self) -> u64 {
         // SplitMix64 (Steele, Lea and Flood, 2014), keyed by the process seed.
         let mut z = self.random.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) ^ self.state.seed.1
+        (z ^ (z >> 31)) ^ self.state.dice.1
     }
 
     /// A fresh exchange number.

@@ -86,6 +86,20 @@ fn a_gateway_that_is_killed_loses_at_most_the_last_second() {
 }
 
 #[test]
+fn numbers_of_requests_do_not_begin_anew_with_a_kept_seed() {
+    let scratch = Scratch::new("numbers");
+    let config = scratch.write("tollgate.yaml", CONFIG);
+    let numbers = [(), ()].map(|()| {
+        let gateway = Served::start(&config, &ENV);
+        let answer = gateway.answer("data", "/x", None).to_ascii_lowercase();
+        gateway.stop();
+        let number = answer.lines().find_map(|line| line.strip_prefix("x-request-id: ").map(str::to_owned));
+        number.expect("each answer has its number")
+    });
+    assert_ne!(numbers[0], numbers[1]);
+}
+
+#[test]
 fn a_second_gateway_does_not_start_in_the_same_directory() {
     let scratch = Scratch::new("shared");
     let config = scratch.write("tollgate.yaml", CONFIG);

@@ -54,7 +54,7 @@ fn what_was_written_is_there_after_a_restart_and_the_seed_is_the_same() {
     let ledger = restarted(&directory);
     assert_eq!((left(&ledger, 1), left(&ledger, 2)), (880, 995));
     for name in ["seed", "quotas", "lock"] {
-        let mode = std::fs::metadata(directory.join(name)).expect("it is there").permissions().mode();
+        let mode = fs::metadata(directory.join(name)).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o077, 0, "{name}");
     }
 }
@@ -88,7 +88,7 @@ fn a_log_is_begun_anew_when_it_has_grown() {
                 if let Some(open) = keep.log.lock().as_mut() {
                     open.most = 2_000;
                 }
-                largest = largest.max(std::fs::metadata(folder.path().join("quotas")).expect("there").len());
+                largest = largest.max(fs::metadata(folder.path().join("quotas")).expect("there").len());
             }
         }
         keep.write(&ledger, NOON).expect("the rest");
@@ -105,10 +105,10 @@ fn a_write_that_failed_is_mended_by_the_next() {
     let keep = Keep::open(&directory).expect("nobody is there");
     let ledger = ledger(keep.seed(7).expect("written"));
     spend(&ledger, 1, 100);
-    std::fs::rename(&directory, folder.path().join("gone")).expect("moved");
+    fs::rename(&directory, folder.path().join("gone")).expect("moved");
     keep.write(&ledger, NOON).expect_err("there is no such directory");
     assert_eq!(keep.failures(), 1);
-    std::fs::rename(folder.path().join("gone"), &directory).expect("moved back");
+    fs::rename(folder.path().join("gone"), &directory).expect("moved back");
     keep.write(&ledger, NOON).expect("everything");
     drop(keep);
     assert_eq!(left(&restarted(&directory), 1), 900);
@@ -118,10 +118,10 @@ fn a_write_that_failed_is_mended_by_the_next() {
 fn files_that_are_not_ours_are_not_overwritten() {
     let folder = Folder::fresh();
     let keep = Keep::open(folder.path()).expect("nobody is there");
-    std::fs::write(folder.path().join("seed"), "short\n").expect("written");
+    fs::write(folder.path().join("seed"), "short\n").expect("written");
     assert!(keep.seed(7).expect_err("no seed").to_string().contains("32 hexadecimal digits"));
-    std::fs::write(folder.path().join("quotas"), "a shopping list").expect("written");
+    fs::write(folder.path().join("quotas"), "a shopping list").expect("written");
     let error = keep.restore(&ledger(7), NOON).expect_err("no log");
     assert_eq!(error.to_string(), "`quotas`: no quota log");
-    assert_eq!(std::fs::read(folder.path().join("quotas")).expect("there"), b"a shopping list");
+    assert_eq!(fs::read(folder.path().join("quotas")).expect("there"), b"a shopping list");
 }

@@ -26,6 +26,9 @@ pub use config::{Bank, LimitNames, LimitsConfig, Listed};
 /// The most budgets that one request can be charged to.
 pub const MAX_BUDGETS: usize = MAX_LEVELS;
 
+/// The most that is added to a wait: a quota that ends in ten days is not announced for the twelfth.
+const MOST_SPREAD: Duration = Duration::from_mins(1);
+
 /// The compiled layer: immutable, replaced whole on reload. Balances live in the ledger and survive.
 #[derive(Debug)]
 pub struct Limits<S> {
@@ -120,10 +123,11 @@ impl<S: Ledger> Limits<S> {
     }
 
     /// Where the payer's own budgets stand. Budgets shared with others (`model`, `global`) are not among them: their
-    /// level would tell one tenant how busy the others are.
+    /// level would tell one tenant how busy the others are. Nor are those that only observe: they bind nobody.
     pub fn levels(&self, payer: Payer<'_>, now: Tick) -> ArrayVec<PublicLevel<'_>, MAX_BUDGETS> {
         let own = self.places(payer.who).iter().filter_map(|place| self.budgets.get(*place));
         let own = own.filter(|budget| matches!(budget.per, Per::Address | Per::Key | Per::Tenant));
+        let own = own.filter(|budget| budget.mode == Mode::Enforce);
         own.filter_map(|budget| {
             let at = moment(payer, now);
             let level = self.ledger.peek(self.key(budget, payer)?, budget.limit(at), leaf(now));
@@ -198,12 +202,12 @@ impl<S: Ledger> Limits<S> {
         Refusal::new(Code::RateLimited).because(format_args!("budget `{name}` is spent"))
     }
 
-    /// Adds up to a quarter to `wait`, so that a refused crowd does not come back as one. The secret seed makes it
+    /// Adds up to a quarter to `wait`, and no more than [`MOST_SPREAD`], so that a refused crowd does not come back as one. The secret seed makes it
     /// unpredictable; the same refusal always gets the same answer.
     fn spread(&self, wait: Duration, refused: Option<&Charge>, now: Tick) -> Duration {
         let roll = hash_key(self.seed, "jitter", (refused.map(|charge| charge.key.hash), now.0));
         let parts = u32::try_from(roll % 1024).unwrap_or(0);
-        wait.saturating_add((wait / 4096).saturating_mul(parts))
+        wait.saturating_add((wait / 4096).min(MOST_SPREAD / 1024).saturating_mul(parts))
     }
 }
 

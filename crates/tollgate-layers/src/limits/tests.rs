@@ -1,5 +1,6 @@
 //! Budgets are charged together or not at all, and everything that is held comes back.
 
+mod edges;
 mod ledgers;
 mod random;
 

@@ -99,7 +99,8 @@ impl Served {
         assert_eq!(self.child.wait().expect("it ends").code(), Some(0));
     }
 
-    fn answer(&self, listener: &str, path: &str, key: Option<&str>) -> String {
+    /// The whole answer to a GET on a listener.
+    pub(crate) fn answer(&self, listener: &str, path: &str, key: Option<&str>) -> String {
         let to = self.addresses.get(listener).expect("a listener of that name");
         let mut stream = TcpStream::connect(to).expect("it accepts");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a deadline");
