@@ -128,6 +128,8 @@ pub struct FairQueue<T> {
     bytes: u64,
     /// Of all that wait.
     cost: u64,
+    /// How many were started and are not done.
+    running: usize,
     drain: Drain,
     standing: Standing,
 }
@@ -162,6 +164,7 @@ impl<T> FairQueue<T> {
             hall: Hall::new(),
             bytes: 0,
             cost: 0,
+            running: 0,
             drain: Drain::default(),
             standing: Standing::default(),
         }
@@ -248,6 +251,7 @@ impl<T> FairQueue<T> {
             self.turn(&bill, |share, id| share.served(id, bill.cost), |share, id| share.served(id, bill.cost));
             self.serve_key(&bill);
             let entry = self.take(ticket)?;
+            self.running += 1;
             return Some(Started { what: entry.what, bill, waited });
         }
     }
@@ -262,6 +266,11 @@ impl<T> FairQueue<T> {
         self.drain.done(real, now, self.is_empty());
         let more = i128::from(real) - i128::from(bill.cost);
         self.turn(bill, |share, id| share.shift(id, more), |share, id| share.shift(id, more));
+        self.running = self.running.saturating_sub(1);
+        if self.running == 0 && self.is_empty() {
+            // What was done while nobody had to wait was nobody's loss.
+            self.classes = Share::default();
+        }
     }
 
     /// How long a request would wait, in microseconds: what its tenant has before it, at its tenant's part of the rate.

@@ -173,6 +173,8 @@ fn who_was_away_neither_saves_up_nor_falls_behind() {
     for _ in 0..100 {
         enter(&mut queue, &applicant(1, 1_000), Tick(0));
     }
+    // Tenant 2 was there at the beginning, and then not for fifty turns.
+    enter(&mut queue, &applicant(2, 1_000), Tick(0));
     for _ in 0..50 {
         next(&mut queue, Tick(0)).expect("it waits");
     }
@@ -181,6 +183,19 @@ fn who_was_away_neither_saves_up_nor_falls_behind() {
     }
     let served: Vec<_> = (0..20).map(|_| next(&mut queue, Tick(0)).expect("both wait").what).collect();
     assert_eq!(served.iter().filter(|tenant| **tenant == 2).count(), 10);
+}
+
+#[test]
+fn what_was_done_on_an_idle_machine_is_held_against_nobody() {
+    let mut queue = queue();
+    enter(&mut queue, &applicant(1, 1_000), Tick(0));
+    let started = next(&mut queue, Tick(0)).expect("it waits");
+    queue.done(&started.bill, 900_000_000, Tick(SECOND));
+    for tenant in [1, 2, 1, 2] {
+        enter(&mut queue, &applicant(tenant, 1_000), Tick(SECOND));
+    }
+    let served: Vec<_> = (0..2).map(|_| next(&mut queue, Tick(SECOND)).expect("both wait").what).collect();
+    assert_eq!(served, [1, 2]);
 }
 
 #[test]
@@ -272,6 +287,9 @@ fn a_ticket_is_good_once() {
 #[test]
 fn tenants_that_come_and_go_are_not_remembered_for_ever() {
     let mut queue = queue();
+    // One runs on throughout, so that nothing is forgotten for that reason.
+    enter(&mut queue, &applicant(99_999, 1_000), Tick(0));
+    next(&mut queue, Tick(0)).expect("it waits");
     for tenant in 0..50_000 {
         enter(&mut queue, &applicant(tenant, 1_000), Tick(0));
         let started = next(&mut queue, Tick(0)).expect("it waits");
