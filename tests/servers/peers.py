@@ -17,6 +17,7 @@ import embedded_checks
 import facts
 import fastapi_checks
 import kserve_checks
+import learn_checks
 import llamacpp_refusals
 import malformed_checks
 import mlserver_checks
@@ -36,6 +37,7 @@ SUITES = [
     llamacpp_refusals.SUITE,
     kserve_checks.SUITE,
     triton_checks.SUITE,
+    learn_checks.SUITE,
     facts.BOMB,
 ]
 

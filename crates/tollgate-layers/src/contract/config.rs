@@ -107,9 +107,29 @@ pub struct ContractConfig {
     /// A JSON Schema (draft 2020-12) for the bodies of routes with `protocol: json`.
     #[serde(default)]
     pub schema: Option<serde_json::Value>,
+    /// Where an OpenAPI document holds that schema, instead of writing it here.
+    #[serde(default)]
+    pub openapi: Option<OpenApiRef>,
     /// Members that are let pass though they reach into the server, such as `ignore_eos` or `store`. Default: none.
     #[serde(default)]
     pub members: Vec<String>,
+    /// Whether KServe v1 and TensorFlow Serving may send columns (`inputs`) instead of rows (`instances`): a model that
+    /// reads `instances` alone fails on them. Default: `allow`.
+    #[serde(default = "Odds::allow")]
+    pub columns: Odds,
+    /// What a preset lets callers wish for where `max_output_tokens` says nothing.
+    #[serde(skip)]
+    pub wished_output_tokens: Option<u64>,
+}
+
+/// The schema of a body in an OpenAPI document (3.0 to 3.2).
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct OpenApiRef {
+    /// The document, JSON, relative to this file.
+    pub file: String,
+    /// The path whose `POST` body it is, as the document writes it.
+    pub path: String,
 }
 
 /// One input.
@@ -211,7 +231,7 @@ pub enum Odds {
 }
 
 impl Odds {
-    const fn allow() -> Self {
+    pub(super) const fn allow() -> Self {
         Self::Allow
     }
 }
@@ -300,6 +320,7 @@ impl ContractConfig {
         }
         Contract {
             raw_body: self.raw_body,
+            columns: self.columns == Odds::Allow,
             generate: self.generate(check),
             schema: self.schema.as_ref().and_then(|schema| {
                 Schema::new(schema).map_err(|why| check.problem("schema", format!("no usable schema: {why}"))).ok()

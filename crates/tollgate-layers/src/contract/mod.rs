@@ -6,6 +6,7 @@ mod config;
 mod generate;
 mod rule;
 mod schema;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -13,7 +14,7 @@ mod texts;
 use std::sync::Arc;
 
 use tollgate_core::backend::{Dim, Port, Signature};
-use tollgate_core::call::{Call, Dialect, Edit, Prompt, Tensor, Values};
+use tollgate_core::call::{Call, Dialect, Edit, ModelId, Prompt, Tensor, Values};
 use tollgate_core::journal::{Fact, Notes};
 use tollgate_core::ruling::{Code, Refusal, Ruling, Spot};
 
@@ -21,12 +22,14 @@ use crate::protocol::openai::{self, Endpoint};
 use crate::protocol::{escaped, json, plain, refuse};
 use crate::routes::Route;
 pub use config::{
-    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, Odds, OutputConfig, TextConfig,
+    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, Odds, OpenApiRef, OutputConfig, TextConfig,
     UnknownMembers,
 };
 use generate::Generate;
 use rule::Rule;
 use schema::Schema;
+pub use schema::usable;
+pub use seen::{Seen, Span};
 pub use texts::{MediaConfig, Over};
 
 /// The compiled layer: one contract for each model, in table order.
@@ -51,6 +54,8 @@ pub struct Contract {
     schema: Option<Schema>,
     /// Whether a body may be the one input's raw values.
     raw_body: bool,
+    /// Whether rows may come as columns.
+    columns: bool,
     /// Bytes of the longest text, for a text model.
     max_text_bytes: u64,
 }
@@ -78,6 +83,12 @@ impl Contracts {
     #[must_use]
     pub const fn new(contracts: Vec<Arc<Contract>>) -> Self {
         Self { contracts }
+    }
+
+    /// The contract of a model.
+    #[must_use]
+    pub fn of(&self, model: ModelId) -> Option<&Contract> {
+        self.contracts.get(model.index()).map(|contract| &**contract)
     }
 
     /// Checks a call against its model's contract. The first mistake is refused, and its spot says where it stands.
@@ -165,6 +176,9 @@ impl Contract {
     }
 
     fn check_inputs(&self, call: &Call, body: &[u8]) -> Result<(), Refusal> {
+        if call.columns && !self.columns {
+            return Err(wrong("/inputs", "rows, as `instances`", "columns"));
+        }
         let mut symbols = [0_u64; MAX_SYMBOLS];
         for (place, tensor) in call.inputs.iter().enumerate() {
             let known = self.signature.inputs.iter().zip(&self.inputs).find(|(port, _)| port.name == tensor.name);
