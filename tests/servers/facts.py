@@ -179,7 +179,7 @@ def mortal(setting):
         yield Scene(server, shim, gateway)
 
 
-BOMB = Suite("shape-bomb", mortal)
+BOMB = Suite("triton-bomb", mortal)
 ROWS = tensor("[1,1,1,1]", shape="[1000000000000,4]").encode()
 
 

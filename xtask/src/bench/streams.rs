@@ -17,8 +17,10 @@ use crate::tally::say;
 pub(super) struct Chat {
     program: Child,
     gateway: Running,
-    /// The last line that the program prints.
+    /// What the program prints.
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    /// What it says when it fails.
+    errors: PathBuf,
 }
 
 impl Chat {
@@ -41,19 +43,20 @@ impl Chat {
         let pid = gateway.pids().first().context("no process")?.to_string();
         let mut command = pinned(Core::Load, streams);
         command.args(["--port", &upstream.to_string()]).args(verb.iter().map(|word| word.replace("@PID@", &pid)));
-        let errors = std::fs::File::create(folder.join("streams-program.log"))?;
-        let mut program =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors).spawn().context("no program")?;
+        let errors = folder.join("streams-program.log");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(std::fs::File::create(&errors)?);
+        let mut program = command.spawn().context("no program")?;
         let mut lines = BufReader::new(program.stdout.take().context("its output is a pipe")?).lines();
         lines.next().context("the program says nothing")??;
         let port = if secure { tls } else { plain };
         program.stdin.take().context("its input is a pipe")?.write_all(format!("{port}\n").as_bytes())?;
-        Ok(Self { program, gateway, lines })
+        Ok(Self { program, gateway, lines, errors })
     }
 
     /// What the program reports when it is done.
     pub(super) fn report(mut self) -> anyhow::Result<Value> {
-        let line = self.lines.next().context("the program ended without a report")??;
+        let Some(line) = self.lines.next() else { bail!("{}", std::fs::read_to_string(&self.errors)?) };
+        let line = line?;
         ensure!(self.program.wait()?.success(), "the program failed");
         drop(self.gateway);
         Ok(serde_json::from_str(&line)?)

@@ -26,12 +26,13 @@ pub(crate) fn start(port: u16, pace: Pace) -> anyhow::Result<u16> {
     let port = listener.local_addr()?.port();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(serve(TcpListener::from_std(listener).expect("it listens"), pace));
+        runtime.block_on(serve(listener, pace));
     });
     Ok(port)
 }
 
-async fn serve(listener: TcpListener, pace: Pace) {
+async fn serve(listener: std::net::TcpListener, pace: Pace) {
+    let listener = TcpListener::from_std(listener).expect("it listens");
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {

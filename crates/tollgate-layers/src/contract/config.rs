@@ -344,16 +344,6 @@ impl ContractConfig {
         }
     }
 
-    /// The same with the path of a tokenizer that begins in `folder`, as paths of a configuration do.
-    #[must_use]
-    pub fn beside(&self, folder: &std::path::Path) -> Self {
-        let mut config = self.clone();
-        if config.tokenizer.ends_with(".json") {
-            config.tokenizer = folder.join(&self.tokenizer).to_string_lossy().into_owned();
-        }
-        config
-    }
-
     /// Reports that a model without a file says no inputs, though a route speaks of its tensors.
     pub fn check_tensors(&self, check: &mut Checker) {
         check.require(!self.inputs.is_empty(), "inputs", "a model that is not embedded says its `inputs`");
@@ -582,8 +572,7 @@ fn bounds<T: Number>(check: &mut Checker, [low, high]: [f64; 2], dtype: Dtype) -
     let (least, greatest) = T::widest(dtype);
     let bounds = T::at_least(low).zip(T::at_most(high));
     let fits = bounds.filter(|(low, high)| least <= *low && low <= high && *high <= greatest);
-    let message = format!("not two numbers of `{dtype}`, the lesser first");
-    check.require(fits.is_some(), "range", message);
+    check.require(fits.is_some(), "range", format!("not two numbers of `{dtype}`, the lesser first"));
     fits
 }
 

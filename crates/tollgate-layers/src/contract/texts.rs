@@ -1,5 +1,7 @@
 //! The part of a contract's configuration that is about texts and media, and its compilation.
 
+use std::path::Path;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tollgate_core::check::Checker;
@@ -81,6 +83,16 @@ impl Default for ContractConfig {
 }
 
 impl ContractConfig {
+    /// The same with the path of a tokenizer that begins in `folder`, as paths of a configuration do.
+    #[must_use]
+    pub fn beside(&self, folder: &Path) -> Self {
+        let mut config = self.clone();
+        if config.tokenizer.ends_with(".json") {
+            config.tokenizer = folder.join(&self.tokenizer).to_string_lossy().into_owned();
+        }
+        config
+    }
+
     /// The bounds of a model of texts.
     pub(super) fn generate(&self, check: &mut Checker) -> Generate {
         let (default, most) = (self.default_output_tokens.or(self.max_output_tokens), self.max_output_tokens);

@@ -269,10 +269,10 @@ impl Element for f32 {
         if kind != Kind::Number {
             return Err(misfit(reader, kind, "a number"));
         }
-        let number = reader.number()?;
         #[expect(clippy::cast_possible_truncation, reason = "rounds as every server does that reads doubles first")]
-        let value = number.value as Self;
-        if value.is_finite() { Ok(value) } else { Err(Wrong::here("a number that is finite as FP32", number.text)) }
+        let single = |value: f64| value as Self;
+        let found = reader.double(|value| single(value).is_finite())?;
+        found.map(single).map_err(|text| Wrong::here("a number that is finite as FP32", text))
     }
 }
 
@@ -280,7 +280,12 @@ impl Element for f64 {
     const SPARSE: usize = 4;
 
     fn read(reader: &mut Reader<'_>, kind: Kind, _: Dtype) -> Result<Self, Wrong> {
-        if kind == Kind::Number { Ok(reader.number()?.value) } else { Err(misfit(reader, kind, "a number")) }
+        if kind != Kind::Number {
+            return Err(misfit(reader, kind, "a number"));
+        }
+        // Every number of JSON that is read is finite.
+        let found = reader.double(|_| true)?;
+        found.map_err(|text| Wrong::here("a number", text))
     }
 }
 

@@ -133,6 +133,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// No value comes next.
+    #[inline]
     pub fn peek(&mut self) -> Result<Kind, Malformed> {
         match self.byte_after_space() {
             Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
@@ -237,6 +238,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// The array is malformed here.
+    #[inline]
     pub fn next_item(&mut self) -> Result<bool, Malformed> {
         let first = self.step()?;
         match self.byte_after_space() {
@@ -274,9 +276,23 @@ impl<'a> Reader<'a> {
     /// No number of JSON comes next, it is too long, or not finite as a double.
     pub fn number(&mut self) -> Result<Number<'a>, Malformed> {
         self.byte_after_space();
-        let number = number::scan(self.text, self.at)?;
-        self.at += number.text.len();
-        Ok(number)
+        let number::Scanned { bytes, value, integer } = number::scan(self.text, self.at)?;
+        let text = number::written(self.text, self.at, bytes);
+        self.at += bytes;
+        Ok(Number { text, value, integer })
+    }
+
+    /// What a number is worth, for those who need nothing else of it; its text where it is not what they `want`.
+    ///
+    /// # Errors
+    /// As [`Self::number`].
+    #[inline]
+    pub fn double(&mut self, want: impl Fn(f64) -> bool) -> Result<Result<f64, &'a str>, Malformed> {
+        self.byte_after_space();
+        let number::Scanned { bytes, value, .. } = number::scan(self.text, self.at)?;
+        let found = if want(value) { Ok(value) } else { Err(number::written(self.text, self.at, bytes)) };
+        self.at += bytes;
+        Ok(found)
     }
 
     /// `true` or `false`.
@@ -355,6 +371,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Marks that something is asked of the innermost array or object; true the first time.
+    #[inline]
     fn step(&mut self) -> Result<bool, Malformed> {
         let at = self.at;
         let open = self.open.last_mut().ok_or(Malformed { what: What::Value, at })?;
@@ -389,6 +406,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over white space; the byte that comes next.
+    #[inline]
     fn byte_after_space(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         loop {

@@ -11,6 +11,9 @@ const POWERS: [f64; 23] = [
     1e21, 1e22,
 ];
 
+/// Powers of ten by which the digits before some others are worth more.
+const WHOLE_POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
 /// A number as it was written, and what it is worth.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Number<'a> {
@@ -58,20 +61,37 @@ impl Digits<'_> {
         self.window.get(self.at).copied().unwrap_or(0)
     }
 
-    /// Reads a run of digits; how many.
+    /// The next eight bytes, each less `0`; beyond the window, what is no digit.
+    fn word(&self) -> u64 {
+        let rest = self.window.get(self.at..).unwrap_or_default();
+        let eight = rest.first_chunk().copied().unwrap_or_else(|| {
+            let mut padded = [0; 8];
+            padded.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+            padded
+        });
+        u64::from_le_bytes(eight) ^ 0x3030_3030_3030_3030
+    }
+
+    /// Reads a run of digits, eight at a time; how many.
     fn run(&mut self) -> usize {
         let from = self.at;
-        while let Some(eight) = self.window.get(self.at..).and_then(|rest| rest.first_chunk()).and_then(eight_digits) {
-            self.mantissa = self.mantissa.wrapping_mul(100_000_000).wrapping_add(eight);
-            self.at += 8;
-        }
         loop {
-            let digit = self.byte().wrapping_sub(b'0');
-            if digit > 9 {
+            let word = self.word();
+            // The upper bit of each byte that is above 9; nothing carries over from one byte to the next.
+            let above = ((word & 0x7F7F_7F7F_7F7F_7F7F) + 0x7676_7676_7676_7676) | word;
+            let bits = (above & 0x8080_8080_8080_8080).trailing_zeros() & !7;
+            if bits == 0 {
                 break;
             }
-            self.mantissa = self.mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
-            self.at += 1;
+            let taken = usize::try_from(bits / 8).unwrap_or(8);
+            // What is not taken is pushed out; the zeros that come in stand before the first digit.
+            let value = eight_digits(word << (64 - bits));
+            let shift = WHOLE_POWERS.get(taken).copied().unwrap_or(1);
+            self.mantissa = self.mantissa.wrapping_mul(shift).wrapping_add(value);
+            self.at += taken;
+            if taken < 8 {
+                break;
+            }
         }
         let run = self.at - from;
         self.count += run;
@@ -95,8 +115,17 @@ impl Digits<'_> {
     }
 }
 
+/// What a number is worth, and how long it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scanned {
+    pub(super) bytes: usize,
+    pub(super) value: f64,
+    pub(super) integer: Option<Integer>,
+}
+
 /// Reads the number that begins at `from`.
-pub(super) fn scan(text: &str, from: usize) -> Result<Number<'_>, Malformed> {
+#[inline]
+pub(super) fn scan(text: &str, from: usize) -> Result<Scanned, Malformed> {
     let rest = text.as_bytes().get(from..).unwrap_or_default();
     let wrong = |what, at: usize| Malformed { what, at: from + at };
     let window = rest.get(..=MAX_BYTES).unwrap_or(rest);
@@ -131,23 +160,34 @@ pub(super) fn scan(text: &str, from: usize) -> Result<Number<'_>, Malformed> {
     if digits.at > MAX_BYTES {
         return Err(wrong(What::NumberLength, MAX_BYTES));
     }
-    let text = text.get(from..from + digits.at).unwrap_or_default();
+    let bytes = digits.at;
     // Nineteen digits always fit 64 bits; more may have wrapped around.
     let exact = digits.count <= 19;
-    let value = quick(exact, digits.mantissa, exponent);
-    let value = value.or_else(|| decimal::nearest(digits.mantissa, exponent).filter(|_| exact));
-    let value = value.map(|value| if negative { -value } else { value });
-    let value = value.or_else(|| text.parse().ok()).filter(|value| value.is_finite());
-    let value = value.ok_or_else(|| wrong(What::NumberRange, 0))?;
+    let amount = quick(exact, digits.mantissa, exponent)
+        .or_else(|| decimal::nearest(digits.mantissa, exponent).filter(|_| exact));
+    let value = match amount {
+        Some(amount) if negative => -amount,
+        Some(amount) => amount,
+        None => {
+            let parsed = written(text, from, bytes).parse().ok().filter(|value: &f64| value.is_finite());
+            parsed.ok_or_else(|| wrong(What::NumberRange, 0))?
+        }
+    };
     let integer = if !integral {
         None
     } else if exact {
         Some(Integer { negative, amount: digits.mantissa })
     } else {
+        let text = written(text, from, bytes);
         let amount = text.strip_prefix('-').unwrap_or(text).parse().ok();
         amount.map(|amount| Integer { negative, amount })
     };
-    Ok(Number { text, value, integer })
+    Ok(Scanned { bytes, value, integer })
+}
+
+/// The text of a number.
+pub(super) fn written(text: &str, from: usize, bytes: usize) -> &str {
+    text.get(from..from + bytes).unwrap_or_default()
 }
 
 /// Clinger's fast path: mantissa and power of ten are both exact doubles, so one operation rounds once.
@@ -161,18 +201,10 @@ fn quick(exact: bool, mantissa: u64, exponent: i32) -> Option<f64> {
     Some(if exponent < 0 { mantissa / power } else { mantissa * power })
 }
 
-/// The number that eight digits are; `None` where one of the bytes is no digit. All eight at once: neighbours are joined to
+/// The number that eight bytes from 0 to 9 are, the first the highest digit. All eight at once: neighbours are joined to
 /// pairs, pairs to fours, fours to eight.
-const fn eight_digits(bytes: &[u8; 8]) -> Option<u64> {
-    let word = u64::from_le_bytes(*bytes);
-    // A digit has 3 in its upper half, also when 6 is added: of `:` and what follows, the sum has 4.
-    let upper = 0xF0F0_F0F0_F0F0_F0F0;
-    let sum = word.wrapping_add(0x0606_0606_0606_0606);
-    if (word & upper) | ((sum & upper) >> 4) != 0x3333_3333_3333_3333 {
-        return None;
-    }
-    let digits = word & 0x0F0F_0F0F_0F0F_0F0F;
+const fn eight_digits(digits: u64) -> u64 {
     let pairs = (digits.wrapping_mul(10).wrapping_add(digits >> 8)) & 0x00FF_00FF_00FF_00FF;
     let fours = (pairs.wrapping_mul(100).wrapping_add(pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
-    Some(fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xFFFF_FFFF)
+    fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xFFFF_FFFF
 }
