@@ -207,5 +207,5 @@ fn endless_schemas_end() {
     doubling["components"]["schemas"]["S60"] = json!({});
     // Each is brought in once: 2 to the power of 60 would not end.
     let found = body_schema(&doubling, "/p").expect("a schema");
-    assert_eq!(found["$defs"].as_object().map(serde_json::Map::len), Some(61));
+    assert_eq!(found["$defs"].as_object().map(serde_json::Map::len), Some(60));
 }
