@@ -12,6 +12,7 @@ pub mod exchange;
 pub mod firewall;
 pub mod flow;
 pub mod inspect;
+pub mod keep;
 pub mod leave;
 pub mod lenient;
 pub mod listen;

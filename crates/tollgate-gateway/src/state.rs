@@ -17,6 +17,7 @@ use crate::body::Budget;
 use crate::compute::Compute;
 use crate::config::EmbeddedConfig;
 use crate::drift::Drift;
+use crate::keep::Keep;
 use crate::observed::Observed;
 use crate::record::{Meters, Recorder, Redactor};
 use crate::snapshot::Policy;
@@ -59,7 +60,9 @@ pub struct State {
     pub workers: usize,
     /// Balances.
     pub ledger: Arc<Memory>,
-    /// Secret of all keyed hashes of this process.
+    /// Where what was used of calendar quotas is kept over a restart.
+    pub keep: Option<Keep>,
+    /// Secret of all keyed hashes of this process, and of later ones where there is a `keep`.
     pub seed: (u64, u64),
     /// Secret of the keyed ids of people.
     pub id_key: IdKey,
@@ -101,6 +104,8 @@ pub struct Parts {
     pub workers: usize,
     /// Balances.
     pub ledger: Arc<Memory>,
+    /// Where what was used of calendar quotas is kept.
+    pub keep: Option<Keep>,
     /// Secret of all keyed hashes.
     pub seed: (u64, u64),
     /// The budget for bytes in flight.
@@ -119,11 +124,12 @@ impl State {
     /// State without a policy yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { clock, workers, ledger, seed, bodies, compute, recorder, redactor, embed } = parts;
+        let Parts { clock, workers, ledger, keep, seed, bodies, compute, recorder, redactor, embed } = parts;
         Self {
             clock,
             workers,
             ledger,
+            keep,
             seed,
             id_key: IdKey::new((u128::from(seed.0) << 64 | u128::from(seed.1)).to_le_bytes()),
             bodies,

@@ -41,8 +41,31 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         if control.is_real() {
             tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
         }
+        tasks.spawn_detached(keep_state(Arc::clone(control)));
         drop(stop.wait_for(|stop| *stop).await);
     });
+    // What the last exchanges used.
+    write_state(control);
+}
+
+/// Writes what survives a restart, each second.
+async fn keep_state(control: Arc<Control>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while control.state.keep.is_some() {
+        every.tick().await;
+        let control = Arc::clone(&control);
+        // Waits for the disk: not on the thread that answers health checks.
+        drop(tokio::task::spawn_blocking(move || write_state(&control)).await);
+    }
+}
+
+fn write_state(control: &Control) {
+    let state = &control.state;
+    if let Some(keep) = &state.keep {
+        // A failure is on the metric, and the next second writes everything.
+        drop(keep.write(&state.ledger, state.clock.unix_ms() / 1000));
+    }
 }
 
 async fn watch_certs(control: Arc<Control>) {
@@ -160,6 +183,11 @@ fn metrics(control: &Control) -> String {
         ("tollgate_tls_handshakes_failed_total", "Handshakes that failed.", meters.handshakes_failed.load(Relaxed)),
         ("tollgate_records_dropped_total", "Access lines that found no room.", state.recorder.dropped()),
         ("tollgate_ledger_evictions_total", "Address balances that made room.", state.ledger.evictions()),
+        (
+            "tollgate_state_write_failures_total",
+            "Seconds in which what survives a restart could not be written.",
+            state.keep.as_ref().map_or(0, crate::keep::Keep::failures),
+        ),
     ];
     for (kind, list) in [("gauge", &gauges[..]), ("counter", &counters[..])] {
         for (name, help, value) in list {

@@ -305,6 +305,21 @@ impl Desk<'_> {
         })
     }
 
+    /// Calendar quotas without a directory to keep them in.
+    fn warn_of_what_is_forgotten(&self, check: &mut Checker) {
+        if self.config.state.directory.is_some() {
+            return;
+        }
+        check.within("budgets", |check| {
+            let calendars =
+                self.config.limits.budgets.iter().enumerate().filter(|(_, budget)| budget.calendar.is_some());
+            for (i, _) in calendars {
+                let why = "a restart forgets what was used: `state.directory` is not set";
+                check.within(i, |check| check.warn("calendar", why));
+            }
+        });
+    }
+
     fn policy(
         &self,
         check: &mut Checker,
@@ -336,6 +351,7 @@ impl Desk<'_> {
         });
         let ledger = Arc::clone(&self.state.ledger);
         let limits = check.within("limits", |check| {
+            self.warn_of_what_is_forgotten(check);
             let names = LimitNames { models: &self.models, tenants: &listed };
             config.limits.compile(check, &names, Bank { ledger: Arc::clone(&ledger), seed: self.state.seed })
         });

@@ -106,6 +106,19 @@ pub struct Config {
     /// What is written down.
     #[serde(default)]
     pub record: RecordConfig,
+    /// What survives a restart.
+    #[serde(default)]
+    pub state: StateConfig,
+}
+
+/// What survives a restart. Only a restart can change it.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateConfig {
+    /// A directory for what was used of calendar quotas, relative to this file; it is made if it is missing, and no two
+    /// gateways may share one. Used quotas are written each second, so that a `kill -9` loses at most that; the seed beside
+    /// them is secret and readable by its owner only. Default: none, and a restart forgets.
+    pub directory: Option<String>,
 }
 
 /// Threads.
