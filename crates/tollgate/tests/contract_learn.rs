@@ -30,7 +30,10 @@ fn good(output: &Output, preset: &str) -> String {
     let checked =
         command.arg("check").arg(folder.join("tollgate.yaml")).env_clear().output().expect("the program runs");
     let told = [checked.stdout, checked.stderr].concat();
-    assert!(checked.status.success(), "{text}\n{}", String::from_utf8_lossy(&told));
+    let told = String::from_utf8_lossy(&told);
+    assert!(checked.status.success(), "{text}\n{told}");
+    let opens = matches!(preset, "triton" | "vllm");
+    assert_eq!(told.contains("a preset opens POST /v"), opens, "{told}");
     text
 }
 
