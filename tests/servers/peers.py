@@ -14,6 +14,7 @@ import tempfile
 
 import curl_checks
 import embedded_checks
+import facts
 import fastapi_checks
 import kserve_checks
 import learn_checks
@@ -37,6 +38,7 @@ SUITES = [
     kserve_checks.SUITE,
     triton_checks.SUITE,
     learn_checks.SUITE,
+    facts.BOMB,
 ]
 
 

@@ -57,6 +57,8 @@ pub struct Compiled {
 /// Where a compilation stands.
 struct Desk<'a> {
     config: &'a Config,
+    /// The folder that paths of the configuration begin in.
+    base: &'a Path,
     state: &'a State,
     vault: Vault<'a>,
     models: BTreeMap<String, ModelId>,
@@ -70,7 +72,7 @@ pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, ch
     let config = &config;
     let models = (0..).map(ModelId).zip(config.models.keys()).map(|(id, name)| (name.clone(), id)).collect();
     let upstreams = config.upstreams.keys().cloned().enumerate().map(|(place, name)| (name, place)).collect();
-    let mut desk = Desk { config, state, vault, models, upstreams };
+    let mut desk = Desk { config, base, state, vault, models, upstreams };
     check_names(config, check);
     let upstreams = check.within("upstreams", |check| desk.upstreams(base, check));
     let certs = desk.listeners(base, check);
@@ -451,7 +453,7 @@ impl Desk<'_> {
                 if self.routes_of(name).any(|route| route.protocol == Protocol::Json) {
                     model.contract.check_schema(check);
                 }
-                model.contract.compile(check, embedded)
+                model.contract.beside(self.base).compile(check, embedded)
             })
         };
         let contract = Arc::new(contract);

@@ -52,7 +52,7 @@ pub struct ContractConfig {
     #[schemars(range(min = 1))]
     pub max_input_tokens: Option<u64>,
     /// How those are counted: `bytes` (an estimate: 4.2 bytes a token), `o200k`, `cl100k`, or the path of a
-    /// `tokenizer.json` where the build has the feature `tokenizers`. Default: `bytes`.
+    /// `tokenizer.json`, relative to this file, where the build has the feature `tokenizers`. Default: `bytes`.
     #[serde(default = "default_tokenizer")]
     pub tokenizer: String,
     /// The tokens that are asked for where a client says nothing. Default: `max_output_tokens`.
@@ -342,6 +342,16 @@ impl ContractConfig {
                 ranges: embedded.map_or_else(Vec::new, |signature| signature.ranges.clone()),
             },
         }
+    }
+
+    /// The same with the path of a tokenizer that begins in `folder`, as paths of a configuration do.
+    #[must_use]
+    pub fn beside(&self, folder: &std::path::Path) -> Self {
+        let mut config = self.clone();
+        if config.tokenizer.ends_with(".json") {
+            config.tokenizer = folder.join(&self.tokenizer).to_string_lossy().into_owned();
+        }
+        config
     }
 
     /// Reports that a model without a file says no inputs, though a route speaks of its tensors.

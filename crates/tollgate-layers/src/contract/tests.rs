@@ -111,7 +111,7 @@ fn run(yaml: &str) {
     let mut failed = Vec::new();
     for case in &file.cases {
         let mut journal = Journal::default();
-        let ruling = contracts.check(&route(), &case.call(), &mut journal.notes(Stage::Contract));
+        let ruling = contracts.check(&route(), &case.call(), &[], &mut journal.notes(Stage::Contract));
         let verdict = ruling.map_err(|stop| match stop {
             Stop::Refuse(refusal) => *refusal,
             Stop::Fault(fault) => panic!("a contract cannot fail: {fault:?}"),
@@ -378,9 +378,9 @@ fn a_plain_spot_names_the_member() {
 fn a_call_that_was_not_looked_into_passes_and_one_for_no_model_does_not() {
     let contracts = Contracts::default();
     let mut journal = Journal::default();
-    assert!(contracts.check(&route(), &Call::default(), &mut journal.notes(Stage::Contract)).is_ok());
+    assert!(contracts.check(&route(), &Call::default(), &[], &mut journal.notes(Stage::Contract)).is_ok());
     let call = image(vec![1], vec![1.0]);
-    assert!(contracts.check(&route(), &call, &mut journal.notes(Stage::Contract)).is_err());
+    assert!(contracts.check(&route(), &call, &[], &mut journal.notes(Stage::Contract)).is_err());
 }
 
 /// The verdict on little-endian values of an input `x`: the index of the value that is refused.
