@@ -5,7 +5,7 @@ use serde::Serialize;
 use tollgate_core::check::Checker;
 use tollgate_layers::routes::{Behind, MethodName, Preset, Protocol, RouteConfig, preset};
 
-use super::document::{Config, UpstreamConfig};
+use super::document::{Config, ModelConfig, UpstreamConfig};
 
 /// The most output tokens that a caller may wish for where neither a contract nor the server bounds it.
 const MAX_WISHED_TOKENS: u64 = 32_768;
@@ -48,8 +48,16 @@ pub(super) fn opened(config: &Config, check: &mut Checker) -> (Config, Vec<Opene
 }
 
 fn behind<'a>(config: &'a Config, (name, upstream): (&'a String, &UpstreamConfig)) -> Option<Behind<'a>> {
-    let models = config.models.iter().filter(|(_, model)| model.upstream == *name).map(|(name, _)| name.as_str());
-    Some(Behind { upstream: name, preset: upstream.preset?, models: models.collect() })
+    let preset = upstream.preset?;
+    let models = config.models.iter().filter(|(_, model)| model.upstream == *name && opens_for(preset, model));
+    Some(Behind { upstream: name, preset, models: models.map(|(name, _)| name.as_str()).collect() })
+}
+
+/// Whether a preset opens anything for a model. What TorchServe is sent is for each model to say: JSON by a schema, which its
+/// preset opens, or a form or an image, for which there are routes.
+fn opens_for(preset: Preset, model: &ModelConfig) -> bool {
+    let says = model.contract.schema.is_some() || model.contract.openapi.is_some();
+    !preset.opens().is_empty() && (preset != Preset::Torchserve || says)
 }
 
 /// Written routes may open single paths of a closed server, never all of them.
@@ -66,11 +74,19 @@ fn check_written(config: &Config, check: &mut Checker) {
     });
     for (name, model) in &config.models {
         let preset = config.upstreams.get(&model.upstream).and_then(|upstream| upstream.preset);
-        let silent = preset.filter(|preset| preset.opens().is_empty());
+        let silent = preset.filter(|preset| !opens_for(*preset, model));
         let routed = config.routes.iter().any(|route| route.models.contains(name));
         if let Some(preset) = silent.filter(|_| !routed) {
-            let message = format!("no route serves `{name}`: preset `{}` opens only what routes name", preset.name());
-            let hint = "`tollgate contract learn` writes routes from an OpenAPI document";
+            let (message, hint) = match preset {
+                Preset::Torchserve => (
+                    format!("no route serves `{name}`: preset `torchserve` opens models whose contract has a `schema`"),
+                    "write a route for its path that says what its bodies are",
+                ),
+                _ => (
+                    format!("no route serves `{name}`: preset `{}` opens only what routes name", preset.name()),
+                    "`tollgate contract learn` writes routes from an OpenAPI document",
+                ),
+            };
             check.within("models", |check| check.within(name.as_str(), |check| check.warn_here(message, hint)));
         }
     }
