@@ -38,7 +38,11 @@ pub(super) fn opened(config: &Config, check: &mut Checker) -> (Config, Vec<Opene
             });
         });
     }
-    let behind: Vec<Behind<'_>> = config.upstreams.iter().filter_map(|of| behind(&config, of)).collect();
+    let mut behind: Vec<Behind<'_>> = config.upstreams.iter().filter_map(|of| behind(&config, of)).collect();
+    for one in &mut behind {
+        let preset = one.preset;
+        one.models.retain(|name| config.models.get(*name).is_some_and(|model| opens_for(preset, model)));
+    }
     let routes = preset::open(&config.routes, &behind, check);
     check_written(&config, check);
     let paths = routes.iter().map(Opened::of).collect();
@@ -48,16 +52,8 @@ pub(super) fn opened(config: &Config, check: &mut Checker) -> (Config, Vec<Opene
 }
 
 fn behind<'a>(config: &'a Config, (name, upstream): (&'a String, &UpstreamConfig)) -> Option<Behind<'a>> {
-    let preset = upstream.preset?;
-    let models = config.models.iter().filter(|(_, model)| model.upstream == *name && opens_for(preset, model));
-    Some(Behind { upstream: name, preset, models: models.map(|(name, _)| name.as_str()).collect() })
-}
-
-/// Whether a preset opens anything for a model. What TorchServe is sent is for each model to say: JSON by a schema, which its
-/// preset opens, or a form or an image, for which there are routes.
-fn opens_for(preset: Preset, model: &ModelConfig) -> bool {
-    let says = model.contract.schema.is_some() || model.contract.openapi.is_some();
-    !preset.opens().is_empty() && (preset != Preset::Torchserve || says)
+    let models = config.models.iter().filter(|(_, model)| model.upstream == *name).map(|(name, _)| name.as_str());
+    Some(Behind { upstream: name, preset: upstream.preset?, models: models.collect() })
 }
 
 /// Written routes may open single paths of a closed server, never all of them.
@@ -90,6 +86,13 @@ fn check_written(config: &Config, check: &mut Checker) {
             check.within("models", |check| check.within(name.as_str(), |check| check.warn_here(message, hint)));
         }
     }
+}
+
+/// Whether a preset opens anything for a model. What TorchServe is sent is for each model to say: JSON by a schema, which its
+/// preset opens, or a form or an image, for which there are routes.
+fn opens_for(preset: Preset, model: &ModelConfig) -> bool {
+    let says = model.contract.schema.is_some() || model.contract.openapi.is_some();
+    !preset.opens().is_empty() && (preset != Preset::Torchserve || says)
 }
 
 /// Deadlines and ceilings of servers whose models write texts.
