@@ -95,6 +95,8 @@ GOOD = [
     ("4,096 tokens", "chat", body(CHAT, max_tokens=4096)),
     ("no word of tokens", "chat", body(CHAT, max_tokens=...)),
     ("a chat of OpenAI's", TALK, body(CHAT)),
+    ("a chat of OpenAI's without a word of tokens", TALK, body(CHAT, max_tokens=...)),
+    ("a chat of OpenAI's of 50 messages", TALK, body(CHAT, messages=talk(50, 10))),
     ("a chat of OpenAI's of 100,000 characters", TALK, body(CHAT, messages=talk(10, 10_000))),
 ]
 

@@ -122,7 +122,7 @@ pub fn check(setup: Setup) -> Result<Checked, StartError> {
     let (compiled, warnings) = compiled(&loaded.value, &loaded.places, &setup.config, &setup.env, &state)?;
     let config = &loaded.value;
     let counts = [
-        ("routes", config.routes.len()),
+        ("routes", compiled.policy.routes.layer.all().len()),
         ("models", config.models.len()),
         ("upstreams", config.upstreams.len()),
         ("tenants", config.tenants.len()),

@@ -4,7 +4,7 @@
 use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
-use tollgate_testkit::{Act, Folder, ModelServer};
+use tollgate_testkit::{Act, Ca, Folder, ModelServer};
 
 const MAIN: &str = "version: 1
 include: [learned.yaml]
@@ -30,7 +30,10 @@ fn good(output: &Output, preset: &str) -> String {
     let checked =
         command.arg("check").arg(folder.join("tollgate.yaml")).env_clear().output().expect("the program runs");
     let told = [checked.stdout, checked.stderr].concat();
-    assert!(checked.status.success(), "{text}\n{}", String::from_utf8_lossy(&told));
+    let told = String::from_utf8_lossy(&told);
+    assert!(checked.status.success(), "{text}\n{told}");
+    let opens = matches!(preset, "triton" | "vllm");
+    assert_eq!(told.contains("a preset opens POST /v"), opens, "{told}");
     text
 }
 
@@ -159,4 +162,20 @@ async fn a_server_cannot_send_it_elsewhere_or_feed_it_without_end() {
         assert!(told.contains(why), "{path}: {told}");
     }
     assert_eq!(other.count(), 0);
+}
+
+#[tokio::test]
+async fn a_server_over_tls_is_believed_by_its_certificate_alone() {
+    let (ca, folder) = (Ca::new(), Folder::fresh());
+    folder.write("ca.pem", ca.pem());
+    let list = r#"{"object":"list","data":[{"id":"a"}]}"#;
+    let server = ModelServer::over_tls(ca.server(&["localhost"]), |_| Act::json(list)).await;
+    let from = format!("https://localhost:{}/v1/models", server.at().port());
+    let pem = folder.join("ca.pem");
+    let text = good(&learn(&["--from", &from, "--ca", pem.to_str().expect("UTF-8")]).await, "vllm");
+    assert!(text.contains("  a:\n"), "{text}");
+    let output = learn(&["--from", &from]).await;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(69), "{told}");
+    assert!(told.contains("cannot connect"), "{told}");
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use tollgate_core::check::Checker;
 use tollgate_layers::routes::{Behind, MethodName, Preset, Protocol, RouteConfig, preset};
 
-use super::document::{Config, UpstreamConfig};
+use super::document::{Config, ModelConfig, UpstreamConfig};
 
 /// The most output tokens that a caller may wish for where neither a contract nor the server bounds it.
 const MAX_WISHED_TOKENS: u64 = 32_768;
@@ -38,7 +38,11 @@ pub(super) fn opened(config: &Config, check: &mut Checker) -> (Config, Vec<Opene
             });
         });
     }
-    let behind: Vec<Behind<'_>> = config.upstreams.iter().filter_map(|of| behind(&config, of)).collect();
+    let mut behind: Vec<Behind<'_>> = config.upstreams.iter().filter_map(|of| behind(&config, of)).collect();
+    for one in &mut behind {
+        let preset = one.preset;
+        one.models.retain(|name| config.models.get(*name).is_some_and(|model| opens_for(preset, model)));
+    }
     let routes = preset::open(&config.routes, &behind, check);
     check_written(&config, check);
     let paths = routes.iter().map(Opened::of).collect();
@@ -66,14 +70,29 @@ fn check_written(config: &Config, check: &mut Checker) {
     });
     for (name, model) in &config.models {
         let preset = config.upstreams.get(&model.upstream).and_then(|upstream| upstream.preset);
-        let silent = preset.filter(|preset| preset.opens().is_empty());
+        let silent = preset.filter(|preset| !opens_for(*preset, model));
         let routed = config.routes.iter().any(|route| route.models.contains(name));
         if let Some(preset) = silent.filter(|_| !routed) {
-            let message = format!("no route serves `{name}`: preset `{}` opens only what routes name", preset.name());
-            let hint = "`tollgate contract learn` writes routes from an OpenAPI document";
+            let (message, hint) = match preset {
+                Preset::Torchserve => (
+                    format!("no route serves `{name}`: preset `torchserve` opens models whose contract has a `schema`"),
+                    "write a route for its path that says what its bodies are",
+                ),
+                _ => (
+                    format!("no route serves `{name}`: preset `{}` opens only what routes name", preset.name()),
+                    "`tollgate contract learn` writes routes from an OpenAPI document",
+                ),
+            };
             check.within("models", |check| check.within(name.as_str(), |check| check.warn_here(message, hint)));
         }
     }
+}
+
+/// Whether a preset opens anything for a model. What TorchServe is sent is for each model to say: JSON by a schema, which its
+/// preset opens, or a form or an image, for which there are routes.
+fn opens_for(preset: Preset, model: &ModelConfig) -> bool {
+    let says = model.contract.schema.is_some() || model.contract.openapi.is_some();
+    !preset.opens().is_empty() && (preset != Preset::Torchserve || says)
 }
 
 /// Deadlines and ceilings of servers whose models write texts.

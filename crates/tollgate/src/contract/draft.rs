@@ -11,6 +11,7 @@ use tollgate_layers::protocol::metadata::{Listed, OpenApi, Operation, Ports, Tol
 
 use super::paths::{bound, name_of, pattern_of};
 use super::source::Learned;
+use super::texts::{Texts, of_openai, of_preset};
 use super::watched::{Watched, above, number, range, support};
 use super::yaml::{behind, comment, text};
 
@@ -27,6 +28,8 @@ pub(super) struct Draft<'a> {
     routes: String,
     notes: String,
     taken: BTreeSet<String>,
+    /// Names of routes.
+    names: BTreeSet<String>,
 }
 
 /// A draft that is done.
@@ -40,7 +43,8 @@ pub(super) struct Written {
 impl<'a> Draft<'a> {
     pub(super) fn new(upstream: &'a str, watched: Watched) -> Self {
         let (models, routes, notes) = Default::default();
-        Self { upstream, watched, models, routes, notes, taken: BTreeSet::new() }
+        let (taken, names) = Default::default();
+        Self { upstream, watched, models, routes, notes, taken, names }
     }
 
     pub(super) fn write(mut self, learned: &[Learned]) -> Written {
@@ -143,41 +147,59 @@ impl<'a> Draft<'a> {
     }
 
     fn document(&mut self, document: &OpenApi) {
-        for Operation { path, schema } in &document.operations {
-            let pattern = pattern_of(path).and_then(|pattern| match filled_in(schema) {
-                Some(key) => Err(format!("its schema has the key `{key}`, which a configuration would fill in")),
-                None => usable(schema).map(|()| pattern),
-            });
-            let pattern = match pattern {
-                Ok(pattern) => pattern,
-                Err(why) => {
-                    let _ = writeln!(self.notes, "# Closed: POST {}: {}", comment(path), comment(&why));
-                    continue;
-                }
-            };
-            let name = name_of(path, &mut self.taken);
-            self.taken.remove(&name);
-            if !self.begin(&name) {
-                continue;
+        for operation in &document.operations {
+            if let Err(why) = self.operation(operation) {
+                let _ = writeln!(self.notes, "# Closed: POST {}: {}", comment(&operation.path), comment(&why));
             }
+        }
+        for closed in document.closed.iter().take(MOST_CLOSED) {
+            let _ = writeln!(self.notes, "# Closed: {}", comment(closed));
+        }
+    }
+
+    fn operation(&mut self, Operation { path, schema }: &Operation) -> Result<(), String> {
+        if let Some(why) = of_preset(path) {
+            return Err(why.to_owned());
+        }
+        let pattern = pattern_of(path)?;
+        if let Some(key) = filled_in(schema) {
+            return Err(format!("its schema has the key `{key}`, which a configuration would fill in"));
+        }
+        usable(schema)?;
+        let route = name_of(path, &mut self.names);
+        if let Some(texts) = of_openai(path, schema)
+            && self.spoken(&texts)
+        {
+            self.route(&route, &pattern, "openai", &texts.model);
+        } else if self.begin(&route) {
             let mut schema = schema.clone();
-            if let Some(seen) = self.watched.of(&name) {
+            if let Some(seen) = self.watched.of(&route) {
                 for words in bound(&mut schema, seen) {
                     let _ = writeln!(self.models, "      # {words}");
                 }
             }
             self.models.push_str("      schema:");
             behind(&mut self.models, &schema, 6);
-            let name = text(&name);
-            let _ = writeln!(
-                self.routes,
-                "  - {{ name: {name}, path: {}, protocol: json, models: [{name}] }}",
-                text(&pattern),
-            );
+            self.route(&route, &pattern, "json", &route);
         }
-        for closed in document.closed.iter().take(MOST_CLOSED) {
-            let _ = writeln!(self.notes, "# Closed: {}", comment(closed));
+        Ok(())
+    }
+
+    /// A model of texts whose bounds a schema says; characters in all it cannot say.
+    fn spoken(&mut self, texts: &Texts) -> bool {
+        if !self.begin(&texts.model) {
+            return false;
         }
+        for (key, most) in &texts.bounds {
+            let _ = writeln!(self.models, "      {key}: {most}");
+        }
+        self.models.push_str("      max_chars: 100000 # a guess: no schema says it\n");
+        true
+    }
+
+    fn route(&mut self, name: &str, path: &str, protocol: &str, model: &str) {
+        let (name, path, model) = (text(name), text(path), text(model));
+        let _ = writeln!(self.routes, "  - {{ name: {name}, path: {path}, protocol: {protocol}, models: [{model}] }}");
     }
 }
 

@@ -3,6 +3,7 @@
 mod draft;
 mod paths;
 mod source;
+mod texts;
 mod watched;
 mod yaml;
 

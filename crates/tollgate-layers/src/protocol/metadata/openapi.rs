@@ -163,6 +163,8 @@ impl Embedding<'_> {
             | "maxContains" | "maxItems" | "maxLength" | "maxProperties" | "maximum" | "minContains" | "minItems"
             | "minLength" | "minProperties" | "minimum" | "multipleOf" | "pattern" | "required" | "type"
             | "uniqueItems" => value.clone(),
+            // Judges nothing, and tells a reviewer what the service does where a member is absent.
+            "default" if !value.is_null() => value.clone(),
             _ => return Ok(None),
         }))
     }
