@@ -94,7 +94,7 @@ impl Digits<'_> {
 /// Reads the number that begins at `from`.
 pub(super) fn scan(text: &str, from: usize) -> Result<Number<'_>, Malformed> {
     let rest = text.as_bytes().get(from..).unwrap_or_default();
-    let wrong = |what, at: usize| Malformed { what, at: from + at };
+    let wrong = |what, at: usize| Malformed::new(what, from + at);
     let window = rest.get(..=MAX_BYTES).unwrap_or(rest);
     let mut digits = Digits { window, at: 0, mantissa: 0, count: 0 };
     let negative = digits.byte() == b'-';
