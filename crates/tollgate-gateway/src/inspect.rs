@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tollgate_core::call::Call;
 use tollgate_core::guard::Mode;
 use tollgate_core::identity::Identity;
-use tollgate_core::journal::Journal;
+use tollgate_core::journal::{Event, Fact, Journal};
 use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal};
 use tollgate_core::stage::Stage;
 use tollgate_layers::hygiene::Head;
@@ -20,7 +20,7 @@ use crate::snapshot::Policy;
 use crate::worker::Worker;
 
 /// Bodies above this many bytes take longer than about 200 µs to judge.
-const INLINE: usize = 32 * 1024;
+pub const INLINE: usize = 32 * 1024;
 
 /// What is inspected.
 pub struct Parts<'a> {
@@ -53,7 +53,18 @@ pub async fn inspect(
     if bytes.len() > INLINE || (scanned && text_bytes(bytes) > TEXT) {
         return elsewhere(p, w, (log, waf), &x, bytes).await;
     }
-    look(p, log, waf, &View { head: x.head, found: x.found, body: bytes, who: x.who, thread: w.index })
+    look_and_note(p, log, waf, &View { head: x.head, found: x.found, body: bytes, who: x.who, thread: w.index })
+}
+
+/// Looks at a request; of one that is refused, the model that it was about is noted for the record.
+fn look_and_note(p: &Policy, log: &mut Journal, waf: &mut Turn, view: &View<'_>) -> Result<Call, Denial> {
+    let looked = look(p, log, waf, view);
+    if looked.is_err()
+        && let Some(model) = p.parse.layer.about(view.given())
+    {
+        log.note(Stage::Parse, Event::Noted(Fact::Model, model.0));
+    }
+    looked
 }
 
 /// Moves everything that `look` needs to the compute pool and back.
@@ -125,6 +136,6 @@ impl Moved {
     fn look(&self, log: &mut Journal, waf: &mut Turn) -> Result<Call, Denial> {
         let found = Found { route: &self.route, verb: self.verb, model: self.model.as_deref() };
         let Self { head, body, who, thread, .. } = self;
-        look(&self.policy, log, waf, &View { head, found: &found, body, who, thread: *thread })
+        look_and_note(&self.policy, log, waf, &View { head, found: &found, body, who, thread: *thread })
     }
 }

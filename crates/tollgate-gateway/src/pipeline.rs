@@ -123,7 +123,7 @@ pub fn look(p: &Policy, log: &mut Journal, waf: &mut waf::Turn, x: &View<'_>) ->
         p.authz.ask(log, |z, _| z.use_model(x.who, x.found.route, model))?; // the model is known only now
     }
     if x.found.verb == Verb::Infer {
-        p.contract.ask(log, |c, notes| c.check(x.found.route, &call, notes))?; // shape, dtype, range, NaN
+        p.contract.ask(log, |c, notes| c.check(x.body, &call, notes))?; // shape, dtype, range, NaN
     }
     let content = Content { bytes: Some(x.body), call: &call };
     p.waf.ask(log, |f, _| f.body(waf, content, x.thread))?; // phase 2, numbers as runs
@@ -146,7 +146,9 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
-    fn given(&self) -> tollgate_layers::parse::Given<'_> {
+    /// What `parse` is given of it.
+    #[must_use]
+    pub const fn given(&self) -> tollgate_layers::parse::Given<'_> {
         tollgate_layers::parse::Given { head: self.head, found: self.found, body: self.body }
     }
 }

@@ -9,6 +9,7 @@ use http::{HeaderMap, Response, StatusCode};
 use tollgate_core::backend::{Backend, Output};
 use tollgate_core::call::{Call, Dialect, ModelId};
 use tollgate_core::cost::Cost;
+use tollgate_core::guard::Mode;
 use tollgate_core::identity::ExchangeId;
 use tollgate_core::journal::{Event, Fact};
 use tollgate_core::ruling::{Denial, Fault, Origin};
@@ -104,6 +105,9 @@ pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box
     let Some(upstream) = upstream(p, &job) else {
         return Err(ex.log.stop(Stage::Queue, Fault::new(Origin::Own, "the route has no upstream").into()));
     };
+    if p.contract.mode(&ex.log) != Mode::Off {
+        ex.seen.awaited = p.contract.layer.as_ref().and_then(|contracts| contracts.awaits(&job.call));
+    }
     let bytes = match &job.body {
         Payload::Held(bytes, _) => bytes.len() as u64,
         Payload::Streamed(..) => 0,

@@ -6,6 +6,7 @@ use tollgate_core::backend::{Dim, Port, Signature};
 use tollgate_core::call::Dtype;
 use tollgate_core::check::Checker;
 
+use super::reply::{OutputConfig, ReplyConfig};
 use super::rule::{Column, Number, Numbers, Odd, Permit, Rule};
 use super::schema::Schema;
 use super::texts::{
@@ -110,6 +111,9 @@ pub struct ContractConfig {
     /// Members that are let pass though they reach into the server, such as `ignore_eos` or `store`. Default: none.
     #[serde(default)]
     pub members: Vec<String>,
+    /// What replies are held to. Default: nothing.
+    #[serde(default)]
+    pub reply: Option<ReplyConfig>,
 }
 
 /// One input.
@@ -148,20 +152,6 @@ pub struct InputConfig {
     /// Whether a call may leave it out. Default: false.
     #[serde(default)]
     pub optional: bool,
-}
-
-/// One output.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OutputConfig {
-    /// Its name.
-    pub name: String,
-    /// Element type, shown in metadata.
-    #[serde(default)]
-    pub dtype: Option<Dtype>,
-    /// Dimensions, shown in metadata.
-    #[serde(default)]
-    pub shape: Option<Vec<DimConfig>>,
 }
 
 /// A dimension.
@@ -294,6 +284,10 @@ impl ContractConfig {
             inputs.push(Input { sizes: sizes.unwrap_or_default(), optional, rule });
         }
         let outputs = self.outputs(check, embedded);
+        // The first symbol met is the batch.
+        let batch = (!symbols.is_empty()).then_some((0, self.batch.max));
+        let reply =
+            self.reply.as_ref().map(|reply| reply.compile(check, &self.outputs, embedded, &mut symbols)).map(Box::new);
         if self.raw_body {
             let message = "only for one input, not `BYTES`, of whose dimensions at most the first is a name";
             check.require(takes_raw(&ports), "raw_body", message);
@@ -304,8 +298,8 @@ impl ContractConfig {
             schema: self.schema.as_ref().and_then(|schema| {
                 Schema::new(schema).map_err(|why| check.problem("schema", format!("no usable schema: {why}"))).ok()
             }),
-            // The first symbol met is the batch.
-            batch: (!symbols.is_empty()).then_some((0, self.batch.max)),
+            batch,
+            reply,
             outputs: match embedded {
                 Some(signature) => signature.outputs.iter().map(|port| port.name.clone()).collect(),
                 None => self.outputs.iter().map(|output| output.name.as_str().into()).collect(),
@@ -347,7 +341,7 @@ impl ContractConfig {
                     check.require(!twice, "name", format!("`{}` names two inputs", input.name));
                     match embedded {
                         Some(signature) => input.check_narrows(check, signature),
-                        None => written.extend(input.port(check)),
+                        None => written.extend(input.port("input", check)),
                     }
                 });
             }
@@ -368,6 +362,8 @@ impl ContractConfig {
                 let twice = self.outputs.iter().take(at).any(|earlier| earlier.name == output.name);
                 check.within(at, |check| {
                     check.require(!twice, "name", format!("`{}` names two outputs", output.name));
+                    let held = self.reply.is_some() || !output.judges();
+                    check.require(held, "name", "what values an output may have needs `reply` beside `outputs`");
                     if embedded.is_some() {
                         check.problem("name", "the outputs of an embedded model are known");
                     }
@@ -397,11 +393,11 @@ impl Default for InputConfig {
 }
 
 impl InputConfig {
-    /// The port of an input that stands in no model file.
-    fn port(&self, check: &mut Checker) -> Option<Port> {
-        check.require(!self.name.is_empty(), "name", "an input has a name");
-        let typed = check.require(self.dtype.is_some(), "dtype", format!("input `{}` has no `dtype`", self.name));
-        let shaped = check.require(self.shape.is_some(), "shape", format!("input `{}` has no `shape`", self.name));
+    /// The port of an input, or another `kind` of tensor, that stands in no model file.
+    pub(super) fn port(&self, kind: &str, check: &mut Checker) -> Option<Port> {
+        check.require(!self.name.is_empty(), "name", format!("an {kind} has a name"));
+        let typed = check.require(self.dtype.is_some(), "dtype", format!("{kind} `{}` has no `dtype`", self.name));
+        let shaped = check.require(self.shape.is_some(), "shape", format!("{kind} `{}` has no `shape`", self.name));
         if let Some(shape) = &self.shape {
             check_shape(check, shape);
         }
@@ -438,7 +434,7 @@ impl InputConfig {
 
     /// The rule of the values of `port`.
     /// `made_for` is the range of an embedded model's input.
-    fn rule(&self, check: &mut Checker, port: &Port, made_for: Option<[f64; 2]>) -> Rule {
+    pub(super) fn rule(&self, check: &mut Checker, port: &Port, made_for: Option<[f64; 2]>) -> Rule {
         let text = port.dtype == Dtype::Bytes;
         check.require(text || self.max_length.is_none(), "max_length", "only `BYTES` have a length");
         let float = matches!(port.dtype, Dtype::Bf16 | Dtype::Fp16 | Dtype::Fp32 | Dtype::Fp64);
@@ -527,7 +523,7 @@ impl ColumnConfig {
 
 impl Rule {
     /// The rule where nothing is configured: finite numbers of the type, strings of any length.
-    fn of(port: &Port) -> Self {
+    pub(super) fn of(port: &Port) -> Self {
         let dtype = port.dtype;
         match dtype {
             Dtype::Bool => Self::Any,

@@ -1,9 +1,12 @@
 //! What a model that reads texts may be asked for: chats, prompts, texts to embed or to rank.
 
+use std::ops::Range;
+
 use tollgate_core::call::{Ask, Call, Edit, Media, Prompt, Role};
 use tollgate_core::ruling::{Code, Refusal};
 
 use super::{UnknownMembers, wrong};
+use crate::protocol::json;
 use crate::protocol::openai::{Changes, Endpoint, Request};
 use crate::protocol::tokens::Counter;
 
@@ -80,8 +83,8 @@ impl Generate {
         prompts.iter().map(|prompt| self.tokenizer.count(&prompt.text)).fold(0, u64::saturating_add)
     }
 
-    /// Checks a call.
-    pub(super) fn check(&self, call: &Call) -> Result<(), Refusal> {
+    /// Checks a call that was parsed from `body`.
+    pub(super) fn check(&self, call: &Call, body: &[u8]) -> Result<(), Refusal> {
         for asked in &call.knobs.asked {
             let most = self.most(asked.what);
             if asked.value > most {
@@ -98,10 +101,11 @@ impl Generate {
         }
         if let Some(most) = self.input_tokens.filter(|most| call.knobs.input_tokens > *most) {
             let found = format!("{} tokens", call.knobs.input_tokens);
-            return Err(wrong("", format!("at most {most} tokens to read"), found));
+            let first = call.prompts.first().map_or_else(String::new, |prompt| member_of(body, &prompt.at));
+            return Err(wrong(first, format!("at most {most} tokens to read"), found));
         }
-        self.check_texts(call)?;
-        self.check_media(call)
+        self.check_texts(call, body)?;
+        self.check_media(call, body)
     }
 
     fn most(&self, what: Ask) -> u64 {
@@ -121,9 +125,9 @@ impl Generate {
         }
     }
 
-    fn check_texts(&self, call: &Call) -> Result<(), Refusal> {
+    fn check_texts(&self, call: &Call, body: &[u8]) -> Result<(), Refusal> {
         let mut total = 0_u64;
-        for (index, prompt) in call.prompts.iter().enumerate() {
+        for prompt in &call.prompts {
             let most = if prompt.role == Role::System { self.system_chars } else { None }.or(self.message_chars);
             // A character is a byte at least: most texts need no count.
             let bytes = prompt.text.len() as u64;
@@ -133,21 +137,26 @@ impl Generate {
             let chars = if Some(bytes) <= most && self.chars.is_none() { bytes } else { count(&prompt.text) };
             total = total.saturating_add(chars);
             if let Some(most) = most.filter(|most| chars > *most) {
-                let expected = format!("at most {most} characters in text {}", index + 1);
-                return Err(wrong("", expected, format!("{chars}")));
+                return Err(wrong(spot_of(body, &prompt.at), format!("at most {most} characters"), format!("{chars}")));
+            }
+            // Of all texts together it is the one that goes beyond the bound.
+            if let Some(most) = self.chars.filter(|most| total > *most) {
+                let found = format!("{total} up to here");
+                return Err(wrong(spot_of(body, &prompt.at), format!("at most {most} characters in all"), found));
             }
         }
-        match self.chars.filter(|most| total > *most) {
-            Some(most) => Err(wrong("", format!("at most {most} characters in all"), format!("{total}"))),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
-    fn check_media(&self, call: &Call) -> Result<(), Refusal> {
+    /// Images and sounds, of which only the many of a batch are counted elsewhere.
+    pub(super) fn check_media(&self, call: &Call, body: &[u8]) -> Result<(), Refusal> {
         let bounds = self.media;
         let count = call.media.len() as u64;
-        if count > bounds.count {
-            return Err(wrong("", format!("at most {} images or sounds", bounds.count), count.to_string()));
+        let counted = call.inputs.is_empty();
+        let surplus = usize::try_from(bounds.count).ok().filter(|_| counted).and_then(|most| call.media.get(most));
+        if let Some(surplus) = surplus {
+            let expected = format!("at most {} images or sounds", bounds.count);
+            return Err(wrong(spot_of(body, &surplus.at), expected, count.to_string()));
         }
         for medium in &call.media {
             if medium.kind == Media::FETCHED {
@@ -156,7 +165,7 @@ impl Generate {
                 }
                 // The server would fetch it from inside the network (SSRF).
                 let refusal = Refusal::new(Code::InvalidCall).because("a medium that the server would fetch");
-                return Err(refusal.at(super::spot("", "media as `data:` URLs", "another URL")));
+                return Err(refusal.at(super::spot(spot_of(body, &medium.at), "media as `data:` URLs", "another URL")));
             }
             let pixels = u64::from(medium.size[0]).saturating_mul(u64::from(medium.size[1]));
             let duration = medium.duration_ms.unwrap_or(0);
@@ -168,12 +177,24 @@ impl Generate {
             ];
             for (what, found, most) in table {
                 if found > most {
-                    return Err(wrong("", format!("media of at most {most} {what}"), found.to_string()));
+                    let expected = format!("media of at most {most} {what}");
+                    return Err(wrong(spot_of(body, &medium.at), expected, found.to_string()));
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Where a text or a medium stands. Only members that the dialect knows lead to one, so no word of the request gets out.
+fn spot_of(body: &[u8], at: &Range<usize>) -> String {
+    json::pointer(body, at.start).unwrap_or_default()
+}
+
+/// The member of the root in which it stands.
+fn member_of(body: &[u8], at: &Range<usize>) -> String {
+    let spot = spot_of(body, at);
+    spot.split('/').nth(1).map_or_else(String::new, |member| format!("/{member}"))
 }
 
 fn count(text: &str) -> u64 {

@@ -4,6 +4,7 @@
 
 mod config;
 mod generate;
+mod reply;
 mod rule;
 mod schema;
 #[cfg(test)]
@@ -19,12 +20,12 @@ use tollgate_core::ruling::{Code, Refusal, Ruling, Spot};
 
 use crate::protocol::openai::{self, Endpoint};
 use crate::protocol::{escaped, plain, refuse};
-use crate::routes::Route;
 pub use config::{
-    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, Odds, OutputConfig, TextConfig,
-    UnknownMembers,
+    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, Odds, TextConfig, UnknownMembers,
 };
 use generate::Generate;
+use reply::ReplyRule;
+pub use reply::{Awaited, Held, OutputConfig, ReplyConfig, broken};
 use rule::Rule;
 use schema::Schema;
 pub use texts::{MediaConfig, Over};
@@ -49,6 +50,8 @@ pub struct Contract {
     generate: Generate,
     /// What any JSON is held to.
     schema: Option<Schema>,
+    /// What replies are held to.
+    reply: Option<Box<ReplyRule>>,
     /// Whether a body may be the one input's raw values.
     raw_body: bool,
     /// Bytes of the longest text, for a text model.
@@ -80,11 +83,12 @@ impl Contracts {
         Self { contracts }
     }
 
-    /// Checks a call against its model's contract. The first mistake is refused, and its spot says where it stands.
+    /// Checks a call against its model's contract. The first mistake is refused, and its spot says where it stands in
+    /// `body`, which the call was parsed from.
     ///
     /// # Errors
     /// `invalid_call`.
-    pub fn check(&self, _route: &Route, call: &Call, notes: &mut Notes<'_>) -> Ruling<()> {
+    pub fn check(&self, body: &[u8], call: &Call, notes: &mut Notes<'_>) -> Ruling<()> {
         if call.dialect == Dialect::Other {
             return Ok(());
         }
@@ -94,7 +98,7 @@ impl Contracts {
         let contract = call.model.and_then(|model| self.contracts.get(model.index()));
         // A dialect that is understood always has a model; without a contract nothing vouches for the call.
         let contract = contract.ok_or_else(|| Refusal::new(Code::NotFound).because("the call is for no model"))?;
-        contract.check(call).map_err(Into::into)
+        contract.judge(call, body).map_err(Into::into)
     }
 }
 
@@ -123,19 +127,24 @@ impl Contract {
         self.generate.count_tokens(prompts)
     }
 
-    /// Checks a call.
+    /// Checks a call, without the body that it was parsed from: places in it are not told.
     ///
     /// # Errors
     /// The first mistake.
     pub fn check(&self, call: &Call) -> Result<(), Refusal> {
+        self.judge(call, b"")
+    }
+
+    fn judge(&self, call: &Call, body: &[u8]) -> Result<(), Refusal> {
         if let (Some(schema), Some(document)) = (&self.schema, &call.document) {
             schema.check(document)?;
         } else if matches!(call.dialect, Dialect::Anthropic | Dialect::Ollama | Dialect::OpenAi) {
-            self.generate.check(call)?;
+            self.generate.check(call, body)?;
         } else if self.signature.text && call.dialect == Dialect::Plain && is_text(call) {
             self.check_text(call)?;
         } else {
             self.check_inputs(call)?;
+            self.generate.check_media(call, body)?;
         }
         self.check_outputs(call)?;
         if self.unknown_members == UnknownMembers::Deny && call.unknown_members > 0 {

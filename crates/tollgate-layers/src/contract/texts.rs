@@ -73,6 +73,7 @@ impl Default for ContractConfig {
             media: MediaConfig::default(),
             schema: None,
             members: Vec::new(),
+            reply: None,
         }
     }
 }

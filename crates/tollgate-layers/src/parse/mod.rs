@@ -83,6 +83,20 @@ impl Parse {
         }
     }
 
+    /// The model that a refused call is about, for its record: the one that it names if there is one of that name, else
+    /// the only one of the route. What a client made up is never written down.
+    #[must_use]
+    pub fn about(&self, given: Given<'_>) -> Option<ModelId> {
+        let Given { head, found, body } = given;
+        let spoken = speech(found.route.protocol, head.path()).and_then(|_| json::text_at_root(body, "model"));
+        let place = match (spoken.as_deref().or(found.model), found.route.models.as_slice()) {
+            (Some(name), _) => self.models.iter().position(|model| *model.name == *name)?,
+            (None, [only]) => only.index(),
+            (None, _) => return None,
+        };
+        u32::try_from(place).ok().map(ModelId)
+    }
+
     fn infer(&self, given: Given<'_>) -> Ruling<Call> {
         let Given { head, found, body } = given;
         if let Some((dialect, endpoint)) = speech(found.route.protocol, head.path()) {
@@ -170,16 +184,16 @@ fn plain_call(body: &[u8], limits: json::Limits, contract: &Contract) -> Result<
 /// A document for a schema. The strict reader comes first: it refuses what two readers could understand differently.
 fn json_call(body: &[u8], limits: json::Limits) -> Result<Call, Wrong> {
     json::validate(body, limits)?;
-    let document = serde_json::from_slice(body).map_err(|_| Wrong::here("a JSON document", "something else"))?;
+    let document = serde_json::from_slice(body).map_err(|_| Wrong::here("a JSON document", "another text"))?;
     Ok(Call { dialect: Dialect::Json, document: Some(document), ..Call::default() })
 }
 
 fn rows_call(body: &[u8], limits: json::Limits, contract: &Contract, protocol: Protocol) -> Result<Call, Wrong> {
     let request = kserve_v1::request(body, limits, contract.signature())?;
-    let kserve_v1::Request { inputs, unknown_members, columns } = request;
+    let kserve_v1::Request { inputs, unknown_members, columns, media } = request;
     let by_columns = columns && protocol == Protocol::TfServing;
     let dialect = if by_columns { Dialect::TfColumns } else { Dialect::KserveV1 };
-    Ok(Call { dialect, inputs, unknown_members, ..Call::default() })
+    Ok(Call { dialect, inputs, media, unknown_members, ..Call::default() })
 }
 
 /// The dialect and the endpoint of a route whose bodies name their model.

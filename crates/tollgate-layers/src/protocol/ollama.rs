@@ -59,7 +59,13 @@ impl Parser<'_> {
         while let Some(key) = self.reader.next_key()? {
             let read = match &*key {
                 // -1 is an answer without end, -2 one that fills the context.
-                "num_predict" => self.count("options/num_predict", Ask::OutputTokens, 1),
+                "num_predict" => {
+                    self.reader.peek()?;
+                    let start = self.reader.at();
+                    let counted = self.count("options/num_predict", Ask::OutputTokens, 1);
+                    self.request.num_predict = Some(start..self.reader.at());
+                    counted
+                }
                 "stop" => self.stops(),
                 "temperature" | "repeat_penalty" => value::number(&mut self.reader, 0.0..=2.0),
                 "top_p" | "min_p" | "typical_p" => value::number(&mut self.reader, 0.0..=1.0),

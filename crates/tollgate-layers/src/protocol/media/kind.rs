@@ -4,7 +4,7 @@ use super::view::{Flaw, View};
 use super::{Facts, boxes, matroska, mpeg, raster, sound, tiff, webp};
 
 /// The kind of what has no header that we know, and was not declared to be an image or a sound.
-pub(super) const UNKNOWN: &str = "application/octet-stream";
+pub const UNKNOWN: &str = "application/octet-stream";
 
 /// Each kind that we tell, with the other names it goes by.
 const NAMES: [(&str, &[&str]); 20] = [

@@ -87,6 +87,8 @@ pub struct Request {
     pub knobs: Knobs,
     /// Members of the root, in order.
     members: Vec<Member>,
+    /// Where Ollama's bound of an answer stands, which is none at the root.
+    pub(in crate::protocol) num_predict: Option<Range<usize>>,
     /// Where the root's `}` stands.
     end: usize,
 }
@@ -98,6 +100,8 @@ struct Member {
     /// From its key's quote to behind its value.
     at: Range<usize>,
     value: Range<usize>,
+    /// It is an object with members.
+    is_filled: bool,
 }
 
 /// What the gateway changes in a request.
@@ -177,9 +181,10 @@ impl Parser<'_> {
             let at = self.reader.key_at();
             self.reader.peek()?;
             let value = self.reader.at();
+            let is_filled = self.reader.begins_filled();
             self.member(&key).map_err(|wrong| wrong.under(&key))?;
             let (at, value) = (at..self.reader.at(), value..self.reader.at());
-            self.request.members.push(Member { name: key.into(), at, value });
+            self.request.members.push(Member { name: key.into(), at, value, is_filled });
         }
         self.request.end = self.reader.at() - 1;
         self.reader.finish()?;
@@ -394,25 +399,31 @@ impl Request {
         let is_kept = |member: &&Member| !changes.dropped.contains(&member.name);
         let mut added = String::new();
         let bounds = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+        let put = |at: &Range<usize>, text: String| Edit { at: at.clone(), with: text.into_bytes().into() };
         if let Some(most) = changes.clamp_output_tokens.filter(|most| self.knobs.output_tokens > Some(*most)) {
             let spelled = self.members.iter().filter(is_kept).filter(|member| bounds.contains(&&*member.name));
-            edits.extend(
-                spelled.map(|member| Edit { at: member.value.clone(), with: most.to_string().into_bytes().into() }),
-            );
+            let spelled = spelled.map(|member| &member.value).chain(&self.num_predict);
+            edits.extend(spelled.map(|at| put(at, most.to_string())));
         }
         if let (None, Some(tokens)) = (self.knobs.output_tokens, changes.default_output_tokens) {
-            let name = if endpoint == Endpoint::Responses { "max_output_tokens" } else { "max_tokens" };
-            // Ollama's bound stands inside `options`.
-            let spelled = !matches!(endpoint, Endpoint::OllamaChat | Endpoint::OllamaEmbed | Endpoint::OllamaGenerate);
-            match self.members.iter().filter(is_kept).find(|member| &*member.name == name) {
+            let ollama = matches!(endpoint, Endpoint::OllamaChat | Endpoint::OllamaEmbed | Endpoint::OllamaGenerate);
+            let name = match endpoint {
+                _ if ollama => "options",
+                Endpoint::Responses => "max_output_tokens",
+                _ => "max_tokens",
+            };
+            let text = if ollama { format!("{{\"num_predict\":{tokens}}}") } else { tokens.to_string() };
+            let member = self.members.iter().filter(is_kept).find(|member| &*member.name == name);
+            match (&self.num_predict, member) {
                 // It is there as `null`.
-                Some(null) => edits.push(Edit { at: null.value.clone(), with: tokens.to_string().into_bytes().into() }),
-                None if spelled => added.push_str(&format!(",\"{name}\":{tokens}")),
-                None => {
-                    if !self.members.iter().any(|member| &*member.name == "options") {
-                        added.push_str(&format!(",\"options\":{{\"num_predict\":{tokens}}}"));
-                    }
+                (Some(null), _) => edits.push(put(null, tokens.to_string())),
+                (None, Some(options)) if options.is_filled => {
+                    let behind_brace = options.value.start + 1;
+                    edits.push(put(&(behind_brace..behind_brace), format!("\"num_predict\":{tokens},")));
                 }
+                // It is there as `null`, or as `{}`.
+                (None, Some(null)) => edits.push(put(&null.value, text)),
+                (None, None) => added.push_str(&format!(",\"{name}\":{text}")),
             }
         }
         if self.knobs.stream && !self.knobs.usage && matches!(endpoint, Endpoint::Chat | Endpoint::Completions) {
