@@ -416,6 +416,9 @@ impl Desk<'_> {
                 if self.routes_of(name).any(|route| route.protocol == Protocol::Json) {
                     model.contract.check_schema(check);
                 }
+                if self.routes_of(name).any(|route| route.protocol == Protocol::Multipart) {
+                    model.contract.check_form(check);
+                }
                 model.contract.compile(check, embedded)
             })
         };

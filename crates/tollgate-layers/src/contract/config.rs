@@ -13,6 +13,8 @@ use super::texts::{
     MediaConfig, Over, default_max_logit_bias, default_max_logprobs, default_max_messages, default_max_prompts,
     default_max_schema_bytes, default_max_stops, default_max_tools, default_one, default_tokenizer,
 };
+use super::uploads::FormConfig;
+use super::urls::MediaUrlsConfig;
 use super::{Contract, Input, MAX_SYMBOLS, sizes};
 use crate::protocol::tensor::MAX_RANK;
 
@@ -99,9 +101,12 @@ pub struct ContractConfig {
     /// Whether token ids may stand for text: filters for text do not see them. Default: `deny`.
     #[serde(default)]
     pub token_ids: Odds,
-    /// Whether media may be URLs that the server fetches. Default: `deny`.
+    /// Whether media may be URLs that the server fetches: `deny`, or `{ allow: [hosts] }`. Default: `deny`.
+    #[serde(default = "MediaUrlsConfig::deny")]
+    pub media_urls: MediaUrlsConfig,
+    /// The form that it takes, for uploads.
     #[serde(default)]
-    pub media_urls: Odds,
+    pub form: Option<FormConfig>,
     /// Bounds of images and sounds.
     #[serde(default)]
     pub media: MediaConfig,
@@ -295,6 +300,7 @@ impl ContractConfig {
         Contract {
             raw_body: self.raw_body,
             generate: self.generate(check),
+            form: self.form.as_ref().map(|form| check.within("form", |check| form.compile(check))),
             schema: self.schema.as_ref().and_then(|schema| {
                 Schema::new(schema).map_err(|why| check.problem("schema", format!("no usable schema: {why}"))).ok()
             }),
@@ -325,6 +331,11 @@ impl ContractConfig {
     /// Reports that a route of any JSON has no schema to hold it to.
     pub fn check_schema(&self, check: &mut Checker) {
         check.require(self.schema.is_some(), "schema", "a model behind a route with `protocol: json` needs a `schema`");
+    }
+
+    /// Reports that a route of forms has no form to hold it to.
+    pub fn check_form(&self, check: &mut Checker) {
+        check.require(self.form.is_some(), "form", "a model behind a route with `protocol: multipart` needs a `form`");
     }
 
     fn input(&self, name: &str) -> Option<(usize, &InputConfig)> {

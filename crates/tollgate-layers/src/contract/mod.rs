@@ -10,6 +10,8 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod uploads;
+mod urls;
 
 use std::sync::Arc;
 
@@ -29,6 +31,9 @@ pub use reply::{Awaited, Held, OutputConfig, ReplyConfig, broken};
 use rule::Rule;
 use schema::Schema;
 pub use texts::{MediaConfig, Over};
+use uploads::Form;
+pub use uploads::{FieldConfig, FileConfig, FormConfig};
+pub use urls::{MediaHostsConfig, MediaUrlsConfig};
 
 /// The compiled layer: one contract for each model, in table order.
 #[derive(Debug, Default)]
@@ -50,6 +55,8 @@ pub struct Contract {
     generate: Generate,
     /// What any JSON is held to.
     schema: Option<Schema>,
+    /// The form that it takes.
+    form: Option<Form>,
     /// What replies are held to.
     reply: Option<Box<ReplyRule>>,
     /// Whether a body may be the one input's raw values.
@@ -138,6 +145,8 @@ impl Contract {
     fn judge(&self, call: &Call, body: &[u8]) -> Result<(), Refusal> {
         if let (Some(schema), Some(document)) = (&self.schema, &call.document) {
             schema.check(document)?;
+        } else if call.dialect == Dialect::Upload || !call.parts.is_empty() {
+            self.check_upload(call, body)?;
         } else if matches!(call.dialect, Dialect::Anthropic | Dialect::Ollama | Dialect::OpenAi) {
             self.generate.check(call, body)?;
         } else if self.signature.text && call.dialect == Dialect::Plain && is_text(call) {
@@ -151,6 +160,16 @@ impl Contract {
             return Err(wrong("", "known members only", format!("{} others", call.unknown_members)));
         }
         Ok(())
+    }
+
+    /// Files: a form, or a body that is one.
+    fn check_upload(&self, call: &Call, body: &[u8]) -> Result<(), Refusal> {
+        match &self.form {
+            _ if call.parts.is_empty() => {}
+            Some(form) => form.check(call, body)?,
+            None => return Err(wrong("", "another body: the model takes no form", "a form")),
+        }
+        self.generate.check(call, body)
     }
 
     fn check_text(&self, call: &Call) -> Result<(), Refusal> {

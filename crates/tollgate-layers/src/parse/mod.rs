@@ -9,6 +9,7 @@ mod content_type;
 mod fuzz;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use std::sync::Arc;
 
@@ -104,6 +105,10 @@ impl Parse {
             content_type::json(head, false)?;
             return self.spoken(given, dialect, endpoint);
         }
+        if found.route.protocol == Protocol::OpenAi {
+            content_type::refuse_binary(head)?;
+            return self.form_of_openai(given);
+        }
         let (model, of) = self.model(found, found.model)?;
         let mut call = match found.route.protocol {
             Protocol::Oip => match content_type::framing(head, body.len())? {
@@ -120,6 +125,13 @@ impl Parse {
                 content_type::refuse_binary(head)?;
                 content_type::json(head, false)?;
                 json_call(body, self.limits)?
+            }
+            Protocol::Media | Protocol::Multipart => {
+                content_type::refuse_binary(head)?;
+                let read = if found.route.protocol == Protocol::Media { upload::medium } else { upload::form };
+                let mut call = read(head, body)?;
+                call.knobs.input_tokens = of.contract.count_tokens(&call.prompts);
+                call
             }
             Protocol::KserveV1 | Protocol::TfServing => {
                 content_type::refuse_binary(head)?;
@@ -148,6 +160,19 @@ impl Parse {
         let (unknown_members, model) = (u32::try_from(unknown).unwrap_or(u32::MAX), Some(model));
         let body_bytes = body.len() as u64;
         Ok(Call { dialect, model, prompts, media, knobs, edits, body_bytes, unknown_members, ..Call::default() })
+    }
+
+    /// A form of OpenAI's API: its field `model` names the model.
+    fn form_of_openai(&self, given: Given<'_>) -> Ruling<Call> {
+        let mut call = upload::form(given.head, given.body)?;
+        let named = upload::field(&call, "model").ok_or_else(|| Wrong::here("a part `model`", "none"))?;
+        let (model, of) = self.model(given.found, Some(named))?;
+        call.model = Some(model);
+        // It is no field of the model, nor a text that it reads.
+        let at = call.parts.iter().position(|part| &*part.name == "model").map(|place| call.parts.remove(place).at);
+        call.prompts.retain(|prompt| Some(&prompt.at) != at.as_ref());
+        call.knobs.input_tokens = of.contract.count_tokens(&call.prompts);
+        Ok(call)
     }
 
     /// The model that is asked for by name, or the only one of the route.

@@ -102,13 +102,18 @@ pub enum Protocol {
     Json,
     /// KServe v1: `POST …/models/{model}:predict`.
     KserveV1,
+    /// The body is one image or sound.
+    Media,
+    /// The body is a form (`multipart/form-data`); the model's contract has a `form`.
+    Multipart,
     /// Not at all: plain proxying. `check` warns.
     None,
     /// Open Inference Protocol v2 (REST, tensors as JSON or binary).
     Oip,
     /// Ollama's native API: `POST …/api/{chat,embed,generate}`, `GET …/api/tags`.
     Ollama,
-    /// OpenAI's API: `POST …/{chat/completions,completions,embeddings,moderations,rerank,responses}`, `GET …/models`.
+    /// OpenAI's API: `POST …/{chat/completions,completions,embeddings,moderations,rerank,responses}`, `GET …/models`,
+    /// and with a `form` in the contract `POST …/{audio/transcriptions,audio/translations,images/edits,images/variations}`.
     #[serde(rename = "openai")]
     OpenAi,
     /// One JSON object whose members are the model's inputs.
@@ -261,7 +266,7 @@ impl RouteConfig {
 
     fn check_models(&self, check: &mut Checker, pattern: &Pattern) {
         match self.protocol {
-            Protocol::Json | Protocol::Plain if !pattern.has_model() => {
+            Protocol::Json | Protocol::Media | Protocol::Multipart | Protocol::Plain if !pattern.has_model() => {
                 let one = self.models.len() == 1;
                 let message = format!(
                     "a `{}` route whose path has no `{{model}}` serves exactly one model",
@@ -308,6 +313,8 @@ impl Protocol {
             Self::Health => "health",
             Self::Json => "json",
             Self::KserveV1 => "kserve_v1",
+            Self::Media => "media",
+            Self::Multipart => "multipart",
             Self::None => "none",
             Self::Oip => "oip",
             Self::Ollama => "ollama",
@@ -326,7 +333,9 @@ impl Protocol {
     fn methods(self) -> Vec<MethodName> {
         match self {
             Self::Health => vec![MethodName::Get],
-            Self::Anthropic | Self::Json | Self::None | Self::Plain => vec![MethodName::Post],
+            Self::Anthropic | Self::Json | Self::Media | Self::Multipart | Self::None | Self::Plain => {
+                vec![MethodName::Post]
+            }
             Self::KserveV1 | Self::Oip | Self::Ollama | Self::OpenAi | Self::TfServing => {
                 vec![MethodName::Get, MethodName::Post]
             }

@@ -122,12 +122,13 @@ fn verb_of<'a>(protocol: Protocol, path: &'a str, model: Option<&'a str>) -> Opt
         Protocol::Health => Some((Verb::Health, None)),
         Protocol::None => Some((Verb::Proxy, model)),
         Protocol::Oip => oip_verb(path),
-        Protocol::Json | Protocol::Plain => Some((Verb::Infer, model)),
+        Protocol::Json | Protocol::Media | Protocol::Multipart | Protocol::Plain => Some((Verb::Infer, model)),
         Protocol::Anthropic => path.ends_with("/messages").then_some((Verb::Infer, None)),
         Protocol::KserveV1 | Protocol::TfServing => predict_verb(path),
         Protocol::Ollama if path.ends_with("/api/tags") => Some((Verb::ModelList, None)),
         Protocol::Ollama => Endpoint::of_ollama(path).map(|_| (Verb::Infer, None)),
         Protocol::OpenAi if path.ends_with("/models") => Some((Verb::ModelList, None)),
+        Protocol::OpenAi if Endpoint::takes_form(path) => Some((Verb::Infer, None)),
         Protocol::OpenAi => Endpoint::of_openai(path).map(|_| (Verb::Infer, None)),
     }
 }

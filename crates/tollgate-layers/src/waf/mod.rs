@@ -109,7 +109,9 @@ impl Waf {
             if let Some(bytes) = content.bytes.filter(|bytes| !bytes.is_empty()) {
                 let (processor, known) = match content.call.dialect {
                     Dialect::Other => (Processor::Auto, Vec::new()),
-                    Dialect::OipGrpc => (Processor::None, Vec::new()),
+                    // A form is read by the rules' own reader; the bytes of an image are no text.
+                    Dialect::Upload if !content.call.parts.is_empty() => (Processor::Auto, Vec::new()),
+                    Dialect::Upload | Dialect::OipGrpc => (Processor::None, Vec::new()),
                     _ => (Processor::Json, known::of(content.call, bytes)),
                 };
                 // Tensors behind the JSON are numbers by contract, and no text.

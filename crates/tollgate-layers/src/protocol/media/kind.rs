@@ -30,6 +30,13 @@ const NAMES: [(&str, &[&str]); 20] = [
     ("video/x-matroska", &["audio/x-matroska", "video/matroska"]),
 ];
 
+/// The kind that goes by a name: its own before another's.
+pub(super) fn canonical(name: &str) -> Option<&'static str> {
+    let own = NAMES.iter().find(|(kind, _)| kind.eq_ignore_ascii_case(name));
+    let found = own.or_else(|| NAMES.iter().find(|entry| goes_by(entry, name)));
+    found.map(|(kind, _)| *kind).or_else(|| name.eq_ignore_ascii_case(UNKNOWN).then_some(UNKNOWN))
+}
+
 /// What was said of a medium.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Claim<'a> {

@@ -57,6 +57,12 @@ pub fn of(bytes: &[u8], declared: Option<&str>, at: Range<usize>) -> Result<Medi
     read(View::Raw(bytes), declared, at)
 }
 
+/// The name by which a kind of file is told here, of any that it goes by.
+#[must_use]
+pub fn canonical(name: &str) -> Option<&'static str> {
+    kind::canonical(name)
+}
+
 /// What a header tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Facts {
