@@ -263,7 +263,7 @@ impl ReplyRule {
             }
             _ => return Ok(()),
         };
-        self.judge_outputs(awaited, Call { dialect: Dialect::Oip, inputs: tensors, ..Call::default() })
+        self.judge_outputs(awaited, &Call { dialect: Dialect::Oip, inputs: tensors, ..Call::default() })
     }
 
     fn judge_type(&self, found: Option<&str>, binary: bool) -> Result<(), String> {
@@ -278,7 +278,7 @@ impl ReplyRule {
     }
 
     /// As inputs are judged, with the sizes that the call gave to names.
-    fn judge_outputs(&self, awaited: &Awaited, answer: Call) -> Result<(), String> {
+    fn judge_outputs(&self, awaited: &Awaited, answer: &Call) -> Result<(), String> {
         let known = &self.outputs.signature.inputs;
         let is_wished = |name: &str| awaited.wished.is_empty() || awaited.wished.iter().any(|wish| **wish == *name);
         for (port, output) in known.iter().zip(&self.outputs.inputs) {
@@ -292,7 +292,7 @@ impl ReplyRule {
             let known = known.iter().zip(&self.outputs.inputs).find(|(port, _)| port.name == tensor.name);
             let judged = match known {
                 Some((port, output)) => {
-                    let asked = super::Asked { call: &answer, place, tensor };
+                    let asked = super::Asked { call: answer, place, tensor };
                     self.outputs.check_tensor(&asked, port, output, &mut symbols)
                 }
                 None if self.outputs.inputs.is_empty() => unnamed(tensor),

@@ -76,11 +76,8 @@ impl MediaUrls {
             Self::None => return Err("media as `data:` URLs"),
         };
         let host = host_of(url)?;
-        let listed = |listed: &Box<str>| match listed.strip_prefix('.') {
-            Some(_) => host.ends_with(&**listed),
-            None => host == **listed,
-        };
-        if hosts.iter().any(listed) { Ok(()) } else { Err("a URL of a host that is listed") }
+        let is_listed = |listed: &str| if listed.starts_with('.') { host.ends_with(listed) } else { host == listed };
+        if hosts.iter().any(|listed| is_listed(listed)) { Ok(()) } else { Err("a URL of a host that is listed") }
     }
 
     /// Reports every mistake, then builds the rule.
@@ -141,7 +138,7 @@ fn check_host(host: &str) -> Result<(), &'static str> {
         return Err("a name, and no address");
     }
     let inside = |end: &&str| host.strip_suffix(*end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    if INSIDE.iter().any(|end| inside(&end)) { Err("a name of the public network") } else { Ok(()) }
+    if INSIDE.iter().any(|end| inside(end)) { Err("a name of the public network") } else { Ok(()) }
 }
 
 #[cfg(test)]
