@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tollgate_core::backend::Backend;
 use tollgate_core::time::Clock;
 use tollgate_layers::auth::{IdKey, KeyRing};
@@ -15,6 +16,9 @@ use tollgate_limit::Memory;
 use crate::body::Budget;
 use crate::compute::Compute;
 use crate::config::EmbeddedConfig;
+use crate::drift::Drift;
+use crate::keep::Keep;
+use crate::observed::Observed;
 use crate::record::{Meters, Recorder, Redactor};
 use crate::snapshot::Policy;
 use crate::tls::CertTable;
@@ -56,7 +60,9 @@ pub struct State {
     pub workers: usize,
     /// Balances.
     pub ledger: Arc<Memory>,
-    /// Secret of all keyed hashes of this process.
+    /// Where what was used of calendar quotas is kept over a restart.
+    pub keep: Option<Keep>,
+    /// Secret of all keyed hashes of this process, and of later ones where there is a `keep`.
     pub seed: (u64, u64),
     /// Secret of the keyed ids of people.
     pub id_key: IdKey,
@@ -76,6 +82,12 @@ pub struct State {
     pub certs: Arc<CertTable>,
     /// Opens embedded models.
     pub embed: Box<dyn Embed>,
+    /// What the calls of watched contracts were like.
+    pub observed: Observed,
+    /// Where contracts and servers differ.
+    pub drift: Drift,
+    /// Told of each swap of the policy.
+    pub swapped: Notify,
     policy: ArcSwapOption<Policy>,
     generation: AtomicU64,
     draining: AtomicBool,
@@ -92,6 +104,8 @@ pub struct Parts {
     pub workers: usize,
     /// Balances.
     pub ledger: Arc<Memory>,
+    /// Where what was used of calendar quotas is kept.
+    pub keep: Option<Keep>,
     /// Secret of all keyed hashes.
     pub seed: (u64, u64),
     /// The budget for bytes in flight.
@@ -110,11 +124,12 @@ impl State {
     /// State without a policy yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { clock, workers, ledger, seed, bodies, compute, recorder, redactor, embed } = parts;
+        let Parts { clock, workers, ledger, keep, seed, bodies, compute, recorder, redactor, embed } = parts;
         Self {
             clock,
             workers,
             ledger,
+            keep,
             seed,
             id_key: IdKey::new((u128::from(seed.0) << 64 | u128::from(seed.1)).to_le_bytes()),
             bodies,
@@ -125,6 +140,9 @@ impl State {
             ring: Arc::default(),
             certs: Arc::default(),
             embed,
+            observed: Observed::default(),
+            drift: Drift::default(),
+            swapped: Notify::new(),
             policy: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
             draining: AtomicBool::new(false),
@@ -148,6 +166,7 @@ impl State {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         policy.generation = generation;
         self.policy.store(Some(Arc::new(policy)));
+        self.swapped.notify_one();
         generation
     }
 
@@ -216,5 +235,6 @@ impl State {
         let named = |name: &str| policy.upstreams.iter().any(|upstream| &*upstream.name == name);
         self.queues.lock().retain(|name, queue| named(name) || queue.level() != (0, 0));
         self.remotes.lock().retain(|name, _| named(name));
+        self.observed.keep(&policy);
     }
 }

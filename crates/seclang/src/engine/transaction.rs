@@ -207,7 +207,7 @@ impl Transaction {
     }
 
     fn run(&mut self, phase: u8, window: bool, scratch: &mut Scratch) -> Verdict {
-        let rules = Arc::clone(&self.rules);
+        let (rules, pinned) = (Arc::clone(&self.rules), Arc::clone(&self.facts.pinned));
         let Parts { inputs, derived, state } = self.begin(scratch);
         if state.mode == EngineMode::Off {
             return Verdict::Pass;
@@ -216,7 +216,8 @@ impl Transaction {
         // The last phase runs whatever happened before; it has an allowance of its own.
         let budget = if phase == 5 { state.tally.work.saturating_add(budget) } else { budget };
         let fast = !rules.options.plain;
-        let outcome = Turn { rules: &rules, inputs, derived, state, scratch, phase, budget, window, fast }.run();
+        let outcome =
+            Turn { rules: &rules, pinned: &pinned, inputs, derived, state, scratch, phase, budget, window, fast }.run();
         let verdict = match outcome {
             Outcome::Done => Verdict::Pass,
             Outcome::Verdict(verdict) => verdict,

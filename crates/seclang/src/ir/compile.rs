@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ir::actions::{Ending, Pending, Sorted};
 use crate::ir::link::Workshop;
-use crate::ir::rule::{Act, Disruptive, Link, Rule, Skip};
+use crate::ir::rule::{Act, Disruptive, Link, Opening, Rule, Skip};
 use crate::ir::text::Text;
 use crate::ir::update::{Draft, Item};
 use crate::ir::{Compiled, Profile, RuleInfo};
@@ -62,7 +62,7 @@ fn one(draft: &Draft, ordinal: usize, (map, shop): (&Map<'_>, &mut Workshop<'_>)
     let keeps_matched = links.iter().skip(1).any(|link| link.looks.iter().any(|look| reads_matched(look.variable)))
         || [&ending.msg, &ending.logdata].iter().any(|text| text_reads_matched(text))
         || links.iter().any(acts_read_matched);
-    Rule {
+    let mut rule = Rule {
         id: draft.id,
         ordinal,
         severity: ending.severity,
@@ -75,7 +75,10 @@ fn one(draft: &Draft, ordinal: usize, (map, shop): (&Map<'_>, &mut Workshop<'_>)
         excuses_prompts: profile == Profile::Ml && tags(draft).any(|tag| PROMPT_TAGS.contains(&tag)),
         number_search: None,
         keeps_matched,
-    }
+        opening: Opening::No,
+    };
+    rule.opening = Opening::of(&rule);
+    rule
 }
 
 const fn reads_matched(variable: Variable) -> bool {

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::engine::seen::Keys;
 use crate::ir::bits::Bits;
 use crate::ir::compile::compile;
 use crate::ir::link::Workshop;
 use crate::ir::names::Names;
 use crate::ir::plan::Plan;
+use crate::ir::rule::Opening;
 use crate::ir::settings::Settings;
 use crate::ir::trie::Trie;
 use crate::ir::update::{Draft, Item, action_rule, remove, update_actions, update_targets};
@@ -48,7 +50,9 @@ pub(crate) fn load(source: &dyn Source, files: &[String], options: &Options, lib
         name_filter: prefilter::of_names(&compiled.phases, compiled.infos.len()),
         text_filter: prefilter::of_texts(&compiled.phases, compiled.infos.len()),
         plans,
+        overture: compiled.phases.first().and_then(|rules| Opening::first(rules)),
         serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+        keys: Keys::default(),
         phases: compiled.phases,
         names,
         trie,

@@ -6,8 +6,9 @@ use tollgate_core::backend::{Dim, Port, Signature};
 use tollgate_core::call::Dtype;
 use tollgate_core::check::Checker;
 
+use super::columns::ColumnConfig;
 use super::reply::{OutputConfig, ReplyConfig};
-use super::rule::{Column, Number, Numbers, Odd, Permit, Rule};
+use super::rule::{Number, Numbers, Odd, Rule};
 use super::schema::Schema;
 use super::texts::{
     MediaConfig, Over, default_max_logit_bias, default_max_logprobs, default_max_messages, default_max_prompts,
@@ -19,7 +20,7 @@ use super::{Contract, Input, MAX_SYMBOLS, sizes};
 use crate::protocol::tensor::MAX_RANK;
 
 /// The most rules of columns, and the most values of one: each is compared with each row of a call.
-const MAX_RULES: usize = 256;
+pub(super) const MAX_RULES: usize = 256;
 
 /// What a model takes. An embedded model brings its own names, types and shapes: here they are narrowed, never widened.
 /// For a model behind an upstream, `inputs` says them all; a model of texts has bounds instead.
@@ -55,7 +56,7 @@ pub struct ContractConfig {
     #[schemars(range(min = 1))]
     pub max_input_tokens: Option<u64>,
     /// How those are counted: `bytes` (an estimate: 4.2 bytes a token), `o200k`, `cl100k`, or the path of a
-    /// `tokenizer.json` where the build has the feature `tokenizers`. Default: `bytes`.
+    /// `tokenizer.json`, relative to this file, where the build has the feature `tokenizers`. Default: `bytes`.
     #[serde(default = "default_tokenizer")]
     pub tokenizer: String,
     /// The tokens that are asked for where a client says nothing. Default: `max_output_tokens`.
@@ -113,12 +114,32 @@ pub struct ContractConfig {
     /// A JSON Schema (draft 2020-12) for the bodies of routes with `protocol: json`.
     #[serde(default)]
     pub schema: Option<serde_json::Value>,
+    /// Where an OpenAPI document holds that schema, instead of writing it here.
+    #[serde(default)]
+    pub openapi: Option<OpenApiRef>,
     /// Members that are let pass though they reach into the server, such as `ignore_eos` or `store`. Default: none.
     #[serde(default)]
     pub members: Vec<String>,
     /// What replies are held to. Default: nothing.
     #[serde(default)]
     pub reply: Option<ReplyConfig>,
+    /// Whether KServe v1 and TensorFlow Serving may send columns (`inputs`) instead of rows (`instances`): a model that
+    /// reads `instances` alone fails on them. Default: `allow`.
+    #[serde(default = "Odds::allow")]
+    pub columns: Odds,
+    /// What a preset lets callers wish for where `max_output_tokens` says nothing.
+    #[serde(skip)]
+    pub wished_output_tokens: Option<u64>,
+}
+
+/// The schema of a body in an OpenAPI document (3.0 to 3.2).
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct OpenApiRef {
+    /// The document, JSON, relative to this file.
+    pub file: String,
+    /// The path whose `POST` body it is, as the document writes it.
+    pub path: String,
 }
 
 /// One input.
@@ -169,31 +190,6 @@ pub enum DimConfig {
     Symbolic(String),
 }
 
-/// A rule for places in the last dimension. Exactly one of `one_of` and `range`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ColumnConfig {
-    /// Which: `3`, or `"1..7"` for the first to the seventh, both included. Counted from 1.
-    pub at: At,
-    /// The only values.
-    #[serde(default)]
-    #[schemars(length(min = 1, max = 256))]
-    pub one_of: Option<Vec<f64>>,
-    /// Least and greatest value.
-    #[serde(default)]
-    pub range: Option<[f64; 2]>,
-}
-
-/// A place or a run of places.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum At {
-    /// One place.
-    One(u64),
-    /// `"1..7"`
-    Run(String),
-}
-
 /// Whether numbers of some kind pass.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(rename_all = "snake_case")]
@@ -206,7 +202,7 @@ pub enum Odds {
 }
 
 impl Odds {
-    const fn allow() -> Self {
+    pub(super) const fn allow() -> Self {
         Self::Allow
     }
 }
@@ -299,6 +295,7 @@ impl ContractConfig {
         }
         Contract {
             raw_body: self.raw_body,
+            columns: self.columns == Odds::Allow,
             generate: self.generate(check),
             form: self.form.as_ref().map(|form| check.within("form", |check| form.compile(check))),
             schema: self.schema.as_ref().and_then(|schema| {
@@ -321,6 +318,16 @@ impl ContractConfig {
                 ranges: embedded.map_or_else(Vec::new, |signature| signature.ranges.clone()),
             },
         }
+    }
+
+    /// The same with the path of a tokenizer that begins in `folder`, as paths of a configuration do.
+    #[must_use]
+    pub fn beside(&self, folder: &std::path::Path) -> Self {
+        let mut config = self.clone();
+        if config.tokenizer.ends_with(".json") {
+            config.tokenizer = folder.join(&self.tokenizer).to_string_lossy().into_owned();
+        }
+        config
     }
 
     /// Reports that a model without a file says no inputs, though a route speaks of its tensors.
@@ -486,52 +493,6 @@ impl InputConfig {
     }
 }
 
-impl ColumnConfig {
-    fn compile<T: Number>(&self, check: &mut Checker, port: &Port) -> Option<Column<T>> {
-        let place = self.place(check, port);
-        let permit = match (&self.one_of, self.range) {
-            (Some(values), None) => {
-                let few = (1..=MAX_RULES).contains(&values.len());
-                check.require(few, "one_of", format!("a list of 1 to {MAX_RULES} values"));
-                let exact: Option<Vec<T>> = values.iter().map(|value| T::exactly(*value)).collect();
-                check.require(exact.is_some(), "one_of", format!("a value that `{}` does not have", port.dtype));
-                exact.map(Permit::OneOf)
-            }
-            (None, Some(range)) => bounds(check, range, port.dtype).map(|(low, high)| Permit::Range(low, high)),
-            _ => {
-                check.problem_here("a column rule has either `one_of` or `range`");
-                None
-            }
-        };
-        let (from, to) = place?;
-        Some(Column { from, to, permit: permit? })
-    }
-
-    /// First and last place, from 0, the last not included.
-    fn place(&self, check: &mut Checker, port: &Port) -> Option<(usize, usize)> {
-        let (first, last) = match &self.at {
-            At::One(place) => (Some(*place), Some(*place)),
-            At::Run(run) => match run.split_once("..") {
-                Some((first, last)) => (first.trim().parse().ok(), last.trim().parse().ok()),
-                None => (run.trim().parse().ok(), run.trim().parse().ok()),
-            },
-        };
-        let (Some(first), Some(last)) = (first, last) else {
-            check.problem("at", "not a place such as `3` or a run such as `1..7`");
-            return None;
-        };
-        let Some(Dim::Fixed(width)) = port.dims.last() else {
-            check.problem("at", "columns need a last dimension of fixed size");
-            return None;
-        };
-        let message = format!("columns are counted from 1 to {width}, the lesser first");
-        if !check.require(1 <= first && first <= last && last <= *width, "at", message) {
-            return None;
-        }
-        Some((usize::try_from(first - 1).ok()?, usize::try_from(last).ok()?))
-    }
-}
-
 impl Rule {
     /// The rule where nothing is configured: finite numbers of the type, strings of any length.
     pub(super) fn of(port: &Port) -> Self {
@@ -554,7 +515,7 @@ impl Rule {
 }
 
 /// A range of the configuration in the type of the values.
-fn bounds<T: Number>(check: &mut Checker, [low, high]: [f64; 2], dtype: Dtype) -> Option<(T, T)> {
+pub(super) fn bounds<T: Number>(check: &mut Checker, [low, high]: [f64; 2], dtype: Dtype) -> Option<(T, T)> {
     let (least, greatest) = T::widest(dtype);
     let bounds = T::at_least(low).zip(T::at_most(high));
     let fits = bounds.filter(|(low, high)| least <= *low && low <= high && *high <= greatest);

@@ -87,7 +87,7 @@ impl Generate {
         prompts.iter().map(|prompt| self.tokenizer.count(&prompt.text)).fold(0, u64::saturating_add)
     }
 
-    /// Checks a call that was parsed from `body`.
+    /// Checks a call, in whose body the place of a mistake is looked up.
     pub(super) fn check(&self, call: &Call, body: &[u8]) -> Result<(), Refusal> {
         for asked in &call.knobs.asked {
             let most = self.most(asked.what);
@@ -105,7 +105,7 @@ impl Generate {
         }
         if let Some(most) = self.input_tokens.filter(|most| call.knobs.input_tokens > *most) {
             let found = format!("{} tokens", call.knobs.input_tokens);
-            let first = call.prompts.first().map_or_else(String::new, |prompt| member_of(body, &prompt.at));
+            let first = call.prompts.first().map_or_else(String::new, |prompt| member_of(body, prompt.at.start));
             return Err(wrong(first, format!("at most {most} tokens to read"), found));
         }
         self.check_texts(call, body)?;
@@ -141,12 +141,13 @@ impl Generate {
             let chars = if Some(bytes) <= most && self.chars.is_none() { bytes } else { count(&prompt.text) };
             total = total.saturating_add(chars);
             if let Some(most) = most.filter(|most| chars > *most) {
-                return Err(wrong(spot_of(body, &prompt.at), format!("at most {most} characters"), format!("{chars}")));
+                let expected = format!("a text of at most {most} characters");
+                return Err(wrong(place(body, prompt.at.start), expected, format!("{chars}")));
             }
             // Of all texts together it is the one that goes beyond the bound.
             if let Some(most) = self.chars.filter(|most| total > *most) {
                 let found = format!("{total} up to here");
-                return Err(wrong(spot_of(body, &prompt.at), format!("at most {most} characters in all"), found));
+                return Err(wrong(place(body, prompt.at.start), format!("at most {most} characters in all"), found));
             }
         }
         Ok(())
@@ -160,19 +161,19 @@ impl Generate {
         let surplus = usize::try_from(bounds.count).ok().filter(|_| counted).and_then(|most| call.media.get(most));
         if let Some(surplus) = surplus {
             let expected = format!("at most {} images or sounds", bounds.count);
-            return Err(wrong(spot_of(body, &surplus.at), expected, count.to_string()));
+            return Err(wrong(place(body, surplus.at.start), expected, count.to_string()));
         }
         for medium in &call.media {
             if medium.kind == Media::FETCHED {
                 let Err(expected) = self.media_urls.check(&text_at(body, &medium.at)) else { continue };
                 // The server would fetch it from inside the network (SSRF).
                 let refusal = Refusal::new(Code::InvalidCall).because("a medium that the server would fetch");
-                return Err(refusal.at(super::spot(spot_of(body, &medium.at), expected, "another URL")));
+                return Err(refusal.at(super::spot(place(body, medium.at.start), expected, "another URL")));
             }
-            let place = || part_of(call, &medium.at).unwrap_or_else(|| spot_of(body, &medium.at));
+            let spot = || part_of(call, &medium.at).unwrap_or_else(|| place(body, medium.at.start));
             if !self.kinds.is_empty() && !self.kinds.contains(&medium.kind) {
                 let expected = format!("one of `{}`", self.kinds.join("`, `"));
-                return Err(wrong(place(), expected, format!("`{}`", medium.kind)));
+                return Err(wrong(spot(), expected, format!("`{}`", medium.kind)));
             }
             let pixels = u64::from(medium.size[0]).saturating_mul(u64::from(medium.size[1]));
             let duration = medium.longest_ms();
@@ -185,7 +186,7 @@ impl Generate {
             for (what, found, most) in table {
                 if found > most {
                     let expected = format!("media of at most {most} {what}");
-                    return Err(wrong(place(), expected, found.to_string()));
+                    return Err(wrong(spot(), expected, found.to_string()));
                 }
             }
         }
@@ -193,9 +194,9 @@ impl Generate {
     }
 }
 
-/// Where a text or a medium stands. Only members that the dialect knows lead to one, so no word of the request gets out.
-fn spot_of(body: &[u8], at: &Range<usize>) -> String {
-    json::pointer(body, at.start).unwrap_or_default()
+/// The pointer of what begins at a byte of the body. Every key on the way is one of the protocol's.
+fn place(body: &[u8], at: usize) -> String {
+    json::pointer(body, at).unwrap_or_default()
 }
 
 /// The field of a form in which a file stands; its name is one that the contract has.
@@ -210,8 +211,8 @@ fn text_at(body: &[u8], at: &Range<usize>) -> String {
 }
 
 /// The member of the root in which it stands.
-fn member_of(body: &[u8], at: &Range<usize>) -> String {
-    let spot = spot_of(body, at);
+fn member_of(body: &[u8], at: usize) -> String {
+    let spot = place(body, at);
     spot.split('/').nth(1).map_or_else(String::new, |member| format!("/{member}"))
 }
 

@@ -11,7 +11,8 @@ use tollgate_core::check::Checker;
 use tollgate_core::journal::{Fact, Notes};
 use tollgate_core::ruling::{Code, Refusal, Ruling};
 
-use super::config::{ColumnConfig, DimConfig, InputConfig, Odds};
+use super::columns::ColumnConfig;
+use super::config::{DimConfig, InputConfig, Odds};
 use super::schema::Schema;
 use super::{Contract, Contracts, Input, MAX_SYMBOLS, Symbols, sizes};
 use crate::protocol::oip::binary;
@@ -197,7 +198,9 @@ impl Contracts {
     pub fn awaits(&self, call: &Call) -> Option<Box<Awaited>> {
         let model = call.model?;
         let contract = self.contracts.get(model.index())?;
-        let rule = contract.reply.as_ref().filter(|_| !call.knobs.stream)?;
+        // Messages of gRPC are not JSON, nor bodies with a type of content.
+        let judged = !call.knobs.stream && call.dialect != Dialect::OipGrpc;
+        let rule = contract.reply.as_ref().filter(|_| judged)?;
         let mut symbols: Symbols = [0; MAX_SYMBOLS];
         for tensor in &call.inputs {
             let known =
@@ -292,7 +295,7 @@ impl ReplyRule {
             let known = known.iter().zip(&self.outputs.inputs).find(|(port, _)| port.name == tensor.name);
             let judged = match known {
                 Some((port, output)) => {
-                    let asked = super::Asked { call: answer, place, tensor };
+                    let asked = super::Asked { call: answer, body: b"", place, tensor };
                     self.outputs.check_tensor(&asked, port, output, &mut symbols)
                 }
                 None if self.outputs.inputs.is_empty() => unnamed(tensor),

@@ -85,8 +85,11 @@ impl Default for ContractConfig {
             form: None,
             media: MediaConfig::default(),
             schema: None,
+            openapi: None,
             members: Vec::new(),
             reply: None,
+            columns: Odds::allow(),
+            wished_output_tokens: None,
         }
     }
 }
@@ -105,7 +108,7 @@ impl ContractConfig {
         Generate {
             tokenizer: tokenizer.unwrap_or_default(),
             input_tokens: self.max_input_tokens,
-            output_tokens: most,
+            output_tokens: most.or(self.wished_output_tokens),
             default_output_tokens: default,
             clamp,
             choices: self.n,

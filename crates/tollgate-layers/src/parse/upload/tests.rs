@@ -60,7 +60,7 @@ fn judged(path: &str, content_type: &str, body: &[u8]) -> Result<Call, (&'static
     };
     let call = parse.call(Given { head: &head, found: &found, body: &body }).map_err(told)?;
     let contracts = Contracts::new(vec![contract]);
-    contracts.check(&body, &call, &mut Journal::default().notes(Stage::Contract)).map_err(told)?;
+    contracts.check(found.route, &call, &body, &mut Journal::default().notes(Stage::Contract)).map_err(told)?;
     Ok(call)
 }
 

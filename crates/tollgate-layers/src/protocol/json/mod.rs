@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+mod decimal;
 mod keys;
 mod malformed;
 mod number;
@@ -154,12 +155,6 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn is_empty_array(&self) -> bool {
         self.upcoming() == Some(b'[') && self.first_inside() == Some(b']')
-    }
-
-    /// Whether what comes next is an object with members. The reader stays where it is.
-    #[must_use]
-    pub fn begins_filled(&self) -> bool {
-        self.upcoming() == Some(b'{') && self.first_inside() != Some(b'}')
     }
 
     /// The first byte inside the array or object that comes next. The reader stays where it is.

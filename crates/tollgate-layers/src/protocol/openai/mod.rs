@@ -5,7 +5,7 @@
 //! `true` as 1, llama.cpp 2.9 as 2): how much of anything is allowed is the contract's.
 
 pub(in crate::protocol) mod input;
-mod message;
+pub(in crate::protocol) mod message;
 mod responses;
 mod schema;
 #[cfg(test)]
@@ -95,10 +95,21 @@ pub struct Request {
     pub knobs: Knobs,
     /// Members of the root, in order.
     members: Vec<Member>,
-    /// Where Ollama's bound of an answer stands, which is none at the root.
-    pub(in crate::protocol) num_predict: Option<Range<usize>>,
+    /// Ollama's options, where its bound of an answer stands.
+    pub(in crate::protocol) options: Option<Options>,
     /// Where the root's `}` stands.
     end: usize,
+}
+
+/// An object of options.
+#[derive(Clone, Debug)]
+pub(in crate::protocol) struct Options {
+    /// Where its first member stands, or its end.
+    pub(in crate::protocol) begin: usize,
+    /// Whether it has no member.
+    pub(in crate::protocol) empty: bool,
+    /// The value of `num_predict`, also where it is `null`.
+    pub(in crate::protocol) bound: Option<Range<usize>>,
 }
 
 /// A member of the root.
@@ -108,8 +119,6 @@ struct Member {
     /// From its key's quote to behind its value.
     at: Range<usize>,
     value: Range<usize>,
-    /// It is an object with members.
-    is_filled: bool,
 }
 
 /// What the gateway changes in a request.
@@ -189,10 +198,9 @@ impl Parser<'_> {
             let at = self.reader.key_at();
             self.reader.peek()?;
             let value = self.reader.at();
-            let is_filled = self.reader.begins_filled();
             self.member(&key).map_err(|wrong| wrong.under(&key))?;
             let (at, value) = (at..self.reader.at(), value..self.reader.at());
-            self.request.members.push(Member { name: key.into(), at, value, is_filled });
+            self.request.members.push(Member { name: key.into(), at, value });
         }
         self.request.end = self.reader.at() - 1;
         self.reader.finish()?;
@@ -406,33 +414,12 @@ impl Request {
         let mut edits = self.removals(changes.dropped);
         let is_kept = |member: &&Member| !changes.dropped.contains(&member.name);
         let mut added = String::new();
-        let bounds = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
-        let put = |at: &Range<usize>, text: String| Edit { at: at.clone(), with: text.into_bytes().into() };
         if let Some(most) = changes.clamp_output_tokens.filter(|most| self.knobs.output_tokens > Some(*most)) {
-            let spelled = self.members.iter().filter(is_kept).filter(|member| bounds.contains(&&*member.name));
-            let spelled = spelled.map(|member| &member.value).chain(&self.num_predict);
-            edits.extend(spelled.map(|at| put(at, most.to_string())));
+            edits
+                .extend(self.bounds(changes.dropped).map(|at| Edit { at, with: most.to_string().into_bytes().into() }));
         }
         if let (None, Some(tokens)) = (self.knobs.output_tokens, changes.default_output_tokens) {
-            let ollama = matches!(endpoint, Endpoint::OllamaChat | Endpoint::OllamaEmbed | Endpoint::OllamaGenerate);
-            let name = match endpoint {
-                _ if ollama => "options",
-                Endpoint::Responses => "max_output_tokens",
-                _ => "max_tokens",
-            };
-            let text = if ollama { format!("{{\"num_predict\":{tokens}}}") } else { tokens.to_string() };
-            let member = self.members.iter().filter(is_kept).find(|member| &*member.name == name);
-            match (&self.num_predict, member) {
-                // It is there as `null`.
-                (Some(null), _) => edits.push(put(null, tokens.to_string())),
-                (None, Some(options)) if options.is_filled => {
-                    let behind_brace = options.value.start + 1;
-                    edits.push(put(&(behind_brace..behind_brace), format!("\"num_predict\":{tokens},")));
-                }
-                // It is there as `null`, or as `{}`.
-                (None, Some(null)) => edits.push(put(&null.value, text)),
-                (None, None) => added.push_str(&format!(",\"{name}\":{text}")),
-            }
+            self.bound(endpoint, tokens, &mut edits, &mut added);
         }
         if self.knobs.stream && !self.knobs.usage && matches!(endpoint, Endpoint::Chat | Endpoint::Completions) {
             match self.members.iter().filter(is_kept).find(|member| &*member.name == "stream_options") {
@@ -449,6 +436,38 @@ impl Request {
         }
         edits.sort_by_key(|edit| edit.at.start);
         edits
+    }
+
+    /// Where the bounds of the answer stand, in every spelling that is not taken out.
+    fn bounds(&self, dropped: &[Box<str>]) -> impl Iterator<Item = Range<usize>> {
+        const NAMES: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+        let is_kept = |member: &&Member| NAMES.contains(&&*member.name) && !dropped.contains(&member.name);
+        let spelled = self.members.iter().filter(is_kept);
+        let nested = self.options.as_ref().and_then(|options| options.bound.clone());
+        spelled.map(|member| member.value.clone()).chain(nested)
+    }
+
+    /// Bounds an answer that the client bounds in no spelling: `null` is replaced, else a member is added.
+    fn bound(&self, endpoint: Endpoint, tokens: u64, edits: &mut Vec<Edit>, added: &mut String) {
+        let name = match endpoint {
+            Endpoint::OllamaChat | Endpoint::OllamaEmbed | Endpoint::OllamaGenerate => "options",
+            Endpoint::Responses => "max_output_tokens",
+            _ => "max_tokens",
+        };
+        let whole = match name {
+            "options" => format!("{{\"num_predict\":{tokens}}}"),
+            _ => tokens.to_string(),
+        };
+        let mut put = |at: Range<usize>, with: String| edits.push(Edit { at, with: with.into_bytes().into() });
+        match (&self.options, self.members.iter().find(|member| &*member.name == name)) {
+            (Some(Options { bound: Some(null), .. }), _) => put(null.clone(), tokens.to_string()),
+            (Some(Options { begin, empty, .. }), _) => {
+                let comma = if *empty { "" } else { "," };
+                put(*begin..*begin, format!("\"num_predict\":{tokens}{comma}"));
+            }
+            (None, Some(null)) => put(null.value.clone(), whole),
+            (None, None) => added.push_str(&format!(",\"{name}\":{whole}")),
+        }
     }
 
     /// Takes members out, each run of them with one comma.

@@ -314,7 +314,7 @@ fn ollama_streams_unless_told_and_keeps_its_bounds_in_options() {
     let generate = |options: &str| format!(r#"{{"model":"m","options":{options},"prompt":"hi"}}"#);
     for (options, becomes) in [
         ("null", r#"{"num_predict":64}"#),
-        ("{ }", r#"{"num_predict":64}"#),
+        ("{}", r#"{"num_predict":64}"#),
         (r#"{"seed":1}"#, r#"{"num_predict":64,"seed":1}"#),
         (r#"{"seed":1,"num_predict": null }"#, r#"{"seed":1,"num_predict": 64 }"#),
         (r#"{"num_predict":9}"#, r#"{"num_predict":9}"#),
