@@ -37,6 +37,8 @@ usage: cargo xtask bench proxy [OPTIONS]        nginx and Tollgate side by side
        cargo xtask bench waf --callgrind [--pin]
                                                 instructions of four bodies, beside those of bench/waf-counts.txt
        cargo xtask bench waf --linear           every shape of input, doubled up to 10 MB
+       cargo xtask bench waf --memory --reload --load --stall --stream --pack
+                                                each, or all: numbers besides CPU time, each beside its bar; needs no nginx
 
   --write          put the result into docs/benchmarks.md, with the machine described
   --json           print one JSON document instead of a table

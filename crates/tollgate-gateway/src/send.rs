@@ -213,8 +213,8 @@ async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc
     ex.seen.working = Some(at);
     let sent = remote.send(order, Caller { worker: w.index, ticker: &w.ticker, now: at, until: deadline(ex) }).await;
     ex.seen.working = None;
-    // The rules keep the body they were shown until their last phase: its room in the budget goes when they go.
-    ex.held = hold.filter(|_| ex.waf.has_begun());
+    // Where a later rule reads something of the body, the rules keep it until then, and its room in the budget with it.
+    ex.held = hold.filter(|_| ex.waf.holds_body());
     let now = w.tick(&ex.facts, &mut ex.log);
     let sent = match sent {
         Ok(sent) => sent,

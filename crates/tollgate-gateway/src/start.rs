@@ -22,7 +22,7 @@ use tollgate_limit::{Memory, MemoryConfig};
 
 use crate::admin;
 use crate::body::Budget;
-use crate::compute::Compute;
+use crate::compute::{Compute, step_back};
 use crate::config::{
     Compiled, Config, HeadChecks, Located, Opened, Places, Report, Serves, Sources, compile, load_config,
 };
@@ -294,9 +294,23 @@ impl Control {
             let problems = check.finish().0;
             return Err(StartError::Config(located(&problems, &loaded.places)));
         }
-        let (compiled, _) = compiled(&loaded.value, &loaded.places, &self.path, &self.env, &self.state)?;
+        let compiled = self.compiled_aside(&loaded.value, &loaded.places)?;
         let files = cert_files(&loaded.value, &base_of(&self.path));
         Ok((self.apply(compiled)?, files))
+    }
+
+    /// Compiles on a thread of its own that lets workers go first: half a second of rules is no reason for a request to
+    /// wait.
+    fn compiled_aside(&self, config: &Config, places: &Places) -> Result<Compiled, StartError> {
+        let compile = || {
+            step_back();
+            compiled(config, places, &self.path, &self.env, &self.state).map(|(compiled, _)| compiled)
+        };
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("reload".to_owned()).spawn_scoped(scope, compile);
+            let thread = thread.map_err(|error| system("starting a thread for the reload", error))?;
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     fn apply(&self, compiled: Compiled) -> Result<u64, StartError> {

@@ -89,6 +89,8 @@ pub struct State {
     /// Told of each swap of the policy.
     pub swapped: Notify,
     policy: ArcSwapOption<Policy>,
+    /// Policies that were replaced, until nobody holds them.
+    retired: Mutex<Vec<Arc<Policy>>>,
     generation: AtomicU64,
     draining: AtomicBool,
     queues: Mutex<HashMap<String, Arc<Queue>>>,
@@ -144,6 +146,7 @@ impl State {
             drift: Drift::default(),
             swapped: Notify::new(),
             policy: ArcSwapOption::empty(),
+            retired: Mutex::default(),
             generation: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             queues: Mutex::default(),
@@ -165,9 +168,18 @@ impl State {
     pub fn set_policy(&self, mut policy: Policy) -> u64 {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         policy.generation = generation;
-        self.policy.store(Some(Arc::new(policy)));
+        let old = self.policy.swap(Some(Arc::new(policy)));
+        self.retired.lock().extend(old);
+        self.release_retired();
         self.swapped.notify_one();
         generation
+    }
+
+    /// Gives up policies that no exchange holds any more, on the thread that calls: tens of megabytes of compiled rules
+    /// take milliseconds to free, and the worker that ends their last exchange must not be the one to do it.
+    pub fn release_retired(&self) {
+        let gone: Vec<_> = self.retired.lock().extract_if(.., |policy| Arc::strong_count(policy) == 1).collect();
+        drop(gone);
     }
 
     /// Number of the policy that serves.

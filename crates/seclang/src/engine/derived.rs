@@ -42,6 +42,14 @@ impl Derived {
         self.digests.clear();
     }
 
+    /// Bytes of memory that are kept when everything is forgotten.
+    pub(crate) const fn room(&self) -> usize {
+        self.blocks.capacity() * size_of::<usize>()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.texts.capacity() * size_of::<Vec<u8>>()
+            + self.masks.capacity() * size_of::<Option<ByteSet>>()
+    }
+
     /// A value behind a chain of transformations.
     pub(crate) fn get<'a>(&'a mut self, rules: &RuleSet, inputs: &'a Inputs, id: Id, node: Node) -> &'a [u8] {
         let raw = inputs.value(id).map_or(&[][..], |value| inputs.bytes(value.text));

@@ -10,7 +10,7 @@ use crate::engine::{Scratch, Verdict};
 use crate::ir::RuleSet;
 use crate::ir::bits::next_in;
 use crate::ir::rule::{Link, Look, Rule};
-use crate::ir::shelf::{Shelf, is_collection};
+use crate::ir::shelf::Shelf;
 use crate::ir::trie::Node;
 use crate::operators::Captures;
 use crate::parse::ast::Variable;
@@ -280,7 +280,7 @@ fn write_full_name(subject: &Subject<'_>, out: &mut Vec<u8>) {
         out.push(b'&');
     }
     out.extend_from_slice(variable.name().as_bytes());
-    if is_collection(variable) && !subject.name.is_empty() {
+    if variable.is_collection() && !subject.name.is_empty() {
         out.push(b':');
         out.extend_from_slice(subject.name);
     }

@@ -51,6 +51,7 @@ pub(crate) fn compile(items: &[Item], shop: &mut Workshop<'_>, profile: Profile)
 }
 
 fn one(draft: &Draft, ordinal: usize, (map, shop): (&Map<'_>, &mut Workshop<'_>), profile: Profile) -> Rule {
+    shop.late = draft.phase > 2;
     let mut ending = Ending::default();
     let mut links: Vec<Link> = Vec::with_capacity(1 + draft.rule.links.len());
     for (at, rule) in std::iter::once(&draft.rule).chain(&draft.rule.links).enumerate() {

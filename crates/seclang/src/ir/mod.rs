@@ -60,6 +60,8 @@ pub struct Options {
     pub arguments: usize,
     /// Bytes × rules that one transaction may scan before it is [`crate::Verdict::OutOfWork`]. 0 means 100 million.
     pub work: u64,
+    /// Transactions are given a [`crate::Store`]. Without one, rules that open a persistent collection are warned about.
+    pub store: bool,
     /// Every optimisation off: no proof, no prefilter, no runs, no cache. For the equality tests.
     pub plain: bool,
 }
@@ -102,6 +104,8 @@ pub struct RuleSet {
     pub(crate) options: Options,
     /// Variables that some rule reads.
     used: Bits,
+    /// Some rule after phase 2 reads what lies in the request's body.
+    pub(crate) keeps_body: bool,
     infos: Vec<RuleInfo>,
 }
 

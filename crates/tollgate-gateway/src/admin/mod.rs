@@ -68,12 +68,17 @@ fn write_state(control: &Control) {
     }
 }
 
+/// What is looked after every few seconds: certificate files, and policies that nobody holds any more.
 async fn watch_certs(control: Arc<Control>) {
     let mut every = tokio::time::interval(CERT_WATCH);
     loop {
         every.tick().await;
         let control = Arc::clone(&control);
-        drop(tokio::task::spawn_blocking(move || control.reload_changed_certs()).await);
+        let look = move || {
+            control.reload_changed_certs();
+            control.state.release_retired();
+        };
+        drop(tokio::task::spawn_blocking(look).await);
     }
 }
 
