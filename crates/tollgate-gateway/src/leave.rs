@@ -1,8 +1,8 @@
 //! The way out: a reply passes phase 3 of the rules, the contract of its model, phase 4, and then layer `output`, before
 //! its first byte leaves.
 //!
-//! A reply that streams is never held. Any other is held whole for a contract that speaks of replies, else as far as
-//! phase 4 wants to see it, within the budget for bytes in flight, and flows on from there.
+//! A reply that streams is never held unless its route says so. Any other is held whole for a contract that speaks of
+//! replies, else as far as phase 4 wants to see it, within the budget for bytes in flight, and flows on from there.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use http_body::Body as _;
 use tollgate_core::cost::Cost;
 use tollgate_core::guard::Mode;
 use tollgate_core::journal::{Event, Fact, Journal};
-use tollgate_core::ruling::{Denial, Ruling};
+use tollgate_core::ruling::{Denial, Fault, Origin, Ruling};
 use tollgate_core::stage::Stage;
 use tollgate_layers::contract::{Awaited, Held, broken};
 use tollgate_layers::intake::{Coding, Limits, decode};
 use tollgate_layers::protocol::oip::binary;
-use tollgate_layers::routes::Protocol;
+use tollgate_layers::routes::{Protocol, ReplyMode};
 use tollgate_layers::waf::REPLY_LIMIT;
 
 use crate::body::{Begun, REPLY_RATIO, Share};
@@ -44,7 +44,8 @@ pub async fn leave(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, reply: Reply)
                 let body = Some(response.body().clone());
                 ask_contract(p, w, ex, ToJudge::new(awaited, response.headers(), body)).await?;
             }
-            if wants_body(p, ex, response.headers()) {
+            let passes = ex.seen.route.as_ref().is_some_and(|route| route.reply == Some(ReplyMode::Pass));
+            if !passes && wants_body(p, ex, response.headers(), true) {
                 ask_of_body(p, w, ex, response.body().clone(), response.headers()).await?;
             }
             p.output.clean_head(response.headers_mut(), ex.facts.peer.tls);
@@ -88,7 +89,9 @@ async fn guard(
         pending.tab.refund();
         pending.slot.spent = Some(Cost(0));
     })?;
-    if wants_body(p, ex, response.headers()) {
+    let mode = ex.seen.route.as_ref().and_then(|route| route.reply);
+    let may_hold = mode.is_none_or(|mode| mode == ReplyMode::Hold);
+    if may_hold && wants_body(p, ex, response.headers(), mode.is_some()) {
         let begun = match held {
             Some(held) => held,
             None => begin(p, w, ex, (response, &pending.alarm), Share::Beginning(REPLY_LIMIT)).await?,
@@ -102,7 +105,10 @@ async fn guard(
     } else if let Some(held) = held {
         pending.ahead = Some((held.bytes, held.hold));
     } else if p.waf.mode(&ex.log) != Mode::Off {
-        let follows = |layer: &tollgate_layers::waf::Waf| layer.follows_reply(&ex.waf, response.headers());
+        let windows = mode == Some(ReplyMode::Window);
+        let follows = |layer: &tollgate_layers::waf::Waf| {
+            mode != Some(ReplyMode::Pass) && layer.follows_reply(&ex.waf, response.headers(), windows)
+        };
         pending.window = p.waf.layer.as_ref().is_some_and(follows).then(Default::default);
     }
     Ok(())
@@ -132,7 +138,7 @@ async fn hold_to_contract(
 ) -> Result<Option<Begun>, Denial> {
     let Some(awaited) = ex.seen.awaited.take() else {
         ask_of_framing(p, ex, response)?;
-        return Ok(None);
+        return hold(p, w, ex, response, alarm).await;
     };
     let most = awaited.max_bytes();
     let share = Share::Whole(usize::try_from(most).unwrap_or(usize::MAX));
@@ -145,6 +151,25 @@ async fn hold_to_contract(
     let (body, _hold) = plain.map_err(|stop| ex.log.stop(Stage::Contract, stop))?.unzip();
     ask_contract(p, w, ex, ToJudge::new(awaited, response.headers(), body)).await?;
     Ok(Some(begun))
+}
+
+/// Holds a reply whole where its route says so.
+async fn hold(
+    p: &Arc<Policy>,
+    w: &Worker,
+    ex: &mut Exchange,
+    response: &mut Response<Answer>,
+    alarm: &Alarm,
+) -> Result<Option<Begun>, Denial> {
+    let most = ex.seen.route.as_ref().filter(|route| route.reply == Some(ReplyMode::Hold));
+    let Some(most) = most.map(|route| route.max_reply_bytes) else { return Ok(None) };
+    let share = Share::Whole(usize::try_from(most).unwrap_or(usize::MAX));
+    let begun = begin(p, w, ex, (response, alarm), share).await?;
+    if begun.whole && begun.bytes.len() as u64 <= most {
+        return Ok(Some(begun));
+    }
+    let fault = Fault::new(Origin::Upstream, format_args!("a reply of more than {most} bytes"));
+    Err(ex.log.stop(Stage::Upstream, fault.into()))
 }
 
 /// A reply before its contract, owned, to cross to another thread.
@@ -203,8 +228,8 @@ fn ask_of_head<B>(p: &Policy, w: &Worker, ex: &mut Exchange, response: &Response
     p.waf.ask(log, |f, _| f.reply_head(waf, response.status(), response.headers(), w.index))
 }
 
-fn wants_body(p: &Policy, ex: &Exchange, headers: &HeaderMap) -> bool {
-    let wants = |layer: &tollgate_layers::waf::Waf| layer.wants_reply(&ex.waf, headers);
+fn wants_body(p: &Policy, ex: &Exchange, headers: &HeaderMap, held: bool) -> bool {
+    let wants = |layer: &tollgate_layers::waf::Waf| layer.wants_reply(&ex.waf, headers, held);
     p.waf.mode(&ex.log) != Mode::Off && p.waf.layer.as_ref().is_some_and(wants)
 }
 

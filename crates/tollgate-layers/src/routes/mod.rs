@@ -14,7 +14,9 @@ use tollgate_core::ruling::{Code, Refusal, Ruling};
 
 use crate::hygiene::Head;
 use crate::protocol::openai::Endpoint;
-pub use config::{AuthNeed, IntakeClass, MethodName, Protocol, RouteConfig, RouteNames, StageModes, compile};
+pub use config::{
+    AuthNeed, IntakeClass, MethodName, Protocol, ReplyMode, RouteConfig, RouteNames, StageModes, compile,
+};
 pub use pattern::Pattern;
 pub use preset::{Behind, Opening, Preset};
 
@@ -49,6 +51,10 @@ pub struct Route {
     pub max_body_bytes: u64,
     /// From the first byte of the request to the last byte of the answer, in milliseconds.
     pub timeout_ms: u64,
+    /// How its replies leave, where it says so.
+    pub reply: Option<ReplyMode>,
+    /// The most bytes of a reply that is held whole.
+    pub max_reply_bytes: u64,
     /// Whether requests cost nothing.
     pub free: bool,
     /// Named cost class.
