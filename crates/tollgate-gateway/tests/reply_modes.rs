@@ -3,7 +3,7 @@
 use tollgate_testkit::client::get;
 use tollgate_testkit::{Act, Gate, House, ModelServer, Taken};
 
-const RULES: &str = "SecResponseBodyMimeType application/json\nSecRule RESPONSE_BODY \"@contains ORA-00933\" \"id:3,phase:4,deny,log\"\n";
+const RULES: &str = "SecResponseBodyMimeType application/json text/event-stream\nSecRule RESPONSE_BODY \"@contains ORA-00933\" \"id:3,phase:4,deny,log\"\n";
 
 async fn before(script: impl Fn(&Taken) -> Vec<Act> + Send + Sync + 'static) -> (House, ModelServer) {
     let server = ModelServer::start(script).await;

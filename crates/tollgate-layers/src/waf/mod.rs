@@ -137,12 +137,12 @@ impl Waf {
     }
 
     /// Whether phase 4 is to be shown the body of a reply with these fields, which must then be held back. What streams is
-    /// shown only where it is `held` anyway.
+    /// shown only where it is `held` anyway and the rules list its type (`SecResponseBodyMimeType`).
     #[must_use]
     pub fn wants_reply(&self, turn: &Turn, headers: &HeaderMap, held: bool) -> bool {
         let kind = media_type(headers);
-        let wanted = |plan: &Plan| if is_stream(kind) { held } else { plan.rules.wants_reply(kind) };
-        let asks = |plan: &Plan| plan.looks_at_replies && wanted(plan);
+        let readable = held || !is_stream(kind);
+        let asks = |plan: &Plan| plan.looks_at_replies && readable && plan.rules.wants_reply(kind);
         turn.is_open(4) && turn.plan().and_then(|plan| self.plan(plan)).is_some_and(asks)
     }
 
