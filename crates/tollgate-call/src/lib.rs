@@ -166,6 +166,8 @@ pub enum Dialect {
     Plain,
     /// The columns of TensorFlow Serving.
     TfColumns,
+    /// Files: a form, or one image or sound.
+    Upload,
 }
 
 /// A text that the model will read.
@@ -214,6 +216,36 @@ pub struct Media {
 impl Media {
     /// The kind of a medium that the server would fetch from a URL: nothing else is known of it.
     pub const FETCHED: &'static str = "url";
+
+    /// Bits of a second of sound at the lowest rate that anybody sends: Opus at its least (RFC 6716 §2).
+    const LEAST_BITS_PER_SECOND: u64 = 6_000;
+
+    /// The most milliseconds that it may last: as its header tells, else as its size would make it at the lowest
+    /// plausible rate; 0 for what is neither sound nor film.
+    #[must_use]
+    pub fn longest_ms(&self) -> u64 {
+        let sounds = self.kind.starts_with("audio/") || self.kind.starts_with("video/");
+        let worst = self.bytes.saturating_mul(8 * 1_000).div_ceil(Self::LEAST_BITS_PER_SECOND);
+        self.duration_ms.unwrap_or(if sounds { worst } else { 0 })
+    }
+
+    /// Pixels of all its pictures.
+    #[must_use]
+    pub fn pixels(&self) -> u64 {
+        let [columns, rows] = self.size.map(u64::from);
+        columns.saturating_mul(rows).saturating_mul(u64::from(self.frames))
+    }
+}
+
+/// A part of a form.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Part {
+    /// The name of its field.
+    pub name: Box<str>,
+    /// The place of its medium in the call, if it is a file.
+    pub file: Option<usize>,
+    /// Where its content stands in the body.
+    pub at: Range<usize>,
 }
 
 /// What a generating call asks for, as far as it makes the call dear.
@@ -308,6 +340,8 @@ pub struct Call {
     pub prompts: Vec<Prompt>,
     /// Images and sounds, in order.
     pub media: Vec<Media>,
+    /// Parts of a form, in order.
+    pub parts: Vec<Part>,
     /// What a generating call asks for.
     pub knobs: Knobs,
     /// What the gateway changes of the body.
@@ -327,6 +361,18 @@ impl Call {
     #[must_use]
     pub fn elements(&self) -> u64 {
         self.inputs.iter().map(|tensor| tensor.values.len() as u64).fold(0, u64::saturating_add)
+    }
+
+    /// Pixels of all media.
+    #[must_use]
+    pub fn pixels(&self) -> u64 {
+        self.media.iter().map(Media::pixels).fold(0, u64::saturating_add)
+    }
+
+    /// Milliseconds of all sounds and films, at most.
+    #[must_use]
+    pub fn media_ms(&self) -> u64 {
+        self.media.iter().map(Media::longest_ms).fold(0, u64::saturating_add)
     }
 
     /// The first dimension of the first input that has one; 1 without.

@@ -34,10 +34,14 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Fact {
+    /// Place of the model that a refused call is about.
+    Model,
     /// Requests seen ahead in the queue on entering it.
     QueueDepth,
     /// Microseconds spent in the queue.
     QueueWaitUs,
+    /// A reply broke its contract, whether it was let pass or not.
+    ReplyBroken,
     /// A second attempt was made upstream.
     Retried,
     /// HTTP status of the model server.
@@ -51,8 +55,10 @@ impl Fact {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Model => "model",
             Self::QueueDepth => "queue_depth",
             Self::QueueWaitUs => "queue_wait_us",
+            Self::ReplyBroken => "reply_broken",
             Self::Retried => "retried",
             Self::UnknownMembers => "unknown_members",
             Self::UpstreamStatus => "upstream_status",

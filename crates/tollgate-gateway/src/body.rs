@@ -30,6 +30,8 @@ use crate::upstream::Answer;
 const GRAIN: usize = 4096;
 /// The most room that is made on the word of a Content-Length.
 const MOST_AT_ONCE: usize = 16 << 20;
+/// How much larger than sent a coded reply may be read.
+pub const REPLY_RATIO: u32 = 20;
 /// Coded bodies above this many bytes are decoded on the compute pool.
 const DECODE_INLINE: usize = 4096;
 
@@ -90,7 +92,17 @@ impl Payload {
     }
 }
 
-/// The beginning of a reply.
+/// How much of a reply is read.
+#[derive(Clone, Copy, Debug)]
+pub enum Share {
+    /// At most about so many bytes. A reply of unknown length that pauses is a stream, whatever it calls itself: it is not
+    /// waited for.
+    Beginning(usize),
+    /// All of it, until it is larger than so many bytes.
+    Whole(usize),
+}
+
+/// A reply, or its beginning.
 pub struct Begun {
     /// Its bytes.
     pub bytes: Bytes,
@@ -245,15 +257,25 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads the beginning of a reply: at most about `most` bytes of it, paid for out of the budget. A reply of unknown
-    /// length that pauses is a stream, whatever it calls itself: it is not waited for.
+    /// Reads a reply, or its beginning, paid for out of the budget.
     ///
     /// # Errors
     /// A fault of the model server; `overloaded` where there is no room.
-    pub async fn begin(&self, body: &mut Answer, most: usize, who: &Identity, until: &Alarm) -> Ruling<Begun> {
-        let mut begun = Begun { bytes: Bytes::new(), hold: Hold::new(self.budget, who), whole: false };
+    pub async fn begin(&self, body: &mut Answer, share: Share, who: &Identity, until: &Alarm) -> Ruling<Begun> {
+        let mut begun = Begun { bytes: Bytes::new(), hold: Hold::new(self.budget, who), whole: body.is_end_stream() };
         let mut gathered = BytesMut::new();
-        let pause = body.size_hint().exact().is_none().then(|| self.ticker.alarm(self.ticker.after(PAUSE)));
+        let length = body.size_hint();
+        let (most, pause) = match share {
+            Share::Beginning(most) => {
+                (most, length.exact().is_none().then(|| self.ticker.alarm(self.ticker.after(PAUSE))))
+            }
+            // One byte more tells that it is too large; a length tells it before the first.
+            Share::Whole(most) if length.lower() > most as u64 => return Ok(begun),
+            Share::Whole(most) => (most.saturating_add(1), None),
+        };
+        if begun.whole {
+            return Ok(begun);
+        }
         while begun.bytes.len() + gathered.len() < most {
             let frame = std::future::poll_fn(|cx| match std::pin::Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Ready(frame) => Poll::Ready(Ok(frame)),
@@ -296,6 +318,31 @@ impl Reader<'_> {
             begun.bytes = gathered.freeze();
         }
         Ok(begun)
+    }
+
+    /// What a reply that was read whole says without its coding; `None` where that is no such coding, or a bomb. What is
+    /// decoded is paid for until it is dropped.
+    ///
+    /// # Errors
+    /// `overloaded` where there is no room.
+    pub async fn plain(
+        &self,
+        coded: &Bytes,
+        coding: Coding,
+        max_decoded: u64,
+        who: &Identity,
+    ) -> Ruling<Option<(Bytes, Hold)>> {
+        let hold = Hold::new(self.budget, who);
+        if coding == Coding::Identity {
+            return Ok(Some((coded.clone(), hold)));
+        }
+        let (class, max_bytes) = (IntakeClass::Inspect, max_decoded);
+        let plan = Plan { class, max_bytes, declared: None, coding, max_decoded, max_ratio: REPLY_RATIO };
+        match self.decoded(coded.clone(), hold, &plan).await {
+            Ok(decoded) => Ok(Some(decoded)),
+            Err(Stop::Refuse(refusal)) if refusal.code == Code::Overloaded => Err(Stop::Refuse(refusal)),
+            Err(_) => Ok(None),
+        }
     }
 
     async fn whole(&self, mut body: Incoming, plan: &Plan, who: &Identity) -> Ruling<(Bytes, Hold, u64)> {

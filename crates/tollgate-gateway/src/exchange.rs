@@ -10,6 +10,7 @@ use tollgate_core::identity::{Facts, Identity};
 use tollgate_core::journal::Journal;
 use tollgate_core::ruling::Denial;
 use tollgate_core::time::Tick;
+use tollgate_layers::contract::Awaited;
 use tollgate_layers::routes::Route;
 use tollgate_layers::waf;
 
@@ -71,6 +72,8 @@ pub struct Seen {
     pub tokens_in: u64,
     /// Tokens that the model wrote: as it said, or as the text that passed tells.
     pub tokens_out: u64,
+    /// What the reply is held to.
+    pub awaited: Option<Box<Awaited>>,
     /// Place of the endpoint that answered.
     pub endpoint: Option<usize>,
 }

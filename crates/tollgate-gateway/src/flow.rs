@@ -69,6 +69,15 @@ impl Flow {
         }
     }
 
+    /// The answer is cut: whole frames of it that have not left.
+    pub fn let_go(&mut self) -> Bytes {
+        let mut out = BytesMut::new();
+        if let Form::Frames(frames) = &mut self.form {
+            frames.let_go(&mut out);
+        }
+        out.freeze()
+    }
+
     /// The answer has ended: what is left of it.
     pub fn end(&mut self) -> Bytes {
         let Self { meter, form } = self;

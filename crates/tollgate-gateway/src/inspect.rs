@@ -7,7 +7,7 @@ use http::{HeaderMap, Uri};
 use tollgate_core::call::Call;
 use tollgate_core::guard::Mode;
 use tollgate_core::identity::Identity;
-use tollgate_core::journal::Journal;
+use tollgate_core::journal::{Event, Fact, Journal};
 use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal};
 use tollgate_core::stage::Stage;
 use tollgate_layers::hygiene::Head;
@@ -21,7 +21,7 @@ use crate::snapshot::Policy;
 use crate::worker::Worker;
 
 /// Bodies above this many bytes take longer than about 200 µs to judge.
-const INLINE: usize = 32 * 1024;
+pub const INLINE: usize = 32 * 1024;
 
 /// A head above this many bytes takes the rules of phase 2 longer: 16 KiB of cookies, some milliseconds.
 const LONG_HEAD: usize = 4 * 1024;
@@ -56,7 +56,18 @@ pub async fn inspect(
     if bytes.len() > INLINE || long_head || (scanned && bytes.len() > TEXT && text_bytes(bytes) > TEXT) {
         return elsewhere(p, w, (log, waf), &x, bytes).await;
     }
-    look(p, log, waf, &View { head: x.head, found: x.found, body: bytes, who: x.who, thread: w.index })
+    look_and_note(p, log, waf, &View { head: x.head, found: x.found, body: bytes, who: x.who, thread: w.index })
+}
+
+/// Looks at a request; of one that is refused, the model that it was about is noted for the record.
+fn look_and_note(p: &Policy, log: &mut Journal, waf: &mut Turn, view: &View<'_>) -> Result<Call, Denial> {
+    let looked = look(p, log, waf, view);
+    if looked.is_err()
+        && let Some(model) = p.parse.layer.about(view.given())
+    {
+        log.note(Stage::Parse, Event::Noted(Fact::Model, model.0));
+    }
+    looked
 }
 
 /// Phase 2 of a request whose body streams past us: the rules see its head.
@@ -153,7 +164,7 @@ impl Moved {
     fn look(&self, log: &mut Journal, waf: &mut Turn) -> Result<Call, Denial> {
         let found = Found { route: &self.route, verb: self.verb, model: self.model.as_deref() };
         let Self { head, body, who, thread, .. } = self;
-        look(&self.policy, log, waf, &View { head, found: &found, body, who, thread: *thread })
+        look_and_note(&self.policy, log, waf, &View { head, found: &found, body, who, thread: *thread })
     }
 }
 

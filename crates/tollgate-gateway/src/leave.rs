@@ -1,33 +1,36 @@
-//! The way out: a reply passes phases 3 and 4 of the rules and then layer `output`, before its first byte leaves.
+//! The way out: a reply passes phase 3 of the rules, the contract of its model, phase 4, and then layer `output`, before
+//! its first byte leaves.
 //!
-//! A reply that streams is never held. Any other is held as far as phase 4 wants to see it, within the budget for bytes
-//! in flight, and flows on from there.
+//! A reply that streams is never held unless its route says so. Any other is held whole for a contract that speaks of
+//! replies, else as far as phase 4 wants to see it, within the budget for bytes in flight, and flows on from there.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::CONTENT_ENCODING;
-use http::{HeaderMap, Response};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Response};
+use http_body::Body as _;
 use tollgate_core::cost::Cost;
 use tollgate_core::guard::Mode;
-use tollgate_core::journal::Event;
-use tollgate_core::ruling::{Denial, Ruling};
+use tollgate_core::journal::{Event, Fact, Journal};
+use tollgate_core::ruling::{Denial, Fault, Origin, Ruling};
 use tollgate_core::stage::Stage;
+use tollgate_layers::contract::{Awaited, Held, broken};
 use tollgate_layers::intake::{Coding, Limits, decode};
+use tollgate_layers::protocol::oip::binary;
+use tollgate_layers::routes::{Protocol, ReplyMode};
 use tollgate_layers::waf::REPLY_LIMIT;
 
-use crate::body::Begun;
+use crate::body::{Begun, REPLY_RATIO, Share};
 use crate::exchange::Exchange;
 use crate::firewall::TEXT;
-use crate::inspect::on_pool;
+use crate::inspect::{INLINE, on_pool};
 use crate::reply::Pending;
 use crate::send::Reply;
 use crate::snapshot::Policy;
+use crate::tick::Alarm;
 use crate::upstream::Answer;
 use crate::worker::Worker;
-
-/// How much larger than sent a coded reply may be read.
-const MAX_RATIO: u32 = 20;
 
 /// Lets a reply leave.
 ///
@@ -37,7 +40,12 @@ pub async fn leave(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, reply: Reply)
     match reply {
         Reply::Whole(mut response) => {
             ask_of_head(p, w, ex, &response)?;
-            if wants_body(p, ex, response.headers()) {
+            if let Some(awaited) = ex.seen.awaited.take() {
+                let body = Some(response.body().clone());
+                ask_contract(p, w, ex, ToJudge::new(awaited, response.headers(), body)).await?;
+            }
+            let passes = ex.seen.route.as_ref().is_some_and(|route| route.reply == Some(ReplyMode::Pass));
+            if !passes && wants_body(p, ex, response.headers(), true) {
                 ask_of_body(p, w, ex, response.body().clone(), response.headers()).await?;
             }
             p.output.clean_head(response.headers_mut(), ex.facts.peer.tls);
@@ -75,20 +83,144 @@ async fn guard(
         return Err(ex.log.stop(Stage::Upstream, stop));
     }
     ex.log.note(Stage::Upstream, Event::Passed);
-    if wants_body(p, ex, response.headers()) {
-        let who = ex.seen.who.clone().unwrap_or_default();
-        let reader = w.reader(p, ex.facts.started);
-        let begun = reader.begin(response.body_mut(), REPLY_LIMIT, &who, &pending.alarm).await;
-        let Begun { bytes, hold, whole } = begun.map_err(|stop| ex.log.stop(Stage::Upstream, stop))?;
+    let judged = hold_to_contract(p, w, ex, response, &pending.alarm).await;
+    let held = judged.inspect_err(|_| {
+        // The caller pays for no reply that the gateway keeps.
+        pending.tab.refund();
+        pending.slot.spent = Some(Cost(0));
+    })?;
+    let mode = ex.seen.route.as_ref().and_then(|route| route.reply);
+    let may_hold = mode.is_none_or(|mode| mode == ReplyMode::Hold);
+    if may_hold && wants_body(p, ex, response.headers(), mode.is_some()) {
+        let begun = match held {
+            Some(held) => held,
+            None => begin(p, w, ex, (response, &pending.alarm), Share::Beginning(REPLY_LIMIT)).await?,
+        };
+        let Begun { bytes, hold, whole } = begun;
         if whole || !response.headers().contains_key(CONTENT_ENCODING) {
-            ask_of_body(p, w, ex, bytes.clone(), response.headers()).await?;
+            let shown = bytes.slice(..bytes.len().min(REPLY_LIMIT));
+            ask_of_body(p, w, ex, shown, response.headers()).await?;
         }
         pending.ahead = Some((bytes, hold));
+    } else if let Some(held) = held {
+        pending.ahead = Some((held.bytes, held.hold));
     } else if p.waf.mode(&ex.log) != Mode::Off {
-        let follows = |layer: &tollgate_layers::waf::Waf| layer.follows_reply(&ex.waf, response.headers());
+        let windows = mode == Some(ReplyMode::Window);
+        let follows = |layer: &tollgate_layers::waf::Waf| {
+            mode != Some(ReplyMode::Pass) && layer.follows_reply(&ex.waf, response.headers(), windows)
+        };
         pending.window = p.waf.layer.as_ref().is_some_and(follows).then(Default::default);
     }
     Ok(())
+}
+
+/// Reads a reply, or its beginning.
+async fn begin(
+    p: &Arc<Policy>,
+    w: &Worker,
+    ex: &mut Exchange,
+    (response, alarm): (&mut Response<Answer>, &Alarm),
+    share: Share,
+) -> Result<Begun, Denial> {
+    let who = ex.seen.who.clone().unwrap_or_default();
+    let reader = w.reader(p, ex.facts.started);
+    let begun = reader.begin(response.body_mut(), share, &who, alarm).await;
+    begun.map_err(|stop| ex.log.stop(Stage::Upstream, stop))
+}
+
+/// Holds a reply whose model's contract speaks of replies, and judges it.
+async fn hold_to_contract(
+    p: &Arc<Policy>,
+    w: &Worker,
+    ex: &mut Exchange,
+    response: &mut Response<Answer>,
+    alarm: &Alarm,
+) -> Result<Option<Begun>, Denial> {
+    let Some(awaited) = ex.seen.awaited.take() else {
+        ask_of_framing(p, ex, response)?;
+        return hold(p, w, ex, response, alarm).await;
+    };
+    let most = awaited.max_bytes();
+    let share = Share::Whole(usize::try_from(most).unwrap_or(usize::MAX));
+    let begun = begin(p, w, ex, (response, alarm), share).await?;
+    let who = ex.seen.who.clone().unwrap_or_default();
+    let plain = match Coding::of(response.headers()) {
+        Ok(coding) if begun.whole => w.reader(p, ex.facts.started).plain(&begun.bytes, coding, most, &who).await,
+        _ => Ok(None),
+    };
+    let (body, _hold) = plain.map_err(|stop| ex.log.stop(Stage::Contract, stop))?.unzip();
+    ask_contract(p, w, ex, ToJudge::new(awaited, response.headers(), body)).await?;
+    Ok(Some(begun))
+}
+
+/// Holds a reply whole where its route says so.
+async fn hold(
+    p: &Arc<Policy>,
+    w: &Worker,
+    ex: &mut Exchange,
+    response: &mut Response<Answer>,
+    alarm: &Alarm,
+) -> Result<Option<Begun>, Denial> {
+    let most = ex.seen.route.as_ref().filter(|route| route.reply == Some(ReplyMode::Hold));
+    let Some(most) = most.map(|route| route.max_reply_bytes) else { return Ok(None) };
+    let share = Share::Whole(usize::try_from(most).unwrap_or(usize::MAX));
+    let begun = begin(p, w, ex, (response, alarm), share).await?;
+    if begun.whole && begun.bytes.len() as u64 <= most {
+        return Ok(Some(begun));
+    }
+    let fault = Fault::new(Origin::Upstream, format_args!("a reply of more than {most} bytes"));
+    Err(ex.log.stop(Stage::Upstream, fault.into()))
+}
+
+/// A reply before its contract, owned, to cross to another thread.
+struct ToJudge {
+    awaited: Box<Awaited>,
+    content_type: Option<String>,
+    json_length: Vec<HeaderValue>,
+    body: Option<Bytes>,
+}
+
+impl ToJudge {
+    fn new(awaited: Box<Awaited>, headers: &HeaderMap, body: Option<Bytes>) -> Self {
+        let mut types = headers.get_all(CONTENT_TYPE).iter();
+        let content_type = types.next().filter(|_| types.next().is_none()).and_then(|kind| kind.to_str().ok());
+        let json_length = headers.get_all(binary::HEADER).iter().cloned().collect();
+        Self { awaited, content_type: content_type.map(str::to_owned), json_length, body }
+    }
+
+    fn ask(&self, p: &Policy, log: &mut Journal) -> Result<(), Denial> {
+        let json_length: Vec<&[u8]> = self.json_length.iter().map(HeaderValue::as_bytes).collect();
+        let (content_type, body) = (self.content_type.as_deref(), self.body.as_ref());
+        let held = Held { content_type, json_length: &json_length, body };
+        p.contract.ask(log, |c, notes| c.judge_reply(&self.awaited, held, notes))
+    }
+}
+
+async fn ask_contract(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, reply: ToJudge) -> Result<(), Denial> {
+    let Exchange { log, waf, .. } = ex;
+    if reply.body.as_ref().is_none_or(|body| body.len() <= INLINE) {
+        return reply.ask(p, log);
+    }
+    let policy = Arc::clone(p);
+    on_pool(w, Stage::Contract, (log, waf), move |log, _| reply.ask(&policy, log)).await
+}
+
+/// A reply with binary tensors says once, in digits, where they begin: otherwise clients cut it differently.
+fn ask_of_framing(p: &Policy, ex: &mut Exchange, response: &Response<Answer>) -> Result<(), Denial> {
+    let headers = response.headers();
+    let spoken = ex.seen.route.as_ref().is_some_and(|route| route.protocol == Protocol::Oip);
+    let mut lengths = headers.get_all(binary::HEADER).iter();
+    let Some(length) = lengths.next().filter(|_| spoken) else { return Ok(()) };
+    let coded = headers.contains_key(CONTENT_ENCODING);
+    let whole = response.body().size_hint().exact().filter(|_| !coded).unwrap_or(u64::MAX);
+    let length = binary::json_length(length.as_bytes()).filter(|length| *length as u64 <= whole);
+    if length.is_some() && lengths.next().is_none() {
+        return Ok(());
+    }
+    p.contract.ask(&mut ex.log, |_, notes| {
+        notes.note(Fact::ReplyBroken, 1);
+        Err(broken("a length of its JSON part that is none").into())
+    })
 }
 
 fn ask_of_head<B>(p: &Policy, w: &Worker, ex: &mut Exchange, response: &Response<B>) -> Result<(), Denial> {
@@ -96,8 +228,8 @@ fn ask_of_head<B>(p: &Policy, w: &Worker, ex: &mut Exchange, response: &Response
     p.waf.ask(log, |f, _| f.reply_head(waf, response.status(), response.headers(), w.index))
 }
 
-fn wants_body(p: &Policy, ex: &Exchange, headers: &HeaderMap) -> bool {
-    let wants = |layer: &tollgate_layers::waf::Waf| layer.wants_reply(&ex.waf, headers);
+fn wants_body(p: &Policy, ex: &Exchange, headers: &HeaderMap, held: bool) -> bool {
+    let wants = |layer: &tollgate_layers::waf::Waf| layer.wants_reply(&ex.waf, headers, held);
     p.waf.mode(&ex.log) != Mode::Off && p.waf.layer.as_ref().is_some_and(wants)
 }
 
@@ -129,6 +261,6 @@ fn decoded(coding: Coding, body: Bytes) -> Option<Bytes> {
     if coding == Coding::Identity {
         return Some(body);
     }
-    let limits = Limits { max_decoded: REPLY_LIMIT as u64, max_ratio: MAX_RATIO };
+    let limits = Limits { max_decoded: REPLY_LIMIT as u64, max_ratio: REPLY_RATIO };
     decode(coding, &body, limits, &mut |_| true).ok().map(|decoded| decoded.body)
 }

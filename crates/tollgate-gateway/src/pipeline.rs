@@ -149,7 +149,9 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
-    fn given(&self) -> tollgate_layers::parse::Given<'_> {
+    /// What `parse` is given of it.
+    #[must_use]
+    pub const fn given(&self) -> tollgate_layers::parse::Given<'_> {
         tollgate_layers::parse::Given { head: self.head, found: self.found, body: self.body }
     }
 }

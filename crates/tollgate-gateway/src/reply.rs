@@ -175,9 +175,11 @@ impl Stream {
     fn cut(&mut self, denial: &Denial) -> Result<Frame<Bytes>, CutError> {
         let framed = self.is_framed();
         self.over = true;
+        let waiting = self.open.as_mut().and_then(|open| open.pending.flow.as_mut()).map(Flow::let_go);
         let Some(mut exchange) = self.settled() else { return Err(CutError) };
         let face = Face::of(exchange.seen.route.as_deref());
         let last = event(denial, exchange.facts.id, face).filter(|_| framed);
+        let last = last.map(|last| Bytes::from([waiting.unwrap_or_default(), last].concat()));
         exchange.seen.bytes_out += last.as_ref().map_or(0, |last| last.len() as u64);
         exchange.finish(Outcome::Cut, Some(denial));
         last.map(Frame::data).ok_or(CutError)

@@ -9,6 +9,7 @@ use http::{HeaderMap, Response, StatusCode};
 use tollgate_core::backend::{Backend, Output};
 use tollgate_core::call::{Call, Dialect, ModelId};
 use tollgate_core::cost::Cost;
+use tollgate_core::guard::Mode;
 use tollgate_core::identity::ExchangeId;
 use tollgate_core::journal::{Event, Fact};
 use tollgate_core::ruling::{Denial, Fault, Origin};
@@ -108,6 +109,9 @@ pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box
     let Some(upstream) = upstream(p, &job) else {
         return Err(ex.log.stop(Stage::Queue, Fault::new(Origin::Own, "the route has no upstream").into()));
     };
+    if p.contract.mode(&ex.log) != Mode::Off {
+        ex.seen.awaited = p.contract.layer.as_ref().and_then(|contracts| contracts.awaits(&job.call));
+    }
     let bytes = match &job.body {
         Payload::Held(bytes, _) => bytes.len() as u64,
         Payload::Streamed(..) => 0,
@@ -187,7 +191,7 @@ fn encode(p: &Policy, call: &Call, output: &Output) -> Result<String, Fault> {
         Dialect::KserveV1 => kserve_v1::reply(kserve_v1::PREDICTIONS, output),
         Dialect::TfColumns => kserve_v1::reply(kserve_v1::OUTPUTS, output),
         Dialect::Plain => plain::reply(&model.name, &model.signature, call, output),
-        Dialect::Anthropic | Dialect::Json | Dialect::Ollama | Dialect::OpenAi => {
+        Dialect::Anthropic | Dialect::Json | Dialect::Ollama | Dialect::OpenAi | Dialect::Upload => {
             Err(Fault::new(Origin::Own, "an embedded model has no such dialect"))
         }
         Dialect::Oip | Dialect::OipGrpc | Dialect::Other => oip::reply(&model.name, call, output),
@@ -203,7 +207,8 @@ async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc
         Payload::Streamed(body, most) => (Upload::Streamed(body, most), None),
     };
     let repeatable = verb == Verb::Infer || head.method.is_idempotent();
-    let order = Order { head: upward(ex, head, verb), upload, repeatable };
+    let order =
+        Order { head: upward(ex, head, verb == Verb::Infer && call.dialect != Dialect::Upload), upload, repeatable };
     tab.begin(at);
     ex.seen.working = Some(at);
     let sent = remote.send(order, Caller { worker: w.index, ticker: &w.ticker, now: at, until: deadline(ex) }).await;
@@ -243,14 +248,16 @@ fn note(ex: &mut Exchange, sent: &Sent) {
 }
 
 /// The head that goes up, with our own fields beside the client's.
-fn upward(ex: &Exchange, head: Head, verb: Verb) -> Upward {
+///
+/// `spoken`: it was read as JSON. A file keeps the type that it was judged by.
+fn upward(ex: &Exchange, head: Head, spoken: bool) -> Upward {
     let Head { method, uri, headers, .. } = head;
     let client = ex.seen.from.unwrap_or(ex.facts.peer.ip);
     // It was read as JSON, or as JSON and tensors, whatever the client called it; a server must not be left to guess (KServe
     // would).
     let binary = headers.contains_key(oip::binary::HEADER);
     let content_type = if binary { "application/octet-stream" } else { "application/json" };
-    let content_type = (verb == Verb::Infer).then_some(content_type);
+    let content_type = spoken.then_some(content_type);
     let ours = Ours { id: ex.facts.id, trace: trace(ex, &headers), client: Some(client), content_type };
     Upward { method, uri, headers, ours }
 }

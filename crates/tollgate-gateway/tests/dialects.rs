@@ -140,9 +140,9 @@ async fn what_a_contract_refuses_never_reaches_the_model() {
         ("/v1/chat/completions", chat_body(r#","n":2"#), 422, "n"),
         ("/v1/chat/completions", chat_body(r#","ignore_eos":true"#), 422, "ignore_eos"),
         ("/v1/chat/completions", chat_body(r#","n":1,"n":1"#), 400, ""),
-        ("/v1/chat/completions", long, 422, ""),
+        ("/v1/chat/completions", long, 422, "messages.0.content"),
         ("/v1/chat/completions", three.to_owned(), 422, "messages"),
-        ("/v1/chat/completions", fetch.to_owned(), 422, ""),
+        ("/v1/chat/completions", fetch.to_owned(), 422, "messages.0.content.0.image_url.url"),
         ("/v1/chat/completions", chat_body("").replace("chat\"", "Chat\""), 404, ""),
         ("/v1/completions", r#"{"model":"chat","prompt":[1,2,3]}"#.to_owned(), 422, "prompt"),
         ("/v1/completions", r#"{"model":"clamped","prompt":"x","wonder":1}"#.to_owned(), 422, ""),
@@ -165,6 +165,40 @@ async fn what_a_contract_refuses_never_reaches_the_model() {
         }
     }
     assert_eq!(server.count(), 0);
+    for (body, model) in [
+        (chat_body(r#","n":2"#), Some("chat")),
+        (chat_body(r#","max_tokens":"9""#), Some("chat")),
+        (chat_body("").replace("chat\"", "linear\""), Some("linear")),
+        (chat_body("").replace("chat\"", "made up\""), None),
+    ] {
+        let reply = client.ask(post("/v1/chat/completions", JSON, &body)).await;
+        let line = house.line(&reply.id()).await;
+        assert_eq!(line["model"].as_str(), model, "only what the policy knows is written down: {line}");
+    }
+    let reply = client.ask(post("/v2/models/linear/infer", JSON, r#"{"inputs":[]}"#)).await;
+    assert_eq!(house.line(&reply.id()).await["model"], "linear");
+}
+
+#[tokio::test]
+async fn what_a_server_says_beside_the_usage_that_we_asked_for_is_kept() {
+    let finish = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]"#;
+    let stream = format!(
+        "data: {finish}}}\n\ndata: {{\"choices\":[],\"usage\":{{\"completion_tokens\":2}},\"timings\":{{\"predicted_n\":2}}}}\n\ndata: [DONE]\n\n"
+    );
+    let (house, _server) = before(move |_| Act::answer("200 OK", "Content-Type: text/event-stream\r\n", &stream)).await;
+    let reply = house.plain().await.ask(chat(r#","stream":true"#)).await;
+    assert_eq!(reply.text(), format!("data: {finish},\"timings\":{{\"predicted_n\":2}}}}\n\ndata: [DONE]\n\n"));
+    assert_eq!(house.line(&reply.id()).await["tokens_out"], 2);
+}
+
+#[tokio::test]
+async fn a_server_that_pads_its_chunks_is_understood() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nAccess-Control-Allow-Origin: *\r\n\
+                  Transfer-Encoding: chunked\r\n\r\n2   \r\n{}\r\n0   \r\n\r\n";
+    let (house, _server) = before(move |_| vec![Act::Send(answer.as_bytes().to_vec())]).await;
+    let reply = house.plain().await.ask(chat("")).await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, "{}"));
+    assert_eq!(reply.field("access-control-allow-origin"), None, "a server's policy for browsers is not ours");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use tollgate_layers::limits::{Bank, LimitNames};
 use tollgate_layers::network::{Exposure, check_admin_bind, check_bind};
 use tollgate_layers::parse::ParseModel;
 use tollgate_layers::protocol::oip;
-use tollgate_layers::routes::{self, Protocol, RouteConfig, RouteNames, Routes};
+use tollgate_layers::routes::{self, Protocol, ReplyMode, RouteConfig, RouteNames, Routes};
 use tollgate_layers::waf::{Given, Waf, WafLogConfig};
 
 use super::document::{Config, EmbeddedConfig, HeadChecks, ListenerConfig, ModelConfig, Serves, UpstreamConfig};
@@ -452,6 +452,14 @@ impl Desk<'_> {
                 }
                 if self.routes_of(name).any(|route| route.protocol == Protocol::Json) {
                     model.contract.check_schema(check);
+                }
+                let lets_by = |route: &&RouteConfig| matches!(route.reply, Some(ReplyMode::Pass | ReplyMode::Window));
+                if let Some(route) = self.routes_of(name).find(lets_by).filter(|_| model.contract.reply.is_some()) {
+                    let message = format!("route `{}` never holds a reply, so that none can be judged", route.name);
+                    check.problem("reply", message);
+                }
+                if self.routes_of(name).any(|route| route.protocol == Protocol::Multipart) {
+                    model.contract.check_form(check);
                 }
                 model.contract.beside(self.base).compile(check, embedded)
             })

@@ -8,6 +8,8 @@ use crate::listen::kinds::{CONTROL, NO_TOKEN, kinds};
 
 /// Hex digits of a chunk size.
 const MAX_DIGITS: u8 = 16;
+/// Blanks behind one size, where they pass.
+const MAX_PADDING: usize = 16;
 /// Bytes of the extensions of one chunk.
 const MAX_EXTENSION: usize = 256;
 /// Bytes of the extensions of one body.
@@ -57,12 +59,15 @@ pub struct ChunkCheck {
     trailer_bytes: usize,
     name: [u8; NAME_KEPT],
     name_len: usize,
+    /// Blanks behind a size pass.
+    padded: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Place {
     #[default]
     Size,
+    Padding,
     Extension,
     SizeLf,
     Data,
@@ -97,6 +102,13 @@ pub enum Then {
 }
 
 impl ChunkCheck {
+    /// For the answer of a model server: some pad their sizes with blanks, which RFC 9112, 7.1.1 has only before
+    /// extensions, and every client takes. Nobody reads an answer behind us, so that no one can be smuggled past.
+    #[must_use]
+    pub fn of_answer() -> Self {
+        Self { padded: true, ..Self::default() }
+    }
+
     /// Looks at the next bytes of the body; `data` is shown what of them are the data of chunks.
     pub fn pass(&mut self, bytes: &[u8], mut data: impl FnMut(&[u8])) -> Passed {
         let mut good = 0;
@@ -131,6 +143,7 @@ impl ChunkCheck {
         let byte = rest.first().copied().unwrap_or_default();
         self.place = match self.place {
             Place::Size => self.size_byte(byte)?,
+            Place::Padding => self.padding_byte(byte)?,
             Place::Extension => self.extension_byte(byte)?,
             Place::SizeLf if byte == b'\n' => self.end_size(),
             Place::DataCr if byte == b'\r' => Place::DataLf,
@@ -155,6 +168,7 @@ impl ChunkCheck {
             b';' if self.digits > 0 => return Ok(Place::Extension),
             b'\r' if self.digits > 0 => return Ok(Place::SizeLf),
             b'\n' if self.digits > 0 => return Err(HeadFlaw::BARE_LF),
+            b' ' | b'\t' if self.digits > 0 && self.padded => return self.padding_byte(byte),
             _ => return Err(HeadFlaw::CHUNK_SIZE),
         };
         if self.digits == MAX_DIGITS {
@@ -164,6 +178,16 @@ impl ChunkCheck {
         // Sixteen digits fill the number exactly.
         self.size = (self.size << 4) | u64::from(digit);
         Ok(Place::Size)
+    }
+
+    fn padding_byte(&mut self, byte: u8) -> Result<Place, HeadFlaw> {
+        match byte {
+            b'\r' => return Ok(Place::SizeLf),
+            b';' => return Ok(Place::Extension),
+            b' ' | b'\t' => self.extension += 1,
+            _ => return Err(HeadFlaw::CHUNK_SIZE),
+        }
+        if self.extension > MAX_PADDING { Err(HeadFlaw::CHUNK_SIZE) } else { Ok(Place::Padding) }
     }
 
     /// Extensions end with the line, in quotes or not: chunk-extension smuggling lives of parsers that differ there.

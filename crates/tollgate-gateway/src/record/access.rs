@@ -4,6 +4,7 @@
 use std::io::Write as _;
 
 use serde::Serialize;
+use tollgate_core::call::ModelId;
 use tollgate_core::journal::{Event, Fact};
 use tollgate_layers::waf::Turn;
 
@@ -110,7 +111,7 @@ pub fn write(out: &mut Vec<u8>, exchange: &Exchange, ending: Ending<'_>, redacto
         tls: facts.peer.tls,
         method: seen.method.as_ref().map(http::Method::as_str),
         route: seen.route.as_ref().map(|route| &*route.name),
-        model: seen.model.and_then(|model| policy.model_name(model)),
+        model: seen.model.or_else(|| log.fact(Fact::Model).map(ModelId)).and_then(|model| policy.model_name(model)),
         tenant: who.map(|who| &*who.tenant),
         principal: who.map(|who| &*who.principal),
         status: seen.status,

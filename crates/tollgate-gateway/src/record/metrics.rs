@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
-use tollgate_core::journal::Event;
+use tollgate_core::journal::{Event, Fact};
 use tollgate_core::ruling::Code;
 use tollgate_core::stage::{STAGES, Stage};
 
@@ -81,6 +81,7 @@ struct RouteShard {
     sum_us: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    replies_broken: AtomicU64,
     reserved_us: AtomicU64,
     spent_us: AtomicU64,
 }
@@ -113,7 +114,7 @@ impl Meters {
     /// Counts one exchange.
     pub fn fold(&self, worker: usize, exchange: &Exchange, ending: Ending<'_>) {
         let Ending { outcome, denial, took } = ending;
-        self.fold_stages(worker, exchange);
+        let broken = self.fold_stages(worker, exchange);
         self.rules.fold(&exchange.waf);
         let route = exchange.seen.route.as_ref();
         let meters = route.and_then(|route| exchange.policy().route_meters.get(route.index)).unwrap_or(&self.none);
@@ -133,6 +134,7 @@ impl Meters {
             (&shard.sum_us, took_us),
             (&shard.bytes_in, exchange.seen.bytes_in),
             (&shard.bytes_out, exchange.seen.bytes_out),
+            (&shard.replies_broken, u64::from(broken)),
             (&shard.reserved_us, exchange.seen.reserved.0),
             (&shard.spent_us, exchange.seen.spent.0),
         ] {
@@ -140,16 +142,20 @@ impl Meters {
         }
     }
 
-    fn fold_stages(&self, worker: usize, exchange: &Exchange) {
-        let Some(shard) = self.stages.get(worker) else { return };
-        let mut before = 0;
+    /// Counts what each stage said; whether that is of a reply that broke its contract.
+    fn fold_stages(&self, worker: usize, exchange: &Exchange) -> bool {
+        let Some(shard) = self.stages.get(worker) else { return false };
+        let (mut before, mut broken) = (0, false);
         for entry in exchange.log.entries() {
             let verdict = match entry.event {
                 Event::Passed => 0,
                 Event::Refused(_) => 1,
                 Event::WouldRefuse(_) => 2,
                 Event::Faulted(_) => 3,
-                Event::Noted(..) => continue,
+                Event::Noted(fact, _) => {
+                    broken |= fact == Fact::ReplyBroken;
+                    continue;
+                }
             };
             shard.verdicts[entry.stage.index()][verdict].grow(1);
             if exchange.log.is_timed() {
@@ -159,6 +165,7 @@ impl Meters {
                 before = entry.at_us;
             }
         }
+        broken
     }
 
     /// Writes the Prometheus text exposition (version 0.0.4).
@@ -236,9 +243,10 @@ impl Meters {
 
 type Pick = fn(&RouteShard) -> &AtomicU64;
 
-const COUNTERS: [(&str, &str, Pick); 4] = [
+const COUNTERS: [(&str, &str, Pick); 5] = [
     ("tollgate_request_body_bytes_total", "Bytes of request bodies, as sent.", |shard| &shard.bytes_in),
     ("tollgate_response_body_bytes_total", "Bytes of answers.", |shard| &shard.bytes_out),
+    ("tollgate_replies_broken_total", "Replies that broke the contract of their model.", |shard| &shard.replies_broken),
     ("tollgate_cost_reserved_microseconds_total", "Cost reserved before calls ran.", |shard| &shard.reserved_us),
     ("tollgate_cost_spent_microseconds_total", "Cost that calls really had.", |shard| &shard.spent_us),
 ];
@@ -253,6 +261,7 @@ impl RouteMeters {
             sum_us: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            replies_broken: AtomicU64::new(0),
             reserved_us: AtomicU64::new(0),
             spent_us: AtomicU64::new(0),
         };

@@ -28,7 +28,6 @@ enum Left {
 }
 
 /// A body in chunks.
-#[derive(Default)]
 struct Chunks {
     check: ChunkCheck,
     /// Data of chunks that were received together.
@@ -39,7 +38,7 @@ struct Chunks {
 impl Answer {
     pub(super) fn new(link: Box<Link>, coming: Coming, keep: bool) -> Self {
         let left = match coming {
-            Coming::Chunked => Left::Chunked(Box::default()),
+            Coming::Chunked => Left::Chunked(Box::new(Chunks::new())),
             Coming::Close => Left::Close,
             Coming::Length(length) => Left::Length(length),
         };
@@ -76,6 +75,10 @@ impl Answer {
 }
 
 impl Chunks {
+    fn new() -> Self {
+        Self { check: ChunkCheck::of_answer(), pieces: VecDeque::new(), over: false }
+    }
+
     fn sift(&mut self, received: &Bytes, keep: &mut bool) -> Result<(), LinkError> {
         let pieces = &mut self.pieces;
         let passed = self.check.pass(received, |data| pieces.push_back(received.slice_ref(data)));

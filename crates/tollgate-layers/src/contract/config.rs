@@ -6,17 +6,21 @@ use tollgate_core::backend::{Dim, Port, Signature};
 use tollgate_core::call::Dtype;
 use tollgate_core::check::Checker;
 
-use super::rule::{Column, Number, Numbers, Odd, Permit, Rule};
+use super::columns::ColumnConfig;
+use super::reply::{OutputConfig, ReplyConfig};
+use super::rule::{Number, Numbers, Odd, Rule};
 use super::schema::Schema;
 use super::texts::{
     MediaConfig, Over, default_max_logit_bias, default_max_logprobs, default_max_messages, default_max_prompts,
     default_max_schema_bytes, default_max_stops, default_max_tools, default_one, default_tokenizer,
 };
+use super::uploads::FormConfig;
+use super::urls::MediaUrlsConfig;
 use super::{Contract, Input, MAX_SYMBOLS, sizes};
 use crate::protocol::tensor::MAX_RANK;
 
 /// The most rules of columns, and the most values of one: each is compared with each row of a call.
-const MAX_RULES: usize = 256;
+pub(super) const MAX_RULES: usize = 256;
 
 /// What a model takes. An embedded model brings its own names, types and shapes: here they are narrowed, never widened.
 /// For a model behind an upstream, `inputs` says them all; a model of texts has bounds instead.
@@ -98,9 +102,12 @@ pub struct ContractConfig {
     /// Whether token ids may stand for text: filters for text do not see them. Default: `deny`.
     #[serde(default)]
     pub token_ids: Odds,
-    /// Whether media may be URLs that the server fetches. Default: `deny`.
+    /// Whether media may be URLs that the server fetches: `deny`, or `{ allow: [hosts] }`. Default: `deny`.
+    #[serde(default = "MediaUrlsConfig::deny")]
+    pub media_urls: MediaUrlsConfig,
+    /// The form that it takes, for uploads.
     #[serde(default)]
-    pub media_urls: Odds,
+    pub form: Option<FormConfig>,
     /// Bounds of images and sounds.
     #[serde(default)]
     pub media: MediaConfig,
@@ -113,6 +120,9 @@ pub struct ContractConfig {
     /// Members that are let pass though they reach into the server, such as `ignore_eos` or `store`. Default: none.
     #[serde(default)]
     pub members: Vec<String>,
+    /// What replies are held to. Default: nothing.
+    #[serde(default)]
+    pub reply: Option<ReplyConfig>,
     /// Whether KServe v1 and TensorFlow Serving may send columns (`inputs`) instead of rows (`instances`): a model that
     /// reads `instances` alone fails on them. Default: `allow`.
     #[serde(default = "Odds::allow")]
@@ -170,20 +180,6 @@ pub struct InputConfig {
     pub optional: bool,
 }
 
-/// One output.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OutputConfig {
-    /// Its name.
-    pub name: String,
-    /// Element type, shown in metadata.
-    #[serde(default)]
-    pub dtype: Option<Dtype>,
-    /// Dimensions, shown in metadata.
-    #[serde(default)]
-    pub shape: Option<Vec<DimConfig>>,
-}
-
 /// A dimension.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(untagged)]
@@ -192,31 +188,6 @@ pub enum DimConfig {
     Fixed(u64),
     /// Any number, under a name.
     Symbolic(String),
-}
-
-/// A rule for places in the last dimension. Exactly one of `one_of` and `range`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ColumnConfig {
-    /// Which: `3`, or `"1..7"` for the first to the seventh, both included. Counted from 1.
-    pub at: At,
-    /// The only values.
-    #[serde(default)]
-    #[schemars(length(min = 1, max = 256))]
-    pub one_of: Option<Vec<f64>>,
-    /// Least and greatest value.
-    #[serde(default)]
-    pub range: Option<[f64; 2]>,
-}
-
-/// A place or a run of places.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum At {
-    /// One place.
-    One(u64),
-    /// `"1..7"`
-    Run(String),
 }
 
 /// Whether numbers of some kind pass.
@@ -314,6 +285,10 @@ impl ContractConfig {
             inputs.push(Input { sizes: sizes.unwrap_or_default(), optional, rule });
         }
         let outputs = self.outputs(check, embedded);
+        // The first symbol met is the batch.
+        let batch = (!symbols.is_empty()).then_some((0, self.batch.max));
+        let reply =
+            self.reply.as_ref().map(|reply| reply.compile(check, &self.outputs, embedded, &mut symbols)).map(Box::new);
         if self.raw_body {
             let message = "only for one input, not `BYTES`, of whose dimensions at most the first is a name";
             check.require(takes_raw(&ports), "raw_body", message);
@@ -322,11 +297,12 @@ impl ContractConfig {
             raw_body: self.raw_body,
             columns: self.columns == Odds::Allow,
             generate: self.generate(check),
+            form: self.form.as_ref().map(|form| check.within("form", |check| form.compile(check))),
             schema: self.schema.as_ref().and_then(|schema| {
                 Schema::new(schema).map_err(|why| check.problem("schema", format!("no usable schema: {why}"))).ok()
             }),
-            // The first symbol met is the batch.
-            batch: (!symbols.is_empty()).then_some((0, self.batch.max)),
+            batch,
+            reply,
             outputs: match embedded {
                 Some(signature) => signature.outputs.iter().map(|port| port.name.clone()).collect(),
                 None => self.outputs.iter().map(|output| output.name.as_str().into()).collect(),
@@ -354,6 +330,11 @@ impl ContractConfig {
         check.require(self.schema.is_some(), "schema", "a model behind a route with `protocol: json` needs a `schema`");
     }
 
+    /// Reports that a route of forms has no form to hold it to.
+    pub fn check_form(&self, check: &mut Checker) {
+        check.require(self.form.is_some(), "form", "a model behind a route with `protocol: multipart` needs a `form`");
+    }
+
     fn input(&self, name: &str) -> Option<(usize, &InputConfig)> {
         self.inputs.iter().enumerate().find(|(_, input)| input.name == name)
     }
@@ -368,7 +349,7 @@ impl ContractConfig {
                     check.require(!twice, "name", format!("`{}` names two inputs", input.name));
                     match embedded {
                         Some(signature) => input.check_narrows(check, signature),
-                        None => written.extend(input.port(check)),
+                        None => written.extend(input.port("input", check)),
                     }
                 });
             }
@@ -389,6 +370,8 @@ impl ContractConfig {
                 let twice = self.outputs.iter().take(at).any(|earlier| earlier.name == output.name);
                 check.within(at, |check| {
                     check.require(!twice, "name", format!("`{}` names two outputs", output.name));
+                    let held = self.reply.is_some() || !output.judges();
+                    check.require(held, "name", "what values an output may have needs `reply` beside `outputs`");
                     if embedded.is_some() {
                         check.problem("name", "the outputs of an embedded model are known");
                     }
@@ -418,11 +401,11 @@ impl Default for InputConfig {
 }
 
 impl InputConfig {
-    /// The port of an input that stands in no model file.
-    fn port(&self, check: &mut Checker) -> Option<Port> {
-        check.require(!self.name.is_empty(), "name", "an input has a name");
-        let typed = check.require(self.dtype.is_some(), "dtype", format!("input `{}` has no `dtype`", self.name));
-        let shaped = check.require(self.shape.is_some(), "shape", format!("input `{}` has no `shape`", self.name));
+    /// The port of an input, or another `kind` of tensor, that stands in no model file.
+    pub(super) fn port(&self, kind: &str, check: &mut Checker) -> Option<Port> {
+        check.require(!self.name.is_empty(), "name", format!("an {kind} has a name"));
+        let typed = check.require(self.dtype.is_some(), "dtype", format!("{kind} `{}` has no `dtype`", self.name));
+        let shaped = check.require(self.shape.is_some(), "shape", format!("{kind} `{}` has no `shape`", self.name));
         if let Some(shape) = &self.shape {
             check_shape(check, shape);
         }
@@ -459,7 +442,7 @@ impl InputConfig {
 
     /// The rule of the values of `port`.
     /// `made_for` is the range of an embedded model's input.
-    fn rule(&self, check: &mut Checker, port: &Port, made_for: Option<[f64; 2]>) -> Rule {
+    pub(super) fn rule(&self, check: &mut Checker, port: &Port, made_for: Option<[f64; 2]>) -> Rule {
         let text = port.dtype == Dtype::Bytes;
         check.require(text || self.max_length.is_none(), "max_length", "only `BYTES` have a length");
         let float = matches!(port.dtype, Dtype::Bf16 | Dtype::Fp16 | Dtype::Fp32 | Dtype::Fp64);
@@ -500,55 +483,9 @@ impl InputConfig {
     }
 }
 
-impl ColumnConfig {
-    fn compile<T: Number>(&self, check: &mut Checker, port: &Port) -> Option<Column<T>> {
-        let place = self.place(check, port);
-        let permit = match (&self.one_of, self.range) {
-            (Some(values), None) => {
-                let few = (1..=MAX_RULES).contains(&values.len());
-                check.require(few, "one_of", format!("a list of 1 to {MAX_RULES} values"));
-                let exact: Option<Vec<T>> = values.iter().map(|value| T::exactly(*value)).collect();
-                check.require(exact.is_some(), "one_of", format!("a value that `{}` does not have", port.dtype));
-                exact.map(Permit::OneOf)
-            }
-            (None, Some(range)) => bounds(check, range, port.dtype).map(|(low, high)| Permit::Range(low, high)),
-            _ => {
-                check.problem_here("a column rule has either `one_of` or `range`");
-                None
-            }
-        };
-        let (from, to) = place?;
-        Some(Column { from, to, permit: permit? })
-    }
-
-    /// First and last place, from 0, the last not included.
-    fn place(&self, check: &mut Checker, port: &Port) -> Option<(usize, usize)> {
-        let (first, last) = match &self.at {
-            At::One(place) => (Some(*place), Some(*place)),
-            At::Run(run) => match run.split_once("..") {
-                Some((first, last)) => (first.trim().parse().ok(), last.trim().parse().ok()),
-                None => (run.trim().parse().ok(), run.trim().parse().ok()),
-            },
-        };
-        let (Some(first), Some(last)) = (first, last) else {
-            check.problem("at", "not a place such as `3` or a run such as `1..7`");
-            return None;
-        };
-        let Some(Dim::Fixed(width)) = port.dims.last() else {
-            check.problem("at", "columns need a last dimension of fixed size");
-            return None;
-        };
-        let message = format!("columns are counted from 1 to {width}, the lesser first");
-        if !check.require(1 <= first && first <= last && last <= *width, "at", message) {
-            return None;
-        }
-        Some((usize::try_from(first - 1).ok()?, usize::try_from(last).ok()?))
-    }
-}
-
 impl Rule {
     /// The rule where nothing is configured: finite numbers of the type, strings of any length.
-    fn of(port: &Port) -> Self {
+    pub(super) fn of(port: &Port) -> Self {
         let dtype = port.dtype;
         match dtype {
             Dtype::Bool => Self::Any,
@@ -568,7 +505,7 @@ impl Rule {
 }
 
 /// A range of the configuration in the type of the values.
-fn bounds<T: Number>(check: &mut Checker, [low, high]: [f64; 2], dtype: Dtype) -> Option<(T, T)> {
+pub(super) fn bounds<T: Number>(check: &mut Checker, [low, high]: [f64; 2], dtype: Dtype) -> Option<(T, T)> {
     let (least, greatest) = T::widest(dtype);
     let bounds = T::at_least(low).zip(T::at_most(high));
     let fits = bounds.filter(|(low, high)| least <= *low && low <= high && *high <= greatest);

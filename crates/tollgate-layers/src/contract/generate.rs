@@ -1,12 +1,16 @@
 //! What a model that reads texts may be asked for: chats, prompts, texts to embed or to rank.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use tollgate_core::call::{Ask, Call, Edit, Media, Prompt, Role};
 use tollgate_core::ruling::{Code, Refusal};
 
+use super::urls::MediaUrls;
 use super::{UnknownMembers, wrong};
-use crate::protocol::json;
 use crate::protocol::openai::{Changes, Endpoint, Request};
 use crate::protocol::tokens::Counter;
+use crate::protocol::{escaped, json};
 
 /// The compiled bounds.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +37,9 @@ pub(super) struct Generate {
     pub(super) tools: u64,
     pub(super) schema_bytes: u64,
     pub(super) token_ids: bool,
-    pub(super) media_urls: bool,
+    pub(super) media_urls: MediaUrls,
+    /// What media may be; anything known where it is empty.
+    pub(super) kinds: Vec<&'static str>,
     pub(super) media: MediaBounds,
     /// Members that are let pass though they reach into the server.
     pub(super) members: Vec<Box<str>>,
@@ -99,7 +105,8 @@ impl Generate {
         }
         if let Some(most) = self.input_tokens.filter(|most| call.knobs.input_tokens > *most) {
             let found = format!("{} tokens", call.knobs.input_tokens);
-            return Err(wrong("", format!("at most {most} tokens to read"), found));
+            let first = call.prompts.first().map_or_else(String::new, |prompt| member_of(body, prompt.at.start));
+            return Err(wrong(first, format!("at most {most} tokens to read"), found));
         }
         self.check_texts(call, body)?;
         self.check_media(call, body)
@@ -137,34 +144,39 @@ impl Generate {
                 let expected = format!("a text of at most {most} characters");
                 return Err(wrong(place(body, prompt.at.start), expected, format!("{chars}")));
             }
+            // Of all texts together it is the one that goes beyond the bound.
+            if let Some(most) = self.chars.filter(|most| total > *most) {
+                let found = format!("{total} up to here");
+                return Err(wrong(place(body, prompt.at.start), format!("at most {most} characters in all"), found));
+            }
         }
-        match self.chars.filter(|most| total > *most) {
-            Some(most) => Err(wrong("", format!("at most {most} characters in all"), format!("{total}"))),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
-    fn check_media(&self, call: &Call, body: &[u8]) -> Result<(), Refusal> {
+    /// Images and sounds, of which only the many of a batch are counted elsewhere.
+    pub(super) fn check_media(&self, call: &Call, body: &[u8]) -> Result<(), Refusal> {
         let bounds = self.media;
         let count = call.media.len() as u64;
-        if count > bounds.count {
-            return Err(wrong("", format!("at most {} images or sounds", bounds.count), count.to_string()));
+        let counted = call.inputs.is_empty() && call.parts.is_empty();
+        let surplus = usize::try_from(bounds.count).ok().filter(|_| counted).and_then(|most| call.media.get(most));
+        if let Some(surplus) = surplus {
+            let expected = format!("at most {} images or sounds", bounds.count);
+            return Err(wrong(place(body, surplus.at.start), expected, count.to_string()));
         }
         for medium in &call.media {
             if medium.kind == Media::FETCHED {
-                if self.media_urls {
-                    continue;
-                }
+                let Err(expected) = self.media_urls.check(&text_at(body, &medium.at)) else { continue };
                 // The server would fetch it from inside the network (SSRF).
                 let refusal = Refusal::new(Code::InvalidCall).because("a medium that the server would fetch");
-                return Err(refusal.at(super::spot(
-                    place(body, medium.at.start),
-                    "media as `data:` URLs",
-                    "another URL",
-                )));
+                return Err(refusal.at(super::spot(place(body, medium.at.start), expected, "another URL")));
+            }
+            let spot = || part_of(call, &medium.at).unwrap_or_else(|| place(body, medium.at.start));
+            if !self.kinds.is_empty() && !self.kinds.contains(&medium.kind) {
+                let expected = format!("one of `{}`", self.kinds.join("`, `"));
+                return Err(wrong(spot(), expected, format!("`{}`", medium.kind)));
             }
             let pixels = u64::from(medium.size[0]).saturating_mul(u64::from(medium.size[1]));
-            let duration = medium.duration_ms.unwrap_or(0);
+            let duration = medium.longest_ms();
             let table = [
                 ("pixels", pixels, bounds.pixels),
                 ("frames", u64::from(medium.frames), bounds.frames),
@@ -174,7 +186,7 @@ impl Generate {
             for (what, found, most) in table {
                 if found > most {
                     let expected = format!("media of at most {most} {what}");
-                    return Err(wrong(place(body, medium.at.start), expected, found.to_string()));
+                    return Err(wrong(spot(), expected, found.to_string()));
                 }
             }
         }
@@ -185,6 +197,23 @@ impl Generate {
 /// The pointer of what begins at a byte of the body. Every key on the way is one of the protocol's.
 fn place(body: &[u8], at: usize) -> String {
     json::pointer(body, at).unwrap_or_default()
+}
+
+/// The field of a form in which a file stands; its name is one that the contract has.
+fn part_of(call: &Call, at: &Range<usize>) -> Option<String> {
+    call.parts.iter().find(|part| part.at == *at).map(|part| format!("/{}", escaped(&part.name)))
+}
+
+/// The text of a JSON string of the body.
+fn text_at(body: &[u8], at: &Range<usize>) -> String {
+    let mut reader = json::Reader::new(body.get(at.clone()).unwrap_or_default(), json::Limits::default()).ok();
+    reader.as_mut().and_then(|reader| reader.string().ok()).map(Cow::into_owned).unwrap_or_default()
+}
+
+/// The member of the root in which it stands.
+fn member_of(body: &[u8], at: usize) -> String {
+    let spot = place(body, at);
+    spot.split('/').nth(1).map_or_else(String::new, |member| format!("/{member}"))
 }
 
 fn count(text: &str) -> u64 {

@@ -2,14 +2,18 @@
 //! first. What is no well-formed call at all never comes here; `parse` is a gate.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::indexing_slicing))]
 
+mod columns;
 mod config;
 mod generate;
+mod reply;
 mod rule;
 mod schema;
 mod seen;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod uploads;
+mod urls;
 
 use std::sync::Arc;
 
@@ -21,16 +25,19 @@ use tollgate_core::ruling::{Code, Refusal, Ruling, Spot};
 use crate::protocol::openai::{self, Endpoint};
 use crate::protocol::{escaped, json, plain, refuse};
 use crate::routes::Route;
-pub use config::{
-    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, Odds, OpenApiRef, OutputConfig, TextConfig,
-    UnknownMembers,
-};
+pub use columns::{At, ColumnConfig};
+pub use config::{BatchConfig, ContractConfig, DimConfig, InputConfig, Odds, OpenApiRef, TextConfig, UnknownMembers};
 use generate::Generate;
+use reply::ReplyRule;
+pub use reply::{Awaited, Held, OutputConfig, ReplyConfig, broken};
 use rule::Rule;
 use schema::Schema;
 pub use schema::usable;
 pub use seen::{Seen, Span};
 pub use texts::{MediaConfig, Over};
+use uploads::Form;
+pub use uploads::{FieldConfig, FileConfig, FormConfig};
+pub use urls::{MediaHostsConfig, MediaUrlsConfig};
 
 /// The compiled layer: one contract for each model, in table order.
 #[derive(Debug, Default)]
@@ -52,6 +59,10 @@ pub struct Contract {
     generate: Generate,
     /// What any JSON is held to.
     schema: Option<Schema>,
+    /// The form that it takes.
+    form: Option<Form>,
+    /// What replies are held to.
+    reply: Option<Box<ReplyRule>>,
     /// Whether a body may be the one input's raw values.
     raw_body: bool,
     /// Whether rows may come as columns.
@@ -149,18 +160,31 @@ impl Contract {
     pub fn check_in(&self, call: &Call, body: &[u8]) -> Result<(), Refusal> {
         if let (Some(schema), Some(document)) = (&self.schema, &call.document) {
             schema.check(document)?;
+        } else if call.dialect == Dialect::Upload || !call.parts.is_empty() {
+            self.check_upload(call, body)?;
         } else if matches!(call.dialect, Dialect::Anthropic | Dialect::Ollama | Dialect::OpenAi) {
             self.generate.check(call, body)?;
         } else if self.signature.text && call.dialect == Dialect::Plain && is_text(call) {
             self.check_text(call)?;
         } else {
             self.check_inputs(call, body)?;
+            self.generate.check_media(call, body)?;
         }
         self.check_outputs(call)?;
         if self.unknown_members == UnknownMembers::Deny && call.unknown_members > 0 {
             return Err(wrong("", "known members only", format!("{} others", call.unknown_members)));
         }
         Ok(())
+    }
+
+    /// Files: a form, or a body that is one.
+    fn check_upload(&self, call: &Call, body: &[u8]) -> Result<(), Refusal> {
+        match &self.form {
+            _ if call.parts.is_empty() => {}
+            Some(form) => form.check(call, body)?,
+            None => return Err(wrong("", "another body: the model takes no form", "a form")),
+        }
+        self.generate.check(call, body)
     }
 
     fn check_text(&self, call: &Call) -> Result<(), Refusal> {

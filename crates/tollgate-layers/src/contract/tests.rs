@@ -83,13 +83,13 @@ impl TensorCase {
     }
 }
 
-fn compile(config: &ContractConfig, embedded: Option<&Signature>) -> (Contract, Vec<Problem>) {
+pub(super) fn compile(config: &ContractConfig, embedded: Option<&Signature>) -> (Contract, Vec<Problem>) {
     let mut check = Checker::default();
     let contract = config.compile(&mut check, embedded);
     (contract, check.finish().0)
 }
 
-fn config(yaml: &str) -> ContractConfig {
+pub(super) fn config(yaml: &str) -> ContractConfig {
     // As the loader reads files: only `true` and `false` are booleans, so that `N` is a name.
     let options = serde_saphyr::options! { strict_booleans: true };
     serde_saphyr::from_str_with_options(yaml, options).expect("a contract")
@@ -147,7 +147,7 @@ fn the_readme_shows_contracts_that_load() {
     }
     let blocks = include_str!("README.md").split("```yaml\n").skip(1);
     let blocks: Vec<_> = blocks.map(|rest| rest.split("```").next().expect("an end")).collect();
-    assert_eq!(blocks.len(), 5);
+    assert_eq!(blocks.len(), 8);
     for block in blocks {
         let shown: Shown = serde_saphyr::from_str(block).expect("it parses");
         for (name, model) in shown.models {
@@ -428,6 +428,54 @@ fn raw_values_are_held_to_range_and_finiteness_in_every_type() {
     assert_eq!(raw("range: [0, 3]", Dtype::Uint32, &[3, 0, 0, 0]), None);
     assert_eq!(raw("range: [0, 3]", Dtype::Uint64, &[0, 0, 0, 0, 0, 0, 0, 1]), Some(0));
     assert_eq!(raw("max_length: 2", Dtype::Bytes, &[2, 0, 0, 0, b'a', b'b', 3, 0, 0, 0, b'a', b'b', b'c']), Some(1));
+}
+
+/// Where a chat is refused, by the contract `yaml`.
+fn refused(yaml: &str, body: &str) -> (String, String, String) {
+    let (contract, problems) = compile(&config(yaml), None);
+    assert_eq!(problems, []);
+    let read = openai::request(Endpoint::Chat, body.as_bytes(), json::Limits::default()).expect("a request");
+    let mut call = Call { dialect: Dialect::OpenAi, model: Some(ModelId(0)), ..Call::default() };
+    (call.prompts, call.media, call.knobs) = (read.prompts, read.media, read.knobs);
+    call.knobs.input_tokens = contract.count_tokens(&call.prompts);
+    let contracts = Contracts::new(vec![Arc::new(contract)]);
+    let mut journal = Journal::default();
+    let stop =
+        contracts.check(&route(), &call, body.as_bytes(), &mut journal.notes(Stage::Contract)).expect_err("refused");
+    let spot = stop.denial().spot.expect("a spot");
+    (spot.pointer, spot.expected, spot.found)
+}
+
+#[test]
+fn a_text_or_a_medium_that_is_refused_is_told_by_its_place() {
+    let chat = |parts: &str| format!(r#"{{"messages":[{{"role":"system","content":"be"}},{parts}],"model":"m"}}"#);
+    let user = |content: &str| chat(&format!(r#"{{"role":"user","content":{content}}}"#));
+    let said = |pointer: &str, expected: &str, found: &str| (pointer.to_owned(), expected.to_owned(), found.to_owned());
+    assert_eq!(
+        refused("max_message_chars: 3", &user(r#""four""#)),
+        said("/messages/1/content", "a text of at most 3 characters", "4")
+    );
+    assert_eq!(
+        refused("{ max_message_chars: 3, max_system_chars: 1 }", &user(r#""abc""#)),
+        said("/messages/0/content", "a text of at most 1 characters", "2")
+    );
+    let parts = user(r#"[{"type":"text","text":"ab"},{"type":"text","text":"cd"}]"#);
+    assert_eq!(
+        refused("max_chars: 5", &parts),
+        said("/messages/1/content/1/text", "at most 5 characters in all", "6 up to here")
+    );
+    assert_eq!(refused("max_input_tokens: 1", &parts).0, "/messages");
+    let image = |url: &str| user(&format!(r#"[{{"type":"image_url","image_url":{{"url":"{url}"}}}}]"#));
+    assert_eq!(
+        refused("{}", &image("https://example.com/a.png")),
+        said("/messages/1/content/0/image_url/url", "media as `data:` URLs", "another URL")
+    );
+    let gif = image("data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7");
+    assert_eq!(
+        refused("media: { max_pixels: 0 }", &gif),
+        said("/messages/1/content/0/image_url/url", "media of at most 0 pixels", "1")
+    );
+    assert_eq!(refused("media: { max_count: 0 }", &gif).0, "/messages/1/content/0/image_url/url");
 }
 
 #[test]

@@ -8,10 +8,12 @@ use tollgate_core::check::Checker;
 
 use super::config::{ContractConfig, Odds};
 use super::generate::{Generate, MediaBounds};
+use super::uploads::kinds;
+use super::urls::{MediaUrls, MediaUrlsConfig};
 use crate::protocol::tokens::Counter;
 
 /// Bounds of the images and sounds of one request, as their headers tell.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MediaConfig {
     /// The most of them. Default: 16.
@@ -22,13 +24,23 @@ pub struct MediaConfig {
     pub max_frames: u64,
     /// The most bytes of one. Default: 16777216 (16 MiB).
     pub max_bytes: u64,
-    /// The longest, in seconds. Default: 600.
+    /// The longest, in seconds. Where no header tells, a sound counts as long as its size would make it at 6000 bits a
+    /// second. Default: 600.
     pub max_seconds: u64,
+    /// What they may be, by what their first bytes say: `image/png`, `audio/wav`. Default: every known kind.
+    pub types: Vec<String>,
 }
 
 impl Default for MediaConfig {
     fn default() -> Self {
-        Self { max_count: 16, max_pixels: 16_000_000, max_frames: 1, max_bytes: 16 << 20, max_seconds: 600 }
+        Self {
+            max_count: 16,
+            max_pixels: 16_000_000,
+            max_frames: 1,
+            max_bytes: 16 << 20,
+            max_seconds: 600,
+            types: Vec::new(),
+        }
     }
 }
 
@@ -71,11 +83,13 @@ impl Default for ContractConfig {
             max_tools: default_max_tools(),
             max_schema_bytes: default_max_schema_bytes(),
             token_ids: Odds::default(),
-            media_urls: Odds::default(),
+            media_urls: MediaUrlsConfig::deny(),
+            form: None,
             media: MediaConfig::default(),
             schema: None,
             openapi: None,
             members: Vec::new(),
+            reply: None,
             columns: Odds::allow(),
             wished_output_tokens: None,
         }
@@ -121,7 +135,8 @@ impl ContractConfig {
             tools: self.max_tools,
             schema_bytes: self.max_schema_bytes,
             token_ids: self.token_ids == Odds::Allow,
-            media_urls: self.media_urls == Odds::Allow,
+            media_urls: MediaUrls::compile(&self.media_urls, check),
+            kinds: check.within("media", |check| check.within("types", |check| kinds(&self.media.types, check))),
             media: MediaBounds {
                 count: self.media.max_count,
                 pixels: self.media.max_pixels,

@@ -46,6 +46,12 @@ pub struct ModelCostConfig {
     /// Microseconds of each row of the batch. Default: 0.
     #[serde(default)]
     pub per_batch_us: Option<u64>,
+    /// Microseconds of each million pixels of images, all their pictures counted. Default: 0.
+    #[serde(default)]
+    pub per_megapixel_us: Option<u64>,
+    /// Microseconds of each second of sound or film; where no header tells, as long as its size would make it. Default: 0.
+    #[serde(default)]
+    pub per_media_second_us: Option<u64>,
 }
 
 /// The compiled classes, and the least cost.
@@ -100,8 +106,9 @@ impl CostConfig {
 impl ModelCostConfig {
     /// Reports every mistake, then builds the weights.
     pub fn compile(&self, check: &mut Checker, classes: &Classes) -> Weights {
-        let weights = [self.fixed_us, self.per_element_ns, self.per_byte_ns, self.per_batch_us];
-        let weighed = weights.iter().any(Option::is_some);
+        let by_call = [self.fixed_us, self.per_element_ns, self.per_byte_ns, self.per_batch_us];
+        let by_media = [self.per_megapixel_us, self.per_media_second_us];
+        let weighed = by_call.iter().chain(&by_media).any(Option::is_some);
         let Some(class) = &self.class else {
             if !weighed {
                 return Weights::Guessed;
@@ -111,6 +118,8 @@ impl ModelCostConfig {
                 per_element_ns: self.per_element_ns.unwrap_or(0),
                 per_byte_ns: self.per_byte_ns.unwrap_or(0),
                 per_batch_us: self.per_batch_us.unwrap_or(0),
+                per_megapixel_us: self.per_megapixel_us.unwrap_or(0),
+                per_media_second_us: self.per_media_second_us.unwrap_or(0),
             };
         };
         check.require(!weighed, "class", "a model has either a class or weights");

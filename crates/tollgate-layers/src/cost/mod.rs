@@ -37,6 +37,10 @@ pub enum Weights {
         per_byte_ns: u64,
         /// Microseconds of each row of the batch.
         per_batch_us: u64,
+        /// Microseconds of each million pixels.
+        per_megapixel_us: u64,
+        /// Microseconds of each second of sound or film.
+        per_media_second_us: u64,
     },
 }
 
@@ -72,12 +76,19 @@ impl Costs {
 
 impl Weights {
     fn sized(self, call: &Call) -> Cost {
-        let Self::Sized { fixed_us, per_element_ns, per_byte_ns, per_batch_us } = self else { return Cost(0) };
+        let Self::Sized { fixed_us, per_element_ns, per_byte_ns, per_batch_us, per_megapixel_us, per_media_second_us } =
+            self
+        else {
+            return Cost(0);
+        };
         let elements_ns = per_element_ns.saturating_mul(call.elements());
         let bytes_ns = per_byte_ns.saturating_mul(call.body_bytes);
         let batch_us = per_batch_us.saturating_mul(call.batch());
         let by_size_us = elements_ns.saturating_add(bytes_ns).div_ceil(1_000);
-        Cost(fixed_us.saturating_add(by_size_us).saturating_add(batch_us))
+        let pixels_us = per_megapixel_us.saturating_mul(call.pixels()).div_ceil(1_000_000);
+        let media_us = per_media_second_us.saturating_mul(call.media_ms()).div_ceil(1_000);
+        let parts = [by_size_us, batch_us, pixels_us, media_us];
+        Cost(parts.into_iter().fold(fixed_us, u64::saturating_add))
     }
 }
 

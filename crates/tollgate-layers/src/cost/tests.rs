@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
-use tollgate_core::call::{Call, Dtype, ModelId, Tensor, Values};
+use tollgate_core::call::{Call, Dtype, Media, ModelId, Tensor, Values};
 use tollgate_core::check::Checker;
 use tollgate_core::cost::{Cost, Estimate};
 
@@ -125,6 +125,8 @@ fn huge_weights_saturate() {
         per_element_ns: Some(u64::MAX),
         per_byte_ns: Some(u64::MAX),
         per_batch_us: Some(u64::MAX),
+        per_megapixel_us: Some(u64::MAX),
+        per_media_second_us: Some(u64::MAX),
         class: None,
     };
     let mut check = Checker::default();
@@ -139,6 +141,23 @@ fn huge_weights_saturate() {
     let tensor = Tensor { name: "x".into(), dtype: Dtype::Bool, shape: vec![3], values, at: 0..0 };
     let call = Call { model: Some(ModelId(0)), inputs: vec![tensor], body_bytes: u64::MAX, ..Call::default() };
     assert_eq!(costs.estimate(&Arc::clone(&routes.all()[0]), &call).cost, Cost(u64::MAX));
+}
+
+#[test]
+fn pixels_and_seconds_have_their_price() {
+    let config: ModelCostConfig =
+        serde_saphyr::from_str("{ fixed_us: 10, per_megapixel_us: 100, per_media_second_us: 1000 }")
+            .expect("it parses");
+    let mut check = Checker::default();
+    let weights = config.compile(&mut check, &CostConfig::default().compile(&mut Checker::default()));
+    let medium = |kind, size, duration_ms, bytes| Media { kind, size, frames: 2, duration_ms, bytes, at: 0..0 };
+    let media = vec![
+        medium("image/gif", [1_000, 2_000], None, 5),
+        medium("audio/wav", [0, 0], Some(1_500), 5),
+        medium("audio/mpeg", [0, 0], None, 750),
+    ];
+    // Four million pixels, a second and a half, and one that 750 bytes may be at the lowest rate.
+    assert_eq!(weights.sized(&Call { media, ..Call::default() }), Cost(10 + 400 + 2_500));
 }
 
 #[test]

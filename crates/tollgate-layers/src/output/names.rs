@@ -17,7 +17,7 @@ const HOP_BY_HOP: [&str; 10] = [
 ];
 
 /// Fields that tell what stands behind the gateway, lead around it, or act on the browser in its name.
-const INTERNAL: [&str; 26] = [
+const INTERNAL: [&str; 27] = [
     "alt-svc",
     "authorization",
     "content-location",
@@ -36,6 +36,7 @@ const INTERNAL: [&str; 26] = [
     "server-timing",
     "service-worker-allowed",
     "sourcemap",
+    "timing-allow-origin",
     "x-api-key",
     "x-backend-server",
     "x-generator",
@@ -46,11 +47,13 @@ const INTERNAL: [&str; 26] = [
     "x-sourcemap",
 ];
 
-/// Beginnings of such names: those of proxies, clouds, tracers and frameworks. `ce-` is CloudEvents, which MLServer
-/// sends; `x-ratelimit-` would be the server's limits, not ours.
-const INTERNAL_STARTS: [&str; 20] = [
+/// Beginnings of such names: those of proxies, clouds, tracers and frameworks. `access-control-` and `cross-origin-` are
+/// what the server would let pages of other origins do, as if they asked it; `ce-` is CloudEvents, which MLServer sends; `x-ratelimit-` would be the server's limits, not ours.
+const INTERNAL_STARTS: [&str; 22] = [
+    "access-control-",
     "ce-",
     "cf-",
+    "cross-origin-",
     "x-accel-",
     "x-amz",
     "x-aspnet",

@@ -89,6 +89,9 @@ fn load_is_a_refusal_and_failure_is_a_fault() {
 
 /// Names that servers, proxies and frameworks really send, each with a secret.
 const PLANTED: &[&str] = &[
+    "access-control-allow-credentials",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
     "alt-svc",
     "ce-datacontenttype",
     "ce-endpoint",
@@ -99,6 +102,7 @@ const PLANTED: &[&str] = &[
     "cf-ray",
     "clear-site-data",
     "connection",
+    "cross-origin-resource-policy",
     "content-location",
     "keep-alive",
     "location",
@@ -113,6 +117,7 @@ const PLANTED: &[&str] = &[
     "service-worker-allowed",
     "set-cookie",
     "te",
+    "timing-allow-origin",
     "trailer",
     "transfer-encoding",
     "upgrade",
@@ -149,7 +154,6 @@ const PLANTED: &[&str] = &[
 
 /// Names that a client needs.
 const USEFUL: &[&str] = &[
-    "access-control-allow-origin",
     "content-encoding",
     "content-length",
     "content-type",

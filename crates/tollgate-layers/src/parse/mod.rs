@@ -9,6 +9,7 @@ mod content_type;
 mod fuzz;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use std::sync::Arc;
 
@@ -83,12 +84,30 @@ impl Parse {
         }
     }
 
+    /// The model that a refused call is about, for its record: the one that it names if there is one of that name, else
+    /// the only one of the route. What a client made up is never written down.
+    #[must_use]
+    pub fn about(&self, given: Given<'_>) -> Option<ModelId> {
+        let Given { head, found, body } = given;
+        let spoken = speech(found.route.protocol, head.path()).and_then(|_| json::text_at_root(body, "model"));
+        let place = match (spoken.as_deref().or(found.model), found.route.models.as_slice()) {
+            (Some(name), _) => self.models.iter().position(|model| *model.name == *name)?,
+            (None, [only]) => only.index(),
+            (None, _) => return None,
+        };
+        u32::try_from(place).ok().map(ModelId)
+    }
+
     fn infer(&self, given: Given<'_>) -> Ruling<Call> {
         let Given { head, found, body } = given;
         if let Some((dialect, endpoint)) = speech(found.route.protocol, head.path()) {
             content_type::refuse_binary(head)?;
             content_type::json(head, false)?;
             return self.spoken(given, dialect, endpoint);
+        }
+        if found.route.protocol == Protocol::OpenAi {
+            content_type::refuse_binary(head)?;
+            return self.form_of_openai(given);
         }
         let (model, of) = self.model(found, found.model)?;
         let mut call = match found.route.protocol {
@@ -106,6 +125,13 @@ impl Parse {
                 content_type::refuse_binary(head)?;
                 content_type::json(head, false)?;
                 json_call(body, self.limits)?
+            }
+            Protocol::Media | Protocol::Multipart => {
+                content_type::refuse_binary(head)?;
+                let read = if found.route.protocol == Protocol::Media { upload::medium } else { upload::form };
+                let mut call = read(head, body)?;
+                call.knobs.input_tokens = of.contract.count_tokens(&call.prompts);
+                call
             }
             Protocol::KserveV1 | Protocol::TfServing => {
                 content_type::refuse_binary(head)?;
@@ -134,6 +160,19 @@ impl Parse {
         let (unknown_members, model) = (u32::try_from(unknown).unwrap_or(u32::MAX), Some(model));
         let body_bytes = body.len() as u64;
         Ok(Call { dialect, model, prompts, media, knobs, edits, body_bytes, unknown_members, ..Call::default() })
+    }
+
+    /// A form of OpenAI's API: its field `model` names the model.
+    fn form_of_openai(&self, given: Given<'_>) -> Ruling<Call> {
+        let mut call = upload::form(given.head, given.body)?;
+        let named = upload::field(&call, "model").ok_or_else(|| Wrong::here("a part `model`", "none"))?;
+        let (model, of) = self.model(given.found, Some(named))?;
+        call.model = Some(model);
+        // It is no field of the model, nor a text that it reads.
+        let at = call.parts.iter().position(|part| &*part.name == "model").map(|place| call.parts.remove(place).at);
+        call.prompts.retain(|prompt| Some(&prompt.at) != at.as_ref());
+        call.knobs.input_tokens = of.contract.count_tokens(&call.prompts);
+        Ok(call)
     }
 
     /// The model that is asked for by name, or the only one of the route.
@@ -170,16 +209,16 @@ fn plain_call(body: &[u8], limits: json::Limits, contract: &Contract) -> Result<
 /// A document for a schema. The strict reader comes first: it refuses what two readers could understand differently.
 fn json_call(body: &[u8], limits: json::Limits) -> Result<Call, Wrong> {
     json::validate(body, limits)?;
-    let document = serde_json::from_slice(body).map_err(|_| Wrong::here("a JSON document", "something else"))?;
+    let document = serde_json::from_slice(body).map_err(|_| Wrong::here("a JSON document", "another text"))?;
     Ok(Call { dialect: Dialect::Json, document: Some(document), ..Call::default() })
 }
 
 fn rows_call(body: &[u8], limits: json::Limits, contract: &Contract, protocol: Protocol) -> Result<Call, Wrong> {
     let request = kserve_v1::request(body, limits, contract.signature())?;
-    let kserve_v1::Request { inputs, unknown_members, columns } = request;
+    let kserve_v1::Request { inputs, unknown_members, columns, media } = request;
     let by_columns = columns && protocol == Protocol::TfServing;
     let dialect = if by_columns { Dialect::TfColumns } else { Dialect::KserveV1 };
-    Ok(Call { dialect, inputs, unknown_members, columns, ..Call::default() })
+    Ok(Call { dialect, inputs, media, unknown_members, columns, ..Call::default() })
 }
 
 /// The dialect and the endpoint of a route whose bodies name their model.

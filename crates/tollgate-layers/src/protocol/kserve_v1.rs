@@ -8,10 +8,11 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tollgate_core::backend::{Output, Port, Signature};
-use tollgate_core::call::{Dtype, Tensor, Values};
+use tollgate_core::call::{Dtype, Media, Tensor, Values};
 use tollgate_core::ruling::Fault;
 
 use super::json::{self, Kind, Reader};
+use super::media;
 use super::tensor::{self, Dims, Form};
 use super::{Wrong, write};
 
@@ -29,6 +30,8 @@ pub struct Request {
     pub unknown_members: u32,
     /// Whether the inputs came as columns.
     pub columns: bool,
+    /// Images and sounds among the binary values, as their headers describe them.
+    pub media: Vec<Media>,
 }
 
 /// Parses a body for a model of that signature. What is malformed is said first.
@@ -36,9 +39,22 @@ pub struct Request {
 /// # Errors
 /// The first mistake.
 pub fn request(body: &[u8], limits: json::Limits, signature: &Signature) -> Result<Request, Wrong> {
-    let mut parser = Parser { reader: Reader::new(body, limits)?, request: Request::default(), signature };
+    let words = ["instances", "inputs"];
+    let mut parser = Parser { reader: Reader::new(body, limits)?, request: Request::default(), signature, words };
     parser.root().map_err(|wrong| wrong.unless_malformed(body, limits))?;
     Ok(parser.request)
+}
+
+/// The tensors of a reply by a model whose outputs are the inputs of `signature`: rows (`predictions`) or columns
+/// (`outputs`), nested like those of a request.
+///
+/// # Errors
+/// The first mistake.
+pub fn reply_tensors(body: &[u8], limits: json::Limits, signature: &Signature) -> Result<Vec<Tensor>, Wrong> {
+    let words = [PREDICTIONS, OUTPUTS];
+    let mut parser = Parser { reader: Reader::new(body, limits)?, request: Request::default(), signature, words };
+    parser.root()?;
+    Ok(parser.request.inputs)
 }
 
 /// The member of an answer to rows.
@@ -127,26 +143,29 @@ struct Parser<'a, 's> {
     reader: Reader<'a>,
     request: Request,
     signature: &'s Signature,
+    /// What rows and columns are called.
+    words: [&'static str; 2],
 }
 
 impl<'s> Parser<'_, 's> {
     fn root(&mut self) -> Result<(), Wrong> {
         self.object()?;
         let mut read = false;
+        let [rows, columns] = self.words;
         while let Some(key) = self.reader.next_key()? {
             match &*key {
                 // KServe passes over `inputs` where both stand.
-                "instances" | "inputs" if read => {
-                    return Err(Wrong::here("either `instances` or `inputs`", "both").under(&key));
+                key if read && self.words.contains(&key) => {
+                    return Err(Wrong::here(format!("either `{rows}` or `{columns}`"), "both").under(key));
                 }
-                "instances" => {
+                key if key == rows => {
                     read = true;
-                    self.rows().map_err(|wrong| wrong.under("instances"))?;
+                    self.rows().map_err(|wrong| wrong.under(rows))?;
                 }
-                "inputs" => {
+                key if key == columns => {
                     read = true;
                     self.request.columns = true;
-                    self.columns().map_err(|wrong| wrong.under("inputs"))?;
+                    self.columns().map_err(|wrong| wrong.under(columns))?;
                 }
                 "signature_name" => self.signature_name().map_err(|wrong| wrong.under("signature_name"))?,
                 _ => {
@@ -156,7 +175,7 @@ impl<'s> Parser<'_, 's> {
             }
         }
         self.reader.finish()?;
-        if read { Ok(()) } else { Err(Wrong::here("a member `instances` or `inputs`", "none")) }
+        if read { Ok(()) } else { Err(Wrong::here(format!("a member `{rows}` or `{columns}`"), "none")) }
     }
 
     fn signature_name(&mut self) -> Result<(), Wrong> {
@@ -281,8 +300,15 @@ impl<'s> Parser<'_, 's> {
         if kind != Kind::String {
             return Err(Wrong::here(Kind::String.name(), kind.name()).under(B64));
         }
+        let start = self.reader.at();
         let text = self.reader.string()?;
         let bytes = STANDARD.decode(text.as_bytes()).map_err(|_| Wrong::here("base64", "another string").under(B64))?;
+        // Any bytes may come; what begins as an image or a sound is one, and is bounded like any other.
+        let medium = media::of(&bytes, Some(media::UNKNOWN), start..self.reader.at());
+        let medium = medium.map_err(|wrong| wrong.under(B64))?;
+        if medium.kind != media::UNKNOWN {
+            self.request.media.push(medium);
+        }
         match self.reader.next_key()? {
             None => Ok(bytes.into()),
             Some(_) => Err(Wrong::here(EXPECTED, "more members")),
@@ -380,6 +406,17 @@ mod tests {
         }
         let texts = read(TEXTS, r#"{"instances":["a","b"]}"#).expect("texts");
         let binary = read(TEXTS, r#"{"instances":[{"b64":"YQ=="},{"b64":"Yg=="}]}"#).expect("binary");
+        assert!(binary.media.is_empty());
+        let gif = "R0lGODlhAwACAIAAAAAAAP///yH5BAEAAAAALAAAAAADAAIAAAIDhG9QADs=";
+        let body = format!(r#"{{"inputs":{{"t":{{"b64":"{gif}"}}}}}}"#);
+        let pictured = read(TEXTS, &body).expect("a picture");
+        let [picture] = pictured.media.as_slice() else { panic!("one picture") };
+        assert_eq!(
+            (picture.kind, picture.size, &body[picture.at.clone()]),
+            ("image/gif", [3, 2], &*format!("\"{gif}\""))
+        );
+        let cut = r#"{"instances":[{"b64":"iVBORw0KGgoAAAANSUhE"}]}"#;
+        assert_eq!(spot(read(TEXTS, cut)), "/instances/0/b64", "an image that is cut off");
         assert_eq!(
             (&texts.inputs[0].shape, &texts.inputs[0].values),
             (&binary.inputs[0].shape, &binary.inputs[0].values)

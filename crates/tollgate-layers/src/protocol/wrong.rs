@@ -33,7 +33,7 @@ impl Wrong {
     /// A NUL stands in the name or id that begins at `at`.
     #[must_use]
     pub const fn nul(at: usize) -> Self {
-        Self::Malformed(Malformed { what: What::Nul, at })
+        Self::Malformed(Malformed::new(What::Nul, at))
     }
 
     /// Says which element of the tensor it is.
@@ -75,11 +75,11 @@ impl Wrong {
         match self {
             Self::Broken { expected, at } => {
                 let evidence = format_args!("protobuf: expected {expected} at byte {at}");
-                Refusal::new(Code::BadRequest).because(evidence).at(elsewhere(expected, at))
+                Refusal::new(Code::BadRequest).because(evidence).at(elsewhere(expected, "another encoding", at))
             }
             Self::Invalid(spot) => refuse(*spot),
             Self::Malformed(malformed) => {
-                let spot = elsewhere(malformed.what.expected(), malformed.at);
+                let spot = elsewhere(malformed.what.expected(), malformed.found(), malformed.at);
                 Refusal::new(Code::BadRequest).because(malformed).at(spot)
             }
         }
@@ -87,8 +87,8 @@ impl Wrong {
 }
 
 /// The spot of a body that cannot be read beyond a byte.
-fn elsewhere(expected: &str, at: usize) -> Spot {
-    let found = format!("something else at byte {at}");
+fn elsewhere(expected: &str, found: &str, at: usize) -> Spot {
+    let found = format!("{found} at byte {at}");
     Spot { pointer: String::new(), expected: expected.to_owned(), found, index: None }
 }
 

@@ -53,6 +53,14 @@ pub struct RouteConfig {
     /// Cost class of `cost.classes` for every request of this route, instead of the model's weights.
     #[serde(default)]
     pub cost_class: Option<String>,
+    /// How its replies leave: `hold`, `pass` or `window`. Default: what streams flows, and the rest is held as far as the
+    /// rules or the contract of its model want to see it.
+    #[serde(default)]
+    pub reply: Option<ReplyMode>,
+    /// The most bytes of a reply, with `reply: hold`. Default: 8388608 (8 MiB).
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 268_435_456))]
+    pub max_reply_bytes: Option<u64>,
     /// What this route changes of the section `waf`. Its mode stands under `stages`.
     #[serde(default)]
     pub waf: Option<RouteWaf>,
@@ -102,6 +110,10 @@ pub enum Protocol {
     Json,
     /// KServe v1: `POST …/models/{model}:predict`.
     KserveV1,
+    /// The body is one image or sound.
+    Media,
+    /// The body is a form (`multipart/form-data`); the model's contract has a `form`.
+    Multipart,
     /// Not at all: plain proxying. `check` warns.
     None,
     /// Open Inference Protocol v2 (REST, tensors as JSON or binary).
@@ -109,7 +121,8 @@ pub enum Protocol {
     /// Ollama's native API: `POST …/api/{chat,embed,generate}`, `GET …/api/tags`.
     Ollama,
     /// OpenAI's API: `POST …/{chat/completions,completions,embeddings,moderations,rerank,responses}`, `GET …/models` and
-    /// `…/models/{model}`.
+    /// `…/models/{model}`, and with a `form` in the contract
+    /// `POST …/{audio/transcriptions,audio/translations,images/edits,images/variations}`.
     #[serde(rename = "openai")]
     OpenAi,
     /// One JSON object whose members are the model's inputs.
@@ -140,6 +153,19 @@ pub enum IntakeClass {
     Meter,
     /// Streamed; only the head is judged.
     Opaque,
+}
+
+/// How replies of a route leave.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplyMode {
+    /// Read whole before the first byte leaves, also what would stream: the rules see it, and what breaks off or grows too
+    /// large is a clean 502.
+    Hold,
+    /// Never held, and no rule sees its body. Header fields are cleaned and tokens are counted all the same.
+    Pass,
+    /// Never held; the pattern rules see it in windows while it passes, and cut it where they find something.
+    Window,
 }
 
 /// The names that routes may use, and their places.
@@ -208,6 +234,12 @@ impl RouteConfig {
         let streamed = self.intake != IntakeClass::Inspect;
         let understood = !matches!(self.protocol, Protocol::Health | Protocol::None);
         check.require(!(streamed && understood), "intake", "a body that is understood must be read whole: `inspect`");
+        let answered_here = self.protocol == Protocol::Health && self.reply.is_some();
+        check.require(!answered_here, "reply", "a health check is answered here");
+        let held = self.reply == Some(ReplyMode::Hold);
+        check.require(held || self.max_reply_bytes.is_none(), "max_reply_bytes", "only with `reply: hold`");
+        let most = self.max_reply_bytes.unwrap_or(8 << 20);
+        check.require((1..=1 << 28).contains(&most), "max_reply_bytes", "a number of bytes from 1 to 268435456");
         let methods = self.methods.clone().unwrap_or_else(|| self.protocol.methods());
         Some(Route {
             name: self.name.as_str().into(),
@@ -221,6 +253,8 @@ impl RouteConfig {
             intake: self.intake,
             max_body_bytes: self.max_body_bytes,
             timeout_ms: self.timeout_ms,
+            reply: self.reply,
+            max_reply_bytes: most,
             free: self.free.unwrap_or(self.protocol == Protocol::Health),
             cost_class: self.cost_class.as_deref().map(Into::into),
             switches,
@@ -262,7 +296,7 @@ impl RouteConfig {
 
     fn check_models(&self, check: &mut Checker, pattern: &Pattern) {
         match self.protocol {
-            Protocol::Json | Protocol::Plain if !pattern.has_model() => {
+            Protocol::Json | Protocol::Media | Protocol::Multipart | Protocol::Plain if !pattern.has_model() => {
                 let one = self.models.len() == 1;
                 let message = format!(
                     "a `{}` route whose path has no `{{model}}` serves exactly one model",
@@ -309,6 +343,8 @@ impl Protocol {
             Self::Health => "health",
             Self::Json => "json",
             Self::KserveV1 => "kserve_v1",
+            Self::Media => "media",
+            Self::Multipart => "multipart",
             Self::None => "none",
             Self::Oip => "oip",
             Self::Ollama => "ollama",
@@ -327,7 +363,9 @@ impl Protocol {
     pub(super) fn methods(self) -> Vec<MethodName> {
         match self {
             Self::Health => vec![MethodName::Get],
-            Self::Anthropic | Self::Json | Self::None | Self::Plain => vec![MethodName::Post],
+            Self::Anthropic | Self::Json | Self::Media | Self::Multipart | Self::None | Self::Plain => {
+                vec![MethodName::Post]
+            }
             Self::KserveV1 | Self::Oip | Self::Ollama | Self::OpenAi | Self::TfServing => {
                 vec![MethodName::Get, MethodName::Post]
             }

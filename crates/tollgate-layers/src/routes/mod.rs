@@ -14,7 +14,9 @@ use tollgate_core::ruling::{Code, Refusal, Ruling};
 
 use crate::hygiene::Head;
 use crate::protocol::openai::Endpoint;
-pub use config::{AuthNeed, IntakeClass, MethodName, Protocol, RouteConfig, RouteNames, StageModes, compile};
+pub use config::{
+    AuthNeed, IntakeClass, MethodName, Protocol, ReplyMode, RouteConfig, RouteNames, StageModes, compile,
+};
 pub use pattern::Pattern;
 pub use preset::{Behind, Opening, Preset};
 
@@ -49,6 +51,10 @@ pub struct Route {
     pub max_body_bytes: u64,
     /// From the first byte of the request to the last byte of the answer, in milliseconds.
     pub timeout_ms: u64,
+    /// How its replies leave, where it says so.
+    pub reply: Option<ReplyMode>,
+    /// The most bytes of a reply that is held whole.
+    pub max_reply_bytes: u64,
     /// Whether requests cost nothing.
     pub free: bool,
     /// Named cost class.
@@ -124,12 +130,13 @@ fn verb_of<'a>(protocol: Protocol, path: &'a str, model: Option<&'a str>) -> Opt
         Protocol::Health => Some((Verb::Health, None)),
         Protocol::None => Some((Verb::Proxy, model)),
         Protocol::Oip => oip_verb(path),
-        Protocol::Json | Protocol::Plain => Some((Verb::Infer, model)),
+        Protocol::Json | Protocol::Media | Protocol::Multipart | Protocol::Plain => Some((Verb::Infer, model)),
         Protocol::Anthropic => path.ends_with("/messages").then_some((Verb::Infer, None)),
         Protocol::KserveV1 | Protocol::TfServing => predict_verb(path),
         Protocol::Ollama if path.ends_with("/api/tags") => Some((Verb::ModelList, None)),
         Protocol::Ollama => Endpoint::of_ollama(path).map(|_| (Verb::Infer, None)),
         Protocol::OpenAi if path.ends_with("/models") => Some((Verb::ModelList, None)),
+        Protocol::OpenAi if Endpoint::takes_form(path) => Some((Verb::Infer, None)),
         Protocol::OpenAi => match Endpoint::of_openai(path) {
             Some(_) => Some((Verb::Infer, None)),
             None => one_model(path).map(|model| (Verb::ModelMetadata, Some(model))),

@@ -285,6 +285,8 @@ impl Opening {
             intake: IntakeClass::Inspect,
             // Texts with images in them, or tensors of a batch of pictures.
             max_body_bytes: if texts { 4 << 20 } else { 16 << 20 },
+            reply: None,
+            max_reply_bytes: None,
             timeout_ms: if texts { 600_000 } else { 60_000 },
             free: None,
             cost_class: None,

@@ -112,7 +112,9 @@ impl Waf {
             if let Some(bytes) = content.bytes.filter(|bytes| !bytes.is_empty()) {
                 let (processor, known) = match content.call.dialect {
                     Dialect::Other => (Processor::Auto, Vec::new()),
-                    Dialect::OipGrpc => (Processor::None, Vec::new()),
+                    // A form is read by the rules' own reader; the bytes of an image are no text.
+                    Dialect::Upload if !content.call.parts.is_empty() => (Processor::Auto, Vec::new()),
+                    Dialect::Upload | Dialect::OipGrpc => (Processor::None, Vec::new()),
                     _ => (Processor::Json, known::of(content.call, bytes)),
                 };
                 // Tensors behind the JSON are numbers by contract, and no text.
@@ -134,18 +136,23 @@ impl Waf {
         self.ask(turn, 3, thread, |transaction, scratch| transaction.reply_head(&view, scratch))
     }
 
-    /// Whether phase 4 is to be shown the body of a reply with these fields, which must then be held back.
+    /// Whether phase 4 is to be shown the body of a reply with these fields, which must then be held back. What streams is
+    /// shown only where it is `held` anyway and the rules list its type (`SecResponseBodyMimeType`).
     #[must_use]
-    pub fn wants_reply(&self, turn: &Turn, headers: &HeaderMap) -> bool {
+    pub fn wants_reply(&self, turn: &Turn, headers: &HeaderMap, held: bool) -> bool {
         let kind = media_type(headers);
-        let asks = |plan: &Plan| plan.looks_at_replies && !is_stream(kind) && plan.rules.wants_reply(kind);
+        let readable = held || !is_stream(kind);
+        let asks = |plan: &Plan| plan.looks_at_replies && readable && plan.rules.wants_reply(kind);
         turn.is_open(4) && turn.plan().and_then(|plan| self.plan(plan)).is_some_and(asks)
     }
 
-    /// Whether a reply that streams is scanned as it passes.
+    /// Whether a reply is scanned as it passes: one that streams where the configuration says so, and any that is read
+    /// where its route lets them pass in `windows`.
     #[must_use]
-    pub fn follows_reply(&self, turn: &Turn, headers: &HeaderMap) -> bool {
-        let asks = |plan: &Plan| plan.stream_reply && plan.looks_at_replies && is_stream(media_type(headers));
+    pub fn follows_reply(&self, turn: &Turn, headers: &HeaderMap, windows: bool) -> bool {
+        let kind = media_type(headers);
+        let streams = |plan: &Plan| is_stream(kind) && (windows || plan.stream_reply);
+        let asks = |plan: &Plan| plan.looks_at_replies && (streams(plan) || (windows && plan.rules.wants_reply(kind)));
         turn.is_open(4) && turn.plan().and_then(|plan| self.plan(plan)).is_some_and(asks)
     }
 

@@ -161,7 +161,7 @@ fn ask(
         headers.append(name, HeaderValue::try_from(value).expect("a value"));
     }
     guard.ask(log, |waf, _| waf.reply_head(turn, StatusCode::OK, &headers, 0)).map_err(no)?;
-    *wanted = guard.layer.as_ref().map(|waf| waf.wants_reply(turn, &headers));
+    *wanted = guard.layer.as_ref().map(|waf| waf.wants_reply(turn, &headers, false));
     if let Some(body) = reply.body.clone().filter(|_| *wanted == Some(true)) {
         guard.ask(log, |waf, _| waf.reply_body(turn, Bytes::from(body), 0)).map_err(no)?;
     }

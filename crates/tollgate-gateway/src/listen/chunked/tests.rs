@@ -58,3 +58,21 @@ fn trailers_end_at_their_caps() {
     let long = [&b"0\r\nX: "[..], &[b'y'; 9000]].concat();
     assert_eq!(pass(&long).0.then, Then::Bad(HeadFlaw::TRAILERS));
 }
+
+#[test]
+fn the_sizes_of_an_answer_may_be_padded_and_those_of_a_request_may_not() {
+    let body = b"5  \r\nhello\r\n1\t;x=y\r\n!\r\n0             \r\n\r\n";
+    let mut data = Vec::new();
+    for cut in 0..body.len() {
+        let mut check = ChunkCheck::of_answer();
+        data.clear();
+        assert_eq!(check.pass(&body[..cut], |piece| data.extend_from_slice(piece)).then, Then::More, "{cut}");
+        assert_eq!(check.pass(&body[cut..], |piece| data.extend_from_slice(piece)).then, Then::Done, "{cut}");
+        assert_eq!(data, b"hello!");
+    }
+    assert_eq!(pass(body).0.then, Then::Bad(HeadFlaw::CHUNK_SIZE));
+    for body in [&b" 5\r\n"[..], b"5 5\r\n", b"5 \n", b"5                 \r\n", b"5 x\r\n"] {
+        let then = ChunkCheck::of_answer().pass(body, |_| {}).then;
+        assert_eq!(then, Then::Bad(HeadFlaw::CHUNK_SIZE), "{}", body.escape_ascii());
+    }
+}

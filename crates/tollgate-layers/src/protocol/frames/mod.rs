@@ -1,7 +1,7 @@
 //! Frames of answers that come in pieces: events of a stream, lines of NDJSON.
 //!
 //! A frame goes on as soon as it is complete, byte for byte as it came; only a frame that is cut in two is held until the
-//! rest has come. What stands in it is told to the caller, who may take a whole frame out.
+//! rest has come. What stands in it is told to the caller, who may take a whole frame out, or let it wait for the next.
 
 pub mod meter;
 mod ndjson;
@@ -18,10 +18,14 @@ pub use sse::Sse;
 pub const MAX_FRAME: usize = 1 << 20;
 
 /// What is done with a frame.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Keep {
     /// It is taken out.
     Drop,
+    /// It goes on in front of the next one, which may leave something to it.
+    Hold,
+    /// It is taken out, and these members, each behind a comma, go on at the end of the one that was held.
+    Leave(Box<[u8]>),
     /// It goes on.
     Pass,
 }
@@ -41,4 +45,7 @@ pub trait Frames: Send {
 
     /// The stream has ended: what was held goes on. An event without its blank line is none (WHATWG), and passes unseen.
     fn end(&mut self, out: &mut BytesMut, look: &mut dyn FnMut(&[u8]) -> Keep);
+
+    /// The stream is cut: whole frames that wait for the next one go on.
+    fn let_go(&mut self, out: &mut BytesMut);
 }

@@ -25,13 +25,16 @@ impl Frames for Ndjson {
     fn end(&mut self, out: &mut BytesMut, look: &mut dyn FnMut(&[u8]) -> Keep) {
         self.release(self.held.len(), out, look);
     }
+
+    fn let_go(&mut self, _: &mut BytesMut) {}
 }
 
 impl Ndjson {
     fn release(&mut self, end: usize, out: &mut BytesMut, look: &mut dyn FnMut(&[u8]) -> Keep) {
         let line = self.held.get(..end).unwrap_or_default();
         let text = line.trim_ascii();
-        if text.is_empty() || look(text) == Keep::Pass {
+        // Nobody adds lines to this form, so that none is held for another.
+        if text.is_empty() || matches!(look(text), Keep::Hold | Keep::Pass) {
             out.extend_from_slice(line);
         }
         self.held.advance(end.min(self.held.len()));

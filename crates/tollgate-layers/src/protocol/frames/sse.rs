@@ -15,7 +15,12 @@ pub struct Sse {
     searched: usize,
     /// The payload so far.
     data: Vec<u8>,
-    has_data: bool,
+    data_lines: usize,
+    /// Where the last of its lines ends.
+    data_end: usize,
+    /// The event that waits for the next one, and where the line of its payload ends if that is one.
+    waiting: BytesMut,
+    waiting_end: Option<usize>,
     /// The last line ended in CR: an LF right behind it belongs to it.
     after_cr: bool,
     /// Anything came: a byte order mark stands only at the very front.
@@ -38,8 +43,14 @@ impl Frames for Sse {
     }
 
     fn end(&mut self, out: &mut BytesMut, _: &mut dyn FnMut(&[u8]) -> Keep) {
+        self.let_go(out);
         out.extend_from_slice(&self.held);
         self.held.clear();
+    }
+
+    fn let_go(&mut self, out: &mut BytesMut) {
+        out.extend_from_slice(&self.waiting);
+        self.waiting.clear();
     }
 }
 
@@ -71,9 +82,11 @@ impl Sse {
         }
         let value = if line == b"data" { Some(&b""[..]) } else { line.strip_prefix(b"data:") };
         if let Some(value) = value {
-            if std::mem::replace(&mut self.has_data, true) {
+            if self.data_lines > 0 {
                 self.data.push(b'\n');
             }
+            self.data_lines += 1;
+            self.data_end = end;
             self.data.extend_from_slice(value.strip_prefix(b" ").unwrap_or(value));
         }
         false
@@ -81,13 +94,33 @@ impl Sse {
 
     /// Lets the event that ends at `end` go on, or not.
     fn release(&mut self, end: usize, out: &mut BytesMut, look: &mut dyn FnMut(&[u8]) -> Keep) {
-        let keep = if self.has_data { look(&self.data) } else { Keep::Pass };
-        if keep == Keep::Pass {
-            out.extend_from_slice(self.held.get(..end).unwrap_or_default());
+        let keep = if self.data_lines > 0 { look(&self.data) } else { Keep::Pass };
+        let event = self.held.get(..end).unwrap_or_default();
+        if let Keep::Leave(members) = &keep {
+            inherit(&mut self.waiting, self.waiting_end, members);
+        }
+        out.extend_from_slice(&self.waiting);
+        self.waiting.clear();
+        match keep {
+            Keep::Drop | Keep::Leave(_) => {}
+            Keep::Hold => {
+                self.waiting.extend_from_slice(event);
+                self.waiting_end = (self.data_lines == 1).then_some(self.data_end);
+            }
+            Keep::Pass => out.extend_from_slice(event),
         }
         self.held.advance(end.min(self.held.len()));
         self.data.clear();
-        self.has_data = false;
+        (self.data_lines, self.data_end) = (0, 0);
         (self.line, self.searched) = (0, 0);
     }
+}
+
+/// Puts members at the end of the object in which the line up to `end` ends. Where it ends in none, they are lost.
+fn inherit(event: &mut BytesMut, end: Option<usize>, members: &[u8]) {
+    let Some((line, rest)) = end.and_then(|end| event.split_at_checked(end)) else { return };
+    let Some(object) = line.trim_ascii_end().strip_suffix(b"}") else { return };
+    let whole = [object, members, b"}".as_slice(), rest].concat();
+    event.clear();
+    event.extend_from_slice(&whole);
 }

@@ -133,3 +133,63 @@ proptest! {
         prop_assert_eq!(seen, seen_whole);
     }
 }
+
+#[test]
+fn a_response_is_counted_once_however_often_its_text_is_told() {
+    let event = |kind: &str, more: &str| format!("event: {kind}\ndata: {{\"type\":\"{kind}\",{more}}}\n\n");
+    let text = "twelve bytes";
+    let item = format!("{{\"content\":[{{\"type\":\"output_text\",\"text\":\"{text}\"}}]}}");
+    let mut stream = event("response.created", "\"response\":{\"output\":[]}");
+    for piece in ["twelve", " bytes"] {
+        stream += &event("response.output_text.delta", &format!("\"delta\":\"{piece}\""));
+    }
+    let broken = stream.clone();
+    stream += &event("response.output_text.done", &format!("\"text\":\"{text}\""));
+    stream += &event("response.content_part.done", &format!("\"part\":{{\"text\":\"{text}\"}}"));
+    stream += &event("response.output_item.done", &format!("\"item\":{item}"));
+    stream += &event("response.completed", &format!("\"response\":{{\"output\":[{item}]}}"));
+    let told = event("response.completed", &format!("\"response\":{{\"output\":[{item}]}}"));
+    for stream in [broken, stream, told] {
+        let mut meter = openai(true);
+        let (out, _) = run(&mut Sse::default(), &[stream.as_bytes()], &mut meter);
+        assert_eq!((out, meter.output_tokens()), (stream.clone().into_bytes(), 3), "{stream}");
+    }
+}
+
+#[test]
+fn what_a_server_says_beside_usage_goes_to_the_frame_where_it_would_have_been() {
+    let finish = "data: {\"choices\":[{\"finish_reason\":\"stop\",\"delta\":{}}],\"id\":\"a\"}\n\n";
+    let usage = "data: {\"choices\":[],\"id\":\"a\",\"usage\":{\"completion_tokens\":2},\"timings\":{\"ms\":[1,2]},\"x\":1}\n\n";
+    let end = "data: [DONE]\n\n";
+    let stream = format!("{CHAT_HEAD}{finish}{usage}{end}");
+    let merged = finish.replace("\"id\":\"a\"}", "\"id\":\"a\",\"timings\":{\"ms\":[1,2]},\"x\":1}");
+    let whole = format!("{CHAT_HEAD}{merged}{end}");
+    for cut in 0..=stream.len() {
+        let (first, rest) = stream.as_bytes().split_at(cut);
+        let (out, _) = run(&mut Sse::default(), &[first, rest], &mut openai(true));
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), whole, "cut at {cut}");
+        let (out, _) = run(&mut Sse::default(), &[first, rest], &mut openai(false));
+        assert_eq!(out, stream.as_bytes(), "a client that asked gets it all");
+    }
+    // Nothing is told twice, nothing is lost where no usage follows, and nothing is made up where none waits.
+    let has_it = finish.replace("\"id\":\"a\"", "\"id\":\"a\",\"x\":0");
+    let (out, _) = run(&mut Sse::default(), &[has_it.as_bytes(), usage.as_bytes()], &mut openai(true));
+    assert_eq!(String::from_utf8(out).expect("UTF-8").matches("\"x\"").count(), 1);
+    for alone in [finish.to_owned(), format!("{finish}{end}"), format!("{finish}{finish}")] {
+        let (out, _) = run(&mut Sse::default(), &[alone.as_bytes()], &mut openai(true));
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), alone);
+    }
+    assert_eq!(run(&mut Sse::default(), &[usage.as_bytes()], &mut openai(true)).0, b"");
+}
+
+const CHAT_HEAD: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":null}]}\n\n";
+
+#[test]
+fn a_frame_that_waits_is_let_go_when_the_stream_is_cut() {
+    let finish = b"data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\ndata: {\"cho";
+    let (mut frames, mut out, mut meter) = (Sse::default(), BytesMut::new(), openai(true));
+    frames.push(finish, &mut out, &mut |payload| meter.frame(payload)).expect("short frames");
+    assert!(out.is_empty());
+    frames.let_go(&mut out);
+    assert_eq!(out, finish[..finish.len() - 11]);
+}

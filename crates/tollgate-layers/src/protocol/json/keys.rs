@@ -35,17 +35,17 @@ impl<'a> Keys<'a> {
     pub(super) fn push(&mut self, from: usize, key: &str, escaped: bool, at: usize) -> Result<(), Malformed> {
         let mine = self.spans.get(from..).unwrap_or_default();
         if mine.len() >= self.limit {
-            return Err(Malformed { what: What::Keys, at });
+            return Err(Malformed::new(What::Keys, at));
         }
         if mine.len() < COMPARED_PAIRWISE && mine.iter().any(|span| self.key(*span) == key.as_bytes()) {
-            return Err(Malformed { what: What::DuplicateKey, at });
+            return Err(Malformed::new(What::DuplicateKey, at));
         }
         let mut place = at + 1;
         if escaped {
             place = self.text.len() + self.decoded.len();
             self.decoded.push_str(key);
         }
-        let too_long = Malformed { what: What::Length, at };
+        let too_long = Malformed::new(What::Length, at);
         let span = Span {
             from: u32::try_from(place).map_err(|_| too_long)?,
             len: u32::try_from(key.len()).map_err(|_| too_long)?,
@@ -67,7 +67,7 @@ impl<'a> Keys<'a> {
         }
         spans.truncate(from);
         self.spans = spans;
-        if unique { Ok(()) } else { Err(Malformed { what: What::DuplicateKey, at }) }
+        if unique { Ok(()) } else { Err(Malformed::new(What::DuplicateKey, at)) }
     }
 
     fn key(&self, span: Span) -> &[u8] {

@@ -9,6 +9,63 @@ pub struct Malformed {
     pub what: What,
     /// At which byte.
     pub at: usize,
+    /// The byte that stands there, where it tells what was found.
+    next: Option<u8>,
+}
+
+impl Malformed {
+    /// What is wrong at a byte, whatever stands there.
+    #[must_use]
+    pub const fn new(what: What, at: usize) -> Self {
+        Self { what, at, next: None }
+    }
+
+    /// What is wrong where `next` stands.
+    #[must_use]
+    pub(super) const fn before(what: What, at: usize, next: Option<u8>) -> Self {
+        Self { what, at, next }
+    }
+
+    /// What was found, as a type: nothing of the document itself.
+    #[must_use]
+    pub const fn found(self) -> &'static str {
+        match self.what {
+            What::ByteOrderMark => "a byte order mark",
+            What::Control => "a raw control character",
+            What::Depth => "deeper nesting",
+            What::DuplicateKey => "the same key twice",
+            What::End => "the end of the document",
+            What::Escape => "another escape",
+            What::Keys => "more keys",
+            What::Length => "a longer document",
+            What::Nul => "a NUL",
+            What::Number => "another form of a number",
+            What::NumberLength => "a longer number",
+            What::NumberRange => "a larger number",
+            What::Utf8 => "bytes that are no UTF-8",
+            What::Colon | What::Key | What::Separator | What::Trailing | What::Value => kind_of(self.next),
+        }
+    }
+}
+
+/// What begins with a byte.
+const fn kind_of(next: Option<u8>) -> &'static str {
+    match next {
+        None => "the end of the document",
+        Some(b'"') => "a string",
+        Some(b'\'') => "a single quote",
+        Some(b'-' | b'+' | b'.' | b'0'..=b'9') => "a number",
+        Some(b'[') => "an array",
+        Some(b'{') => "an object",
+        Some(b']') => "the end of an array",
+        Some(b'}') => "the end of an object",
+        Some(b',') => "a comma",
+        Some(b':') => "a colon",
+        Some(b'/' | b'#') => "a comment",
+        Some(b'A'..=b'Z' | b'a'..=b'z' | b'_') => "a bare word",
+        Some(0..=0x1F | 0x7F) => "a control character",
+        Some(_) => "another character",
+    }
 }
 
 /// What can be wrong with a document.
@@ -81,6 +138,6 @@ impl What {
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "json: expected {} at byte {}", self.what.expected(), self.at)
+        write!(f, "json: expected {}, found {} at byte {}", self.what.expected(), self.found(), self.at)
     }
 }

@@ -19,7 +19,7 @@ mod text;
 use keys::Keys;
 pub use malformed::{Malformed, What};
 pub use number::{Integer, Number};
-pub use place::pointer;
+pub use place::{pointer, text_at_root};
 
 /// Bounds of a document.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -95,14 +95,13 @@ impl<'a> Reader<'a> {
     /// It is not UTF-8, begins with a byte order mark, or is longer than any body can be.
     pub fn new(body: &'a [u8], limits: Limits) -> Result<Self, Malformed> {
         if body.starts_with(b"\xEF\xBB\xBF") {
-            return Err(Malformed { what: What::ByteOrderMark, at: 0 });
+            return Err(Malformed::new(What::ByteOrderMark, 0));
         }
         // Key places are kept in 32 bits.
         if i32::try_from(body.len()).is_err() {
-            return Err(Malformed { what: What::Length, at: 0 });
+            return Err(Malformed::new(What::Length, 0));
         }
-        let text =
-            std::str::from_utf8(body).map_err(|error| Malformed { what: What::Utf8, at: error.valid_up_to() })?;
+        let text = std::str::from_utf8(body).map_err(|error| Malformed::new(What::Utf8, error.valid_up_to()))?;
         Ok(Self { text, at: 0, key_at: 0, limits, open: Vec::new(), keys: Keys::new(text, limits.keys) })
     }
 
@@ -221,7 +220,7 @@ impl<'a> Reader<'a> {
         self.key_at = at;
         let key = self.string()?;
         if key.contains('\0') {
-            return Err(Malformed { what: What::Nul, at });
+            return Err(Malformed::new(What::Nul, at));
         }
         let from = self.open.last().map_or(0, |open| open.keys_from);
         let escaped = matches!(key, Cow::Owned(_));
@@ -364,7 +363,7 @@ impl<'a> Reader<'a> {
     fn enter(&mut self, byte: u8, object: bool) -> Result<(), Malformed> {
         self.expect(byte, What::Value)?;
         if self.open.len() >= self.limits.depth {
-            return Err(Malformed { what: What::Depth, at: self.at - 1 });
+            return Err(Malformed::new(What::Depth, self.at - 1));
         }
         self.open.push(Open { object, begun: false, keys_from: self.keys.len() });
         Ok(())
@@ -374,7 +373,7 @@ impl<'a> Reader<'a> {
     #[inline]
     fn step(&mut self) -> Result<bool, Malformed> {
         let at = self.at;
-        let open = self.open.last_mut().ok_or(Malformed { what: What::Value, at })?;
+        let open = self.open.last_mut().ok_or(Malformed::new(What::Value, at))?;
         Ok(!std::mem::replace(&mut open.begun, true))
     }
 
@@ -417,8 +416,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    const fn wrong(&self, what: What) -> Malformed {
-        Malformed { what, at: self.at }
+    fn wrong(&self, what: What) -> Malformed {
+        Malformed::before(what, self.at, self.text.as_bytes().get(self.at).copied())
     }
 }
 

@@ -127,7 +127,7 @@ pub(super) struct Scanned {
 #[inline]
 pub(super) fn scan(text: &str, from: usize) -> Result<Scanned, Malformed> {
     let rest = text.as_bytes().get(from..).unwrap_or_default();
-    let wrong = |what, at: usize| Malformed { what, at: from + at };
+    let wrong = |what, at: usize| Malformed::new(what, from + at);
     let window = rest.get(..=MAX_BYTES).unwrap_or(rest);
     let mut digits = Digits { window, at: 0, mantissa: 0, count: 0 };
     let negative = digits.byte() == b'-';

@@ -1,9 +1,12 @@
-//! Where a value stands, as a JSON Pointer: found again in the document when a refusal needs it, so that no request that
-//! passes pays for it.
+//! Where a value stands, as a JSON Pointer, and what model a body names: found again in the document when a refusal needs
+//! it, so that no request that passes pays for it.
 
 use std::borrow::Cow;
 
 use super::{Kind, Limits, Reader};
+
+/// Whatever the bounds were, the document was within them.
+const ANY: Limits = Limits { depth: usize::MAX, keys: usize::MAX };
 
 /// A step from the root to a value.
 enum Step<'a> {
@@ -15,8 +18,7 @@ enum Step<'a> {
 /// far as that byte.
 #[must_use]
 pub fn pointer(body: &[u8], at: usize) -> Option<String> {
-    // Whatever the bounds were, the document was within them.
-    let mut reader = Reader::new(body, Limits { depth: usize::MAX, keys: usize::MAX }).ok()?;
+    let mut reader = Reader::new(body, ANY).ok()?;
     let mut path: Vec<Step<'_>> = Vec::new();
     loop {
         let kind = reader.peek().ok()?;
@@ -38,6 +40,20 @@ pub fn pointer(body: &[u8], at: usize) -> Option<String> {
             path.pop();
         }
     }
+}
+
+/// The text of a member of the root, as far as the document can be read.
+#[must_use]
+pub fn text_at_root(body: &[u8], member: &str) -> Option<String> {
+    let mut reader = Reader::new(body, ANY).ok()?;
+    reader.enter_object().ok()?;
+    while let Some(key) = reader.next_key().ok()? {
+        if key == member && reader.peek().ok()? == Kind::String {
+            return reader.string().ok().map(Cow::into_owned);
+        }
+        reader.skip().ok()?;
+    }
+    None
 }
 
 /// Goes on to the next value of the innermost array or object; false at its end.
@@ -66,7 +82,16 @@ fn written(path: &[Step<'_>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::pointer;
+    use super::{pointer, text_at_root};
+
+    #[test]
+    fn a_text_at_the_root_is_found_as_far_as_the_document_can_be_read() {
+        let of = |body: &str| text_at_root(body.as_bytes(), "model");
+        assert_eq!(of(r#"{"a":{"model":"x"},"m\u006fdel":"y","b":"#).as_deref(), Some("y"));
+        for body in [r#"{"a":{"model":"x"}}"#, r#"{"model":1}"#, r#"["model"]"#, r#"{"a"#, ""] {
+            assert_eq!(of(body), None, "{body}");
+        }
+    }
 
     #[test]
     fn every_value_has_the_pointer_by_which_it_is_found() {

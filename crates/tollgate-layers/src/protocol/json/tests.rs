@@ -83,7 +83,7 @@ fn each_mistake_has_its_own_name() {
 fn a_malformed_document_says_where() {
     let malformed = validate(b"{\"a\": [1, 2, x]}", Limits::default()).expect_err("it is malformed");
     assert_eq!(malformed.at, 13);
-    assert_eq!(malformed.to_string(), "json: expected a value at byte 13");
+    assert_eq!(malformed.to_string(), "json: expected a value, found a bare word at byte 13");
 }
 
 #[test]

@@ -10,20 +10,20 @@ pub(super) fn end(text: &str, from: usize) -> Result<(usize, bool), Malformed> {
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
         let Some(plain) = memchr::memchr2(b'"', b'\\', rest) else {
-            return Err(Malformed { what: What::End, at: bytes.len() });
+            return Err(Malformed::new(What::End, bytes.len()));
         };
         let run = rest.get(..plain).unwrap_or_default();
         // The fold without an early end is what the compiler turns into vector instructions.
         if run.iter().fold(false, |control, byte| control | (*byte < 0x20)) {
             let place = run.iter().position(|byte| *byte < 0x20).unwrap_or(0);
-            return Err(Malformed { what: What::Control, at: at + place });
+            return Err(Malformed::new(What::Control, at + place));
         }
         at += plain;
         if bytes.get(at) == Some(&b'"') {
             return Ok((at, escaped));
         }
         escaped = true;
-        let (_, width) = escape(bytes, at).ok_or(Malformed { what: What::Escape, at })?;
+        let (_, width) = escape(bytes, at).ok_or(Malformed::new(What::Escape, at))?;
         at += width;
     }
 }

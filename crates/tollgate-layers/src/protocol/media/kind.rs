@@ -4,7 +4,7 @@ use super::view::{Flaw, View};
 use super::{Facts, boxes, matroska, mpeg, raster, sound, tiff, webp};
 
 /// The kind of what has no header that we know, and was not declared to be an image or a sound.
-pub(super) const UNKNOWN: &str = "application/octet-stream";
+pub const UNKNOWN: &str = "application/octet-stream";
 
 /// Each kind that we tell, with the other names it goes by.
 const NAMES: [(&str, &[&str]); 20] = [
@@ -29,6 +29,13 @@ const NAMES: [(&str, &[&str]); 20] = [
     ("video/webm", &["audio/webm"]),
     ("video/x-matroska", &["audio/x-matroska", "video/matroska"]),
 ];
+
+/// The kind that goes by a name: its own before another's.
+pub(super) fn canonical(name: &str) -> Option<&'static str> {
+    let own = NAMES.iter().find(|(kind, _)| kind.eq_ignore_ascii_case(name));
+    let found = own.or_else(|| NAMES.iter().find(|entry| goes_by(entry, name)));
+    found.map(|(kind, _)| *kind).or_else(|| name.eq_ignore_ascii_case(UNKNOWN).then_some(UNKNOWN))
+}
 
 /// What was said of a medium.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -20,6 +20,7 @@ use std::ops::Range;
 use tollgate_core::call::Media;
 
 pub use self::fuzz::fuzz_media;
+pub use self::kind::UNKNOWN;
 use self::view::View;
 use super::Wrong;
 
@@ -42,7 +43,7 @@ pub fn inline(text: &str, at: Range<usize>) -> Result<Inline, Wrong> {
         _ if fetched(text) => return Ok(Inline::Fetched),
         _ => (None, text),
     };
-    let view = View::base64(base64.as_bytes()).ok_or_else(|| Wrong::here("base64", "something else"))?;
+    let view = View::base64(base64.as_bytes()).ok_or_else(|| Wrong::here("base64", "another text"))?;
     read(view, declared, at).map(Inline::Held)
 }
 
@@ -54,6 +55,12 @@ pub fn inline(text: &str, at: Range<usize>) -> Result<Inline, Wrong> {
 /// declared, or an image or a sound. Other unknown things are `application/octet-stream`.
 pub fn of(bytes: &[u8], declared: Option<&str>, at: Range<usize>) -> Result<Media, Wrong> {
     read(View::Raw(bytes), declared, at)
+}
+
+/// The name by which a kind of file is told here, of any that it goes by.
+#[must_use]
+pub fn canonical(name: &str) -> Option<&'static str> {
+    kind::canonical(name)
 }
 
 /// What a header tells.
@@ -99,8 +106,8 @@ fn read(view: View<'_>, declared: Option<&str>, at: Range<usize>) -> Result<Medi
     let Facts { kind, size, frames, duration_ms } = match facts {
         Some(facts) if claim.takes(facts.kind) => facts,
         Some(facts) => return Err(Wrong::here("what its declared type says", format!("`{}`", facts.kind))),
-        None if claim.takes_unknown() => Facts::of(kind::UNKNOWN),
-        None => return Err(Wrong::here("an image or a sound of a known kind", "something else")),
+        None if claim.takes_unknown() => Facts::of(UNKNOWN),
+        None => return Err(Wrong::here("an image or a sound of a known kind", "bytes of no known kind")),
     };
     Ok(Media { kind, size, frames, duration_ms, bytes: view.len(), at })
 }

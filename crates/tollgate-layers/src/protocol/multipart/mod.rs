@@ -141,7 +141,7 @@ fn after(body: &[u8], at: usize) -> Result<(Line, usize), Wrong> {
         [b'\r', b'\n', ..] => Ok((Line::Next, at.saturating_add(2))),
         [b'-', b'-', b'\r', b'\n', ..] => Ok((Line::Last, at.saturating_add(4))),
         [b'-', b'-', ..] => Ok((Line::Last, at.saturating_add(2))),
-        _ => Err(Wrong::here("a line end behind a boundary", "something else")),
+        _ => Err(Wrong::here("a line end behind a boundary", "more of the line")),
     }
 }
 

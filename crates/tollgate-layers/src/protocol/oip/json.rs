@@ -40,6 +40,19 @@ pub fn request(body: &[u8], limits: json::Limits) -> Result<Request, Wrong> {
     parse(body, None, limits)
 }
 
+/// The tensors of a reply, whose first `json` bytes are JSON where it says so: its outputs, read like inputs.
+///
+/// # Errors
+/// The first mistake.
+pub fn reply_tensors(body: &Bytes, json: Option<usize>, limits: json::Limits) -> Result<Vec<Tensor>, Wrong> {
+    let end = json.unwrap_or(body.len()).min(body.len());
+    let tail = json.map(|json| Tail::new(body.slice(end..), json));
+    let head = body.slice(..end);
+    let mut parser = Parser { reader: Reader::new(&head, limits)?, request: Request::default(), tail, reply: true };
+    parser.document()?;
+    Ok(parser.request.inputs)
+}
+
 /// Parses a body whose first `json` bytes are JSON and whose rest is tensors.
 ///
 /// # Errors
@@ -50,7 +63,7 @@ pub fn binary_request(body: &Bytes, json: usize, limits: json::Limits) -> Result
 }
 
 fn parse(body: &[u8], tail: Option<Tail>, limits: json::Limits) -> Result<Request, Wrong> {
-    let mut parser = Parser { reader: Reader::new(body, limits)?, request: Request::default(), tail };
+    let mut parser = Parser { reader: Reader::new(body, limits)?, request: Request::default(), tail, reply: false };
     parser.document().map_err(|wrong| wrong.unless_malformed(body, limits))?;
     Ok(parser.request)
 }
@@ -60,6 +73,8 @@ struct Parser<'a> {
     request: Request,
     /// What stands behind the JSON; `None` where nothing may.
     tail: Option<Tail>,
+    /// It is a reply: its tensors are called outputs, and its parameters are the server's.
+    reply: bool,
 }
 
 impl Parser<'_> {
@@ -68,6 +83,11 @@ impl Parser<'_> {
         self.object()?;
         while let Some(key) = self.reader.next_key()? {
             match &*key {
+                "outputs" if self.reply => {
+                    inputs = true;
+                    self.tensors(Self::input).map_err(|wrong| wrong.under("outputs"))?;
+                }
+                _ if self.reply => self.reader.skip()?,
                 "id" => {
                     let id = name::id(&mut self.reader, MAX_ID).map_err(|wrong| wrong.under("id"))?;
                     self.request.id = Some(id);
@@ -84,11 +104,12 @@ impl Parser<'_> {
             }
         }
         self.reader.finish()?;
+        let (one, many) = if self.reply { ("output", "outputs") } else { ("input", "inputs") };
         if !inputs {
-            return Err(missing("inputs"));
+            return Err(missing(many));
         }
         if self.request.inputs.is_empty() {
-            return Err(Wrong::here("at least one input", "none").under("inputs"));
+            return Err(Wrong::here(format!("at least one {one}"), "none").under(many));
         }
         self.tail.as_ref().map_or(Ok(()), Tail::finish)
     }
@@ -120,7 +141,9 @@ impl Parser<'_> {
                 "datatype" => input.dtype = Some(self.dtype().map_err(|wrong| wrong.under("datatype"))?),
                 "shape" => input.shape = Some(self.shape().map_err(|wrong| wrong.under("shape"))?),
                 "parameters" => {
-                    let read = parameters::read(&mut self.reader, Place::Input { binary: self.tail.is_some() });
+                    let binary = self.tail.is_some();
+                    let place = if self.reply { Place::Reply { binary } } else { Place::Input { binary } };
+                    let read = parameters::read(&mut self.reader, place);
                     input.size = read.map_err(|wrong| wrong.under("parameters"))?;
                 }
                 "data" => self.data(&mut input)?,

@@ -9,7 +9,7 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
-pub use json::{Request, binary_request, request};
+pub use json::{Request, binary_request, reply_tensors, request};
 pub use metadata::{model_metadata, model_ready, server_live, server_metadata};
 pub(super) use reply::check;
 pub use reply::reply;

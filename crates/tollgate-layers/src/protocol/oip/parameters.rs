@@ -10,6 +10,8 @@ pub(super) enum Place {
     Input { binary: bool },
     /// Of a requested output.
     Output,
+    /// Of an output in a reply, which may have binary data: the server may say what it likes there.
+    Reply { binary: bool },
     /// Of the request.
     Request,
 }
@@ -46,12 +48,13 @@ pub(super) fn read(reader: &mut Reader<'_>, place: Place) -> Result<Option<usize
                 boolean(reader).map_err(|wrong| wrong.under("binary_data_output"))?;
             }
             (Place::Output, "classification") => count(reader).map_err(|wrong| wrong.under("classification"))?,
-            (Place::Input { binary: true }, "binary_data_size") => {
+            (Place::Input { binary: true } | Place::Reply { binary: true }, "binary_data_size") => {
                 binary_size = Some(size(reader).map_err(|wrong| wrong.under("binary_data_size"))?);
             }
-            (Place::Input { binary: false }, "binary_data_size") => {
+            (Place::Input { binary: false } | Place::Reply { binary: false }, "binary_data_size") => {
                 return Err(Wrong::here("`data` in the JSON", "a size of binary data").under("binary_data_size"));
             }
+            (Place::Reply { .. }, _) => reader.skip()?,
             (_, key) => return Err(refused(key)),
         }
     }

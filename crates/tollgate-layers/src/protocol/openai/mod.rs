@@ -62,6 +62,14 @@ impl Endpoint {
         PATHS.into_iter().find(|(suffix, _)| path.ends_with(suffix)).map(|(_, endpoint)| endpoint)
     }
 
+    /// Whether `path` ends with one of OpenAI's endpoints that take a form.
+    #[must_use]
+    pub fn takes_form(path: &str) -> bool {
+        const PATHS: [&str; 4] =
+            ["/audio/transcriptions", "/audio/translations", "/images/edits", "/images/variations"];
+        PATHS.iter().any(|suffix| path.ends_with(suffix))
+    }
+
     /// The endpoint of Ollama's API that `path` ends with.
     #[must_use]
     pub fn of_ollama(path: &str) -> Option<Self> {

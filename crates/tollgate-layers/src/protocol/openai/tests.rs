@@ -311,5 +311,18 @@ fn ollama_streams_unless_told_and_keeps_its_bounds_in_options() {
         changed(Endpoint::OllamaGenerate, body, default),
         r#"{"model":"m","prompt":"hi","options":{"num_predict":64}}"#
     );
+    let generate = |options: &str| format!(r#"{{"model":"m","options":{options},"prompt":"hi"}}"#);
+    for (options, becomes) in [
+        ("null", r#"{"num_predict":64}"#),
+        ("{}", r#"{"num_predict":64}"#),
+        (r#"{"seed":1}"#, r#"{"num_predict":64,"seed":1}"#),
+        (r#"{"seed":1,"num_predict": null }"#, r#"{"seed":1,"num_predict": 64 }"#),
+        (r#"{"num_predict":9}"#, r#"{"num_predict":9}"#),
+    ] {
+        assert_eq!(changed(Endpoint::OllamaGenerate, &generate(options), default), generate(becomes), "{options}");
+    }
+    let clamp = Changes { clamp_output_tokens: Some(10), ..Changes::default() };
+    let wish = generate(r#"{"num_predict":99,"seed":1}"#);
+    assert_eq!(changed(Endpoint::OllamaGenerate, &wish, clamp), generate(r#"{"num_predict":10,"seed":1}"#));
     assert_eq!(read(Endpoint::OllamaEmbed, r#"{"model":"m","input":["a","b"]}"#).expect("two").prompts.len(), 2);
 }
