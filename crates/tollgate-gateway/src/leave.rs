@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, Response};
+use http_body::Body as _;
 use tollgate_core::cost::Cost;
 use tollgate_core::guard::Mode;
 use tollgate_core::journal::Event;
@@ -73,6 +74,15 @@ async fn guard(
         pending.tab.refund();
         pending.slot.spent = Some(Cost(0));
         return Err(ex.log.stop(Stage::Upstream, stop));
+    }
+    if response.body().is_rpc() && response.body().is_end_stream() {
+        // A call of gRPC that failed says so in place of its first message, under status 200.
+        let none = HeaderMap::new();
+        p.output.rpc_verdict(response.body().trailers().unwrap_or(&none)).map_err(|stop| {
+            pending.tab.refund();
+            pending.slot.spent = Some(Cost(0));
+            ex.log.stop(Stage::Upstream, stop)
+        })?;
     }
     ex.log.note(Stage::Upstream, Event::Passed);
     if wants_body(p, ex, response.headers()) {

@@ -19,6 +19,7 @@ pub mod problem;
 pub mod record;
 pub mod rehearsal;
 pub mod reply;
+pub mod rpc;
 pub mod secrets;
 pub mod send;
 pub mod snapshot;

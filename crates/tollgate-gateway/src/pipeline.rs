@@ -83,6 +83,7 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     let heads = (seen.raw.as_ref(), Some(&head));
     p.waf.ask(log, |f, notes| firewall::head(f, waf, &asked, heads, notes))?; // phase 1
     let plan = p.intake.demand(log, |i, _| i.plan(&head, route))?; // class, caps, decoder
+    seen.timeout = plan.timeout;
     let (body, sent) = w.reader(p, now).read(body, &plan, who, log).await?; // bytes, rate, time, ratio, budget
     seen.bytes_in = sent;
     let parts = Parts { head: &head, found: &found, body: &body, who };

@@ -87,6 +87,8 @@ pub struct Model {
     pub name: Box<str>,
     /// Place of its upstream.
     pub upstream: usize,
+    /// What runs it, as its metadata says.
+    pub platform: Box<str>,
     /// What it takes and gives.
     pub signature: Signature,
     /// The answer to `GET /v2/models/NAME`.

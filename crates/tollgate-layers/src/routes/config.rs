@@ -11,6 +11,7 @@ use tollgate_core::guard::{Mode, Switches};
 use tollgate_core::stage::Stage;
 
 use super::{Pattern, Route, Routes};
+use crate::protocol::oip::grpc::{PATH, Rpc};
 use crate::waf::RouteWaf;
 
 /// One route. What no route lists does not exist: it is answered 404.
@@ -39,10 +40,11 @@ pub struct RouteConfig {
     /// How its bodies are read. Default: `inspect`.
     #[serde(default)]
     pub intake: IntakeClass,
-    /// The most bytes of a body, as sent and as decoded. Default: 1048576 (1 MiB).
-    #[serde(default = "default_max_body_bytes")]
+    /// The most bytes of a body, as sent and as decoded; of a message for `protocol: oip_grpc`. Default: 1048576 (1 MiB),
+    /// and 4194304 (4 MiB) for `protocol: oip_grpc`.
+    #[serde(default)]
     #[schemars(range(max = 1_073_741_824))]
-    pub max_body_bytes: u64,
+    pub max_body_bytes: Option<u64>,
     /// From the first byte of the request to the last of the answer, in milliseconds. Default: 60000.
     #[serde(default = "default_timeout_ms")]
     #[schemars(range(min = 1, max = 86_400_000))]
@@ -53,6 +55,9 @@ pub struct RouteConfig {
     /// Cost class of `cost.classes` for every request of this route, instead of the model's weights.
     #[serde(default)]
     pub cost_class: Option<String>,
+    /// Methods that a route with `protocol: oip_grpc` serves. Default: all that are understood.
+    #[serde(default)]
+    pub rpcs: Option<Vec<Rpc>>,
     /// What this route changes of the section `waf`. Its mode stands under `stages`.
     #[serde(default)]
     pub waf: Option<RouteWaf>,
@@ -106,6 +111,8 @@ pub enum Protocol {
     None,
     /// Open Inference Protocol v2 (REST, tensors as JSON or binary).
     Oip,
+    /// Open Inference Protocol v2 over gRPC: `POST /inference.GRPCInferenceService/{method}`, over HTTP/2.
+    OipGrpc,
     /// Ollama's native API: `POST …/api/{chat,embed,generate}`, `GET …/api/tags`.
     Ollama,
     /// OpenAI's API: `POST …/{chat/completions,completions,embeddings,moderations,rerank,responses}`, `GET …/models`.
@@ -161,10 +168,6 @@ fn stages(generator: &mut SchemaGenerator) -> Schema {
     schema
 }
 
-const fn default_max_body_bytes() -> u64 {
-    1 << 20
-}
-
 const fn default_timeout_ms() -> u64 {
     60_000
 }
@@ -183,6 +186,12 @@ pub fn compile(routes: &[RouteConfig], check: &mut Checker, names: &RouteNames<'
 }
 
 impl RouteConfig {
+    /// The most bytes of a body.
+    #[must_use]
+    pub fn body_cap(&self) -> u64 {
+        self.max_body_bytes.unwrap_or(if self.protocol == Protocol::OipGrpc { 4 << 20 } else { 1 << 20 })
+    }
+
     fn compile(&self, index: usize, check: &mut Checker, names: &RouteNames<'_>) -> Option<Route> {
         let pattern = Pattern::new(&self.path).map_err(|why| check.problem("path", why)).ok();
         let models = self.models(check, names);
@@ -207,6 +216,7 @@ impl RouteConfig {
         let streamed = self.intake != IntakeClass::Inspect;
         let understood = !matches!(self.protocol, Protocol::Health | Protocol::None);
         check.require(!(streamed && understood), "intake", "a body that is understood must be read whole: `inspect`");
+        let rpcs = self.rpcs(check, pattern.as_ref());
         let methods = self.methods.clone().unwrap_or_else(|| self.protocol.methods());
         Some(Route {
             name: self.name.as_str().into(),
@@ -218,10 +228,11 @@ impl RouteConfig {
             upstream,
             auth: if self.protocol == Protocol::Health { AuthNeed::None } else { self.auth },
             intake: self.intake,
-            max_body_bytes: self.max_body_bytes,
+            max_body_bytes: self.body_cap(),
             timeout_ms: self.timeout_ms,
             free: self.free.unwrap_or(self.protocol == Protocol::Health),
             cost_class: self.cost_class.as_deref().map(Into::into),
+            rpcs,
             switches,
         })
     }
@@ -280,6 +291,29 @@ impl RouteConfig {
         }
     }
 
+    /// The methods of a gRPC service that the route serves: those that are listed, at paths that it has.
+    fn rpcs(&self, check: &mut Checker, pattern: Option<&Pattern>) -> Vec<Rpc> {
+        if self.protocol != Protocol::OipGrpc {
+            check.require(self.rpcs.is_none(), "rpcs", "`rpcs` is for routes with `protocol: oip_grpc`");
+            return Vec::new();
+        }
+        let post = self.methods.as_deref().is_none_or(|methods| methods == [MethodName::Post]);
+        check.require(post, "methods", "gRPC knows one method of HTTP: `POST`");
+        let Some(pattern) = pattern else { return Vec::new() };
+        let has = |rpc: &Rpc| pattern.matches(&format!("{PATH}{}", rpc.name())).is_some();
+        let listed = self.rpcs.as_deref().unwrap_or(&Rpc::ALL);
+        check.within("rpcs", |check| {
+            for (i, rpc) in self.rpcs.iter().flatten().enumerate() {
+                check.require(has(rpc), i, format!("the path does not lead to `{}`", rpc.name()));
+            }
+        });
+        let rpcs: Vec<Rpc> = listed.iter().copied().filter(has).collect();
+        if self.rpcs.is_none() && rpcs.is_empty() {
+            check.problem_hint("path", "the path leads to no method that is understood", format!("`{PATH}{{method}}`"));
+        }
+        rpcs
+    }
+
     fn switches(&self, check: &mut Checker) -> Switches {
         let mut switches = Switches::default();
         check.within("stages", |check| {
@@ -310,6 +344,7 @@ impl Protocol {
             Self::KserveV1 => "kserve_v1",
             Self::None => "none",
             Self::Oip => "oip",
+            Self::OipGrpc => "oip_grpc",
             Self::Ollama => "ollama",
             Self::OpenAi => "openai",
             Self::Plain => "plain",
@@ -320,13 +355,13 @@ impl Protocol {
     /// Whether its calls are tensors, so that a model says its `inputs`.
     #[must_use]
     pub const fn has_tensors(self) -> bool {
-        matches!(self, Self::KserveV1 | Self::Oip | Self::Plain | Self::TfServing)
+        matches!(self, Self::KserveV1 | Self::Oip | Self::OipGrpc | Self::Plain | Self::TfServing)
     }
 
     fn methods(self) -> Vec<MethodName> {
         match self {
             Self::Health => vec![MethodName::Get],
-            Self::Anthropic | Self::Json | Self::None | Self::Plain => vec![MethodName::Post],
+            Self::Anthropic | Self::Json | Self::None | Self::OipGrpc | Self::Plain => vec![MethodName::Post],
             Self::KserveV1 | Self::Oip | Self::Ollama | Self::OpenAi | Self::TfServing => {
                 vec![MethodName::Get, MethodName::Post]
             }

@@ -57,6 +57,7 @@ fn verb_name(verb: Verb) -> &'static str {
         Verb::ModelMetadata => "model_metadata",
         Verb::ModelReady => "model_ready",
         Verb::Proxy => "proxy",
+        Verb::Stream => "stream",
         Verb::ServerLive => "server_live",
         Verb::ServerMetadata => "server_metadata",
         Verb::ServerReady => "server_ready",
