@@ -126,6 +126,16 @@ impl Journal {
         }
     }
 
+    /// Takes over what another journal of the same exchange says against it, and its notes, but not what passed.
+    pub fn absorb(&mut self, other: Self) {
+        for Entry { stage, event, .. } in other.entries {
+            if !matches!(event, Event::Passed) {
+                self.note(stage, event);
+            }
+        }
+        self.lost = self.lost.saturating_add(other.lost);
+    }
+
     /// Keeps the evidence of a stop and returns what the client may know of it.
     pub fn stop(&mut self, stage: Stage, stop: Stop) -> Denial {
         let denial = stop.denial();

@@ -246,6 +246,32 @@ impl Reader<'_> {
         }
     }
 
+    /// Nothing of the budget yet.
+    #[must_use]
+    pub fn empty_hold(&self, who: &Identity) -> Hold {
+        Hold::new(self.budget, who)
+    }
+
+    /// Takes room up to `bytes` in all, waiting for it for a while.
+    ///
+    /// # Errors
+    /// `overloaded`.
+    pub async fn keep(&self, hold: &mut Hold, bytes: usize) -> Ruling<()> {
+        hold.reach(bytes, self.ticker).await
+    }
+
+    /// One message of a stream, decoded if it is compressed.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn open(&self, message: grpc::Message, hold: Hold, plan: &Plan) -> Ruling<(Bytes, Hold)> {
+        match (message.compressed, plan.coding) {
+            (false, _) => Ok((message.bytes, hold)),
+            (true, Coding::Identity) => Err(unnamed_coding()),
+            (true, _) => self.decoded(message.bytes, hold, plan).await,
+        }
+    }
+
     /// Reads the beginning of a reply: at most about `most` bytes of it, paid for out of the budget. A reply of unknown
     /// length that pauses is a stream, whatever it calls itself: it is not waited for.
     ///
@@ -378,6 +404,10 @@ impl Reader<'_> {
     }
 }
 
+fn unnamed_coding() -> Stop {
+    Refusal::new(Code::BadRequest).because("a compressed message without a `grpc-encoding`").into()
+}
+
 impl Pace {
     /// The same for a caller who will not wait longer than that.
     fn within(self, timeout: Option<Duration>) -> Self {
@@ -394,7 +424,7 @@ fn message(body: Bytes, plan: &Plan) -> Ruling<(Bytes, Coding)> {
     let message = grpc::only(&body).map_err(|unframed| wrong(&unframed))?;
     match (message.compressed, plan.coding) {
         (false, _) => Ok((message.bytes, Coding::Identity)),
-        (true, Coding::Identity) => Err(wrong(&"a compressed message without a `grpc-encoding`")),
+        (true, Coding::Identity) => Err(unnamed_coding()),
         (true, coding) => Ok((message.bytes, coding)),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tollgate_core::call::Call;
+use tollgate_core::call::{Call, Dialect};
 use tollgate_core::guard::Mode;
 use tollgate_core::identity::Identity;
 use tollgate_core::journal::Journal;
@@ -44,6 +44,9 @@ pub async fn inspect(
     (log, waf): (&mut Journal, &mut Turn),
     x: Parts<'_>,
 ) -> Result<Call, Denial> {
+    if x.found.verb == Verb::Stream && matches!(x.body, Payload::Streamed(..)) {
+        return Ok(Call { dialect: Dialect::OipGrpc, ..Call::default() }); // each message is looked at by itself
+    }
     let Payload::Held(bytes, _) = x.body else {
         let call = Call::default();
         p.waf.ask(log, |f, _| f.body(waf, Content { bytes: None, call: &call }, w.index))?;

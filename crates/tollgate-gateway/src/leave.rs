@@ -36,6 +36,8 @@ const MAX_RATIO: u32 = 20;
 /// What the client may know of a refusal or fault; what the call cost is settled.
 pub async fn leave(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, reply: Reply) -> Result<Reply, Denial> {
     match reply {
+        // Its head says nothing, and what it says is not there yet.
+        Reply::Messages(talk) => Ok(Reply::Messages(talk)),
         Reply::Whole(mut response) => {
             ask_of_head(p, w, ex, &response)?;
             if wants_body(p, ex, response.headers()) {

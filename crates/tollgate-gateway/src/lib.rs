@@ -25,6 +25,7 @@ pub mod send;
 pub mod snapshot;
 pub mod start;
 pub mod state;
+pub mod talk;
 pub mod tick;
 pub mod tls;
 pub mod upstream;

@@ -25,6 +25,7 @@ use crate::inspect::{Parts, inspect};
 use crate::leave::leave;
 use crate::send;
 use crate::snapshot::Policy;
+use crate::talk;
 use crate::worker::Worker;
 
 /// A request as it came in, from whichever codec.
@@ -109,6 +110,9 @@ pub async fn serve(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, req: Inc
     if let Some(reply) = send::answer_here(p, w, ex, &job) {
         return Ok(reply); // health and metadata
     }
+    if job.verb == Verb::Stream {
+        return talk::open(p, w, ex, *job).map(send::Reply::Messages); // each message: look, limits, queue
+    }
     let placed = send::enter(p, w, ex, job).await?; // fair, bounded
     let reply = send::run(p, w, ex, placed).await?; // embedded or remote
     leave(p, w, ex, reply).await // phases 3 and 4, then `output`
@@ -123,7 +127,7 @@ pub fn look(p: &Policy, log: &mut Journal, waf: &mut waf::Turn, x: &View<'_>) ->
     if let Some(model) = call.model {
         p.authz.ask(log, |z, _| z.use_model(x.who, x.found.route, model))?; // the model is known only now
     }
-    if x.found.verb == Verb::Infer {
+    if matches!(x.found.verb, Verb::Infer | Verb::Stream) {
         p.contract.ask(log, |c, notes| c.check(x.found.route, &call, notes))?; // shape, dtype, range, NaN
     }
     let content = Content { bytes: Some(x.body), call: &call };

@@ -18,6 +18,7 @@ use crate::listen::accept::OpenStream;
 use crate::listen::heads::Turn;
 use crate::pipeline::Tab;
 use crate::problem::{Face, event, trailers};
+use crate::talk::Spoken;
 use crate::tick::{Alarm, Ticker};
 use crate::upstream::{Answer, Remote, Slot};
 use crate::window::Window;
@@ -42,6 +43,8 @@ pub enum Kept {
 enum From {
     /// Streamed from a model server.
     Stream(Box<Stream>),
+    /// Made while it is written.
+    Spoken(Box<Spoken>),
     /// All of it, and what ends it.
     Whole(Option<Bytes>, Option<HeaderMap>),
 }
@@ -96,6 +99,12 @@ impl ReplyBody {
     #[must_use]
     pub fn whole(bytes: Bytes, kept: Kept) -> Self {
         Self { from: From::Whole(Some(bytes), None), _kept: kept }
+    }
+
+    /// An answer that is made while it is written.
+    #[must_use]
+    pub fn spoken(spoken: Spoken, kept: Kept) -> Self {
+        Self { from: From::Spoken(Box::new(spoken)), _kept: kept }
     }
 
     /// With trailers behind what is all here.
@@ -338,6 +347,7 @@ impl Body for ReplyBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
         match &mut self.from {
+            From::Spoken(spoken) => spoken.poll(cx).map(|frame| frame.map(Ok)),
             From::Stream(stream) => Pin::new(&mut **stream).poll_frame(cx),
             From::Whole(bytes, end) => {
                 let data = bytes.take().filter(|bytes| !bytes.is_empty()).map(Frame::data);
@@ -348,6 +358,7 @@ impl Body for ReplyBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.from {
+            From::Spoken(_) => false,
             From::Stream(stream) => stream.is_end_stream(),
             From::Whole(bytes, end) => end.is_none() && bytes.as_ref().is_none_or(Bytes::is_empty),
         }
@@ -355,6 +366,7 @@ impl Body for ReplyBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.from {
+            From::Spoken(_) => SizeHint::default(),
             From::Stream(stream) => stream.size_hint(),
             // A length would be a second statement of where it ends.
             From::Whole(_, Some(_)) => SizeHint::default(),

@@ -25,12 +25,15 @@ use crate::pipeline::Admitted;
 use crate::reply::Pending;
 use crate::rpc;
 use crate::snapshot::Policy;
+use crate::talk::Talk;
 use crate::tick::within;
 use crate::upstream::{Answer, Ask, Caller, Order, Over, Remote, Sent, Slot, Target, Upload, Upstream, Upward};
 use crate::worker::Worker;
 
 /// An answer on its way out.
 pub enum Reply {
+    /// Messages both ways; the exchange joins it on the way out.
+    Messages(Box<Talk>),
     /// Streamed from a model server; what is open travels with it, and the exchange joins it on the way out.
     Stream(Response<Answer>, Box<Pending>),
     /// All of it is here.
@@ -93,7 +96,7 @@ pub struct Placed {
 }
 
 /// When the route of an exchange wants it to be over, or its caller, whichever comes first.
-fn deadline(ex: &Exchange) -> Tick {
+pub fn deadline(ex: &Exchange) -> Tick {
     let timeout = Duration::from_millis(ex.seen.route.as_ref().map_or(0, |route| route.timeout_ms));
     ex.facts.started.after(ex.seen.timeout.map_or(timeout, |asked| asked.min(timeout)))
 }
@@ -248,7 +251,7 @@ fn note(ex: &mut Exchange, sent: &Sent) {
 }
 
 /// The head that goes up, with our own fields beside the client's.
-fn upward(ex: &Exchange, head: Head, verb: Verb) -> Upward {
+pub fn upward(ex: &Exchange, head: Head, verb: Verb) -> Upward {
     let Head { method, uri, headers, .. } = head;
     let client = ex.seen.from.unwrap_or(ex.facts.peer.ip);
     // It was read as JSON, or as JSON and tensors, whatever the client called it; a server must not be left to guess (KServe
@@ -259,7 +262,7 @@ fn upward(ex: &Exchange, head: Head, verb: Verb) -> Upward {
         (true, false) => "application/octet-stream",
         (false, false) => "application/json",
     };
-    let content_type = (verb == Verb::Infer).then_some(content_type);
+    let content_type = matches!(verb, Verb::Infer | Verb::Stream).then_some(content_type);
     let ours = Ours { id: ex.facts.id, trace: trace(ex, &headers), client: Some(client), content_type };
     Upward { method, uri, headers, ours }
 }

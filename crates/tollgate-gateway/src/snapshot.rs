@@ -100,7 +100,8 @@ impl Policy {
     #[must_use]
     pub fn estimate(&self, found: &Found<'_>, call: &Call) -> Estimate {
         let estimate = self.cost.estimate(found.route, call);
-        let works = matches!(found.verb, Verb::Infer | Verb::Proxy);
+        let works =
+            matches!(found.verb, Verb::Infer | Verb::Proxy) || (found.verb == Verb::Stream && call.model.is_some());
         Estimate { exempt: estimate.exempt || !works, ..estimate }
     }
 

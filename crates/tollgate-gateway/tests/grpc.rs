@@ -97,25 +97,25 @@ async fn what_is_refused_says_so_in_grpc_and_nothing_reaches_the_server() {
     let good = infer(&[1.0, 2.0]);
     let path = |name: &str| request("POST", &format!("/inference.GRPCInferenceService/{name}"), &scene::FIELDS);
     let with = |name, value| grpc("ModelInfer", &[(name, value)]);
-    let table: Vec<(&str, http::Request<()>, Vec<u8>, &str, &str)> = vec![
-        ("NaN", grpc("ModelInfer", &[]), framed(&infer(&[f32::NAN, 0.0])), "3", "invalid_call"),
-        ("out of range", grpc("ModelInfer", &[]), framed(&infer(&[101.0, 0.0])), "3", "invalid_call"),
-        ("no message", grpc("ModelInfer", &[]), vec![], "3", "bad_request"),
-        ("two messages", grpc("ModelInfer", &[]), [framed(&good), framed(&good)].concat(), "3", "bad_request"),
-        ("a length too short", grpc("ModelInfer", &[]), [&framed(&good)[..], b"x"].concat(), "3", "bad_request"),
-        ("a flag of 2", grpc("ModelInfer", &[]), [&[2], &framed(&good)[1..]].concat(), "3", "bad_request"),
-        ("compressed by nothing", grpc("ModelInfer", &[]), [&[1], &framed(&good)[1..]].concat(), "3", "bad_request"),
-        ("no protobuf", grpc("ModelInfer", &[]), framed(b"\xff\xff"), "3", "bad_request"),
-        ("another model", grpc("ModelInfer", &[]), framed(&text("other")), "12", "not_found"),
-        ("unload", path("RepositoryModelUnload"), framed(b""), "12", "not_found"),
-        ("shared memory", path("SystemSharedMemoryRegister"), framed(b""), "12", "not_found"),
-        ("a coding", with("grpc-encoding", "snappy"), framed(&good), "3", "unsupported"),
-        ("a coding around it", with("content-encoding", "gzip"), framed(&good), "3", "unsupported"),
-        ("no time", with("grpc-timeout", "1s"), framed(&good), "3", "bad_request"),
-        ("a body too large", grpc("ModelInfer", &[]), framed(&vec![0; 70_000]), "8", "too_large"),
-        ("no route", request("POST", "/elsewhere/ModelInfer", &scene::FIELDS), framed(&good), "12", "not_found"),
+    let table: [(&str, http::Request<()>, Vec<u8>, [&str; 2]); 16] = [
+        ("NaN", grpc("ModelInfer", &[]), framed(&infer(&[f32::NAN, 0.0])), ["3", "invalid_call"]),
+        ("out of range", grpc("ModelInfer", &[]), framed(&infer(&[101.0, 0.0])), ["3", "invalid_call"]),
+        ("no message", grpc("ModelInfer", &[]), vec![], ["3", "bad_request"]),
+        ("two messages", grpc("ModelInfer", &[]), [framed(&good), framed(&good)].concat(), ["3", "bad_request"]),
+        ("a length too short", grpc("ModelInfer", &[]), [&framed(&good)[..], b"x"].concat(), ["3", "bad_request"]),
+        ("a flag of 2", grpc("ModelInfer", &[]), [&[2], &framed(&good)[1..]].concat(), ["3", "bad_request"]),
+        ("compressed by nothing", grpc("ModelInfer", &[]), [&[1], &framed(&good)[1..]].concat(), ["3", "bad_request"]),
+        ("no protobuf", grpc("ModelInfer", &[]), framed(b"\xff\xff"), ["3", "bad_request"]),
+        ("another model", grpc("ModelInfer", &[]), framed(&text("other")), ["12", "not_found"]),
+        ("unload", path("RepositoryModelUnload"), framed(b""), ["12", "not_found"]),
+        ("shared memory", path("SystemSharedMemoryRegister"), framed(b""), ["12", "not_found"]),
+        ("a coding", with("grpc-encoding", "snappy"), framed(&good), ["3", "unsupported"]),
+        ("a coding around it", with("content-encoding", "gzip"), framed(&good), ["3", "unsupported"]),
+        ("no time", with("grpc-timeout", "1s"), framed(&good), ["3", "bad_request"]),
+        ("a body too large", grpc("ModelInfer", &[]), framed(&vec![0; 70_000]), ["8", "too_large"]),
+        ("no route", request("POST", "/elsewhere/ModelInfer", &scene::FIELDS), framed(&good), ["12", "not_found"]),
     ];
-    for (what, request, body, status, code) in table {
+    for (what, request, body, [status, code]) in table {
         let mut open = client.open(request, body.is_empty()).await.expect("a stream");
         if !body.is_empty() {
             drop(open.body.send_data(body.into(), true));

@@ -258,7 +258,7 @@ struct Play {
 impl Play {
     async fn run(mut self, mut respond: SendResponse<Bytes>, script: Script) {
         let streams = self.asked.path.ends_with("/ModelStreamInfer");
-        while !streams && self.read().await {}
+        while !streams && self.read().await == Ok(true) {}
         self.seen.lock().asked.push(self.asked.clone());
         let mut stream = None;
         for step in script(&self.asked) {
@@ -279,12 +279,13 @@ impl Play {
         }
     }
 
-    /// Reads more of the body, unless it is over.
-    async fn read(&mut self) -> bool {
-        let Some(Ok(data)) = self.body.data().await else { return false };
+    /// Reads more of the body, unless it is over, or reset.
+    async fn read(&mut self) -> Result<bool, Option<Reason>> {
+        let Some(data) = self.body.data().await else { return Ok(false) };
+        let data = data.map_err(|error| error.reason())?;
         drop(self.body.flow_control().release_capacity(data.len()));
         self.asked.body.extend_from_slice(&data);
-        true
+        Ok(true)
     }
 
     /// A step before the head of the answer. `Some` ends the play, perhaps with the other side's reason.
@@ -348,16 +349,28 @@ impl Play {
 
     /// A step that is not about the answer.
     async fn apart(&mut self, step: Step) -> Option<Option<Reason>> {
+        let mut left = None;
         match step {
             Step::GoAway => drop(self.orders.send(Order::GoAway)),
             Step::Sever => drop(self.orders.send(Order::Sever)),
-            Step::Read(count) => while messages(&self.asked.body).len() < count && self.read().await {},
+            Step::Read(count) => {
+                while messages(&self.asked.body).len() < count {
+                    match self.read().await {
+                        Ok(true) => {}
+                        Ok(false) => break,
+                        Err(reason) => {
+                            left = Some(reason);
+                            break;
+                        }
+                    }
+                }
+            }
             _ => {}
         }
         if let Some(asked) = self.seen.lock().asked.iter_mut().find(|asked| asked.number == self.asked.number) {
             asked.body.clone_from(&self.asked.body);
         }
-        None
+        left
     }
 }
 

@@ -387,6 +387,11 @@ fn admitted(mut exchange: Box<Exchange>, reply: Reply, keep: Kept) -> Response<R
             exchange.finish(Outcome::Answered, None);
             response.map(|body| ReplyBody::whole(body, keep).ending(trailers))
         }
+        Reply::Messages(talk) => {
+            let response = talk.head();
+            exchange.seen.status = response.status().as_u16();
+            response.map(|()| ReplyBody::spoken(talk.spoken(exchange), keep))
+        }
         Reply::Stream(response, pending) => {
             exchange.seen.status = response.status().as_u16();
             response.map(|body| ReplyBody::stream(Stream::new(body, Open { exchange, pending }), keep))

@@ -8,6 +8,7 @@ mod link;
 pub mod mux;
 pub mod pool;
 pub mod queue;
+pub mod talk;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -172,7 +173,7 @@ impl Remote {
     /// A fault of the upstream.
     pub async fn send(&self, order: Order, by: Caller<'_>) -> Result<Sent, Fault> {
         let Order { mut head, upload, over, repeatable } = order;
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let first = self.turn();
         let spare = if repeatable { upload.again() } else { None };
         let failure = match self.attempt(first, &mut head, (upload, over), by).await {
             Ok(sent) => return Ok(sent),
@@ -189,6 +190,11 @@ impl Remote {
             Ok(sent) => Ok(Sent { retried: true, ..sent }),
             Err(failure) => Err(failure.fault),
         }
+    }
+
+    /// Whose turn it is.
+    fn turn(&self) -> usize {
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Sends to one endpoint. The fields of the answer take the place of those of `head`, which are still whole if it

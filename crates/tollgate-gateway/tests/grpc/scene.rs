@@ -5,62 +5,76 @@ use tollgate_testkit::h2::request;
 use tollgate_testkit::{Folder, H2Client, H2Reply, House, RpcServer};
 
 /// The path of an inference.
-pub const CALL: &str = "/inference.GRPCInferenceService/ModelInfer";
+pub(crate) const CALL: &str = "/inference.GRPCInferenceService/ModelInfer";
 /// What makes a request one of gRPC.
-pub const FIELDS: [(&str, &str); 2] = [("content-type", "application/grpc"), ("te", "trailers")];
+pub(crate) const FIELDS: [(&str, &str); 2] = [("content-type", "application/grpc"), ("te", "trailers")];
 
 /// A gateway before a server.
-pub struct Scene {
+pub(crate) struct Scene {
     /// The gateway.
-    pub house: House,
+    pub(crate) house: House,
     /// The server.
-    pub server: RpcServer,
+    pub(crate) server: RpcServer,
 }
 
 impl Scene {
     /// Before a server that answers with what it was sent.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::before(RpcServer::echo().await, "").await
     }
 
     /// Before `server`, with more sections.
-    pub async fn before(server: RpcServer, more: &str) -> Self {
+    pub(crate) async fn before(server: RpcServer, more: &str) -> Self {
         Self::routed(server, more, "").await
     }
 
     /// The same, with more of the route.
-    pub async fn routed(server: RpcServer, more: &str, of_route: &str) -> Self {
+    pub(crate) async fn routed(server: RpcServer, more: &str, of_route: &str) -> Self {
         let of_route = format!(", auth: none{of_route}");
         let house = house_with(&server.url(), "", more, &of_route, |_| ());
         Self { house, server }
     }
 
     /// The same, where a key is asked for.
-    pub async fn keyed(server: RpcServer, more: &str) -> Self {
+    pub(crate) async fn keyed(server: RpcServer, more: &str) -> Self {
         let house = house_with(&server.url(), "", more, "", |_| ());
         Self { house, server }
     }
 
+    /// The same, where the server works on so many requests at once.
+    pub(crate) async fn inflight(server: RpcServer, most: u32) -> Self {
+        let of_upstream = format!(", inflight: {{ max: {most} }}");
+        let house = house_with(&server.url(), &of_upstream, "", ", auth: none", |_| ());
+        Self { house, server }
+    }
+
     /// A client in plain text.
-    pub async fn client(&self) -> H2Client {
+    pub(crate) async fn client(&self) -> H2Client {
         H2Client::plain(self.house.at("plain")).await
     }
 
     /// The answer to a good call on a fresh connection.
-    pub async fn ask(&self) -> H2Reply {
+    pub(crate) async fn ask(&self) -> H2Reply {
         let mut client = self.client().await;
         client.call(grpc("ModelInfer", &[]), &infer(&[1.0, 2.0])).await.expect("an answer")
     }
 }
 
 /// A gateway before the gRPC server at `url`.
-pub fn house_with(url: &str, of_upstream: &str, more: &str, of_route: &str, prepare: impl FnOnce(&Folder)) -> House {
+pub(crate) fn house_with(
+    url: &str,
+    of_upstream: &str,
+    more: &str,
+    of_route: &str,
+    prepare: impl FnOnce(&Folder),
+) -> House {
     let cap = if of_route.contains("max_body_bytes") { "" } else { ", max_body_bytes: 65536" };
+    let inflight = if of_upstream.contains("inflight") { "" } else { ", inflight: { max: 64 }" };
     let path = "/inference.GRPCInferenceService/{method}";
     let rest = format!(
         "runtime: {{ workers: 1 }}
 upstreams:
-  m: {{ grpc: [\"{url}\"], inflight: {{ max: 64 }}{of_upstream} }}
+  m: {{ grpc: [\"{url}\"]{inflight}{of_upstream} }}
 models:
   linear:
     upstream: m
@@ -76,7 +90,7 @@ routes:
 }
 
 /// The head of a call.
-pub fn grpc(method: &str, more: &[(&str, &str)]) -> Request<()> {
+pub(crate) fn grpc(method: &str, more: &[(&str, &str)]) -> Request<()> {
     request("POST", &format!("/inference.GRPCInferenceService/{method}"), &[&FIELDS, more].concat())
 }
 
@@ -96,17 +110,17 @@ fn varint(mut value: usize) -> Vec<u8> {
 }
 
 /// A request of one row for `linear`.
-pub fn infer(values: &[f32; 2]) -> Vec<u8> {
+pub(crate) fn infer(values: &[f32; 2]) -> Vec<u8> {
     row(values)
 }
 
 /// A request of rows of two for `linear`.
-pub fn row(values: &[f32]) -> Vec<u8> {
+pub(crate) fn row(values: &[f32]) -> Vec<u8> {
     message("linear", values)
 }
 
 /// A request for another model.
-pub fn text(model: &str) -> Vec<u8> {
+pub(crate) fn text(model: &str) -> Vec<u8> {
     message(model, &[1.0, 2.0])
 }
 

@@ -14,6 +14,7 @@ use tollgate_core::ruling::{Code, Refusal, Ruling};
 
 use crate::hygiene::Head;
 use crate::protocol::frames::grpc::PREFIX;
+use crate::protocol::oip::grpc::Rpc;
 use crate::routes::{IntakeClass, Protocol, Route};
 pub use config::IntakeConfig;
 pub use decode::{BLOCK, DecodeError, Decoded, Limits, RATIO_FLOOR, decode};
@@ -104,8 +105,10 @@ impl Intake {
     fn plan_messages(&self, head: &Head, route: &Route) -> Ruling<Plan> {
         let coding = rpc::coding(head)?;
         let max_bytes = route.max_body_bytes.saturating_add(PREFIX as u64);
+        // A stream is read message by message, by who judges each.
+        let streams = Rpc::of(head.path()) == Some(Rpc::ModelStreamInfer);
         Ok(Plan {
-            class: route.intake,
+            class: if streams { IntakeClass::Meter } else { route.intake },
             max_bytes,
             declared: declared_length(&head.headers, max_bytes)?,
             framing: Framing::Message,

@@ -35,6 +35,12 @@ impl Output {
         Err(Refusal::new(code).because(why).into())
     }
 
+    /// Whether what a model server says of its failures stays inside.
+    #[must_use]
+    pub fn hides_errors(&self) -> bool {
+        self.errors == UpstreamErrors::Hide
+    }
+
     /// Leaves of trailers that are passed on what says how it ended, and what the configuration names.
     pub fn clean_end(&self, trailers: &mut HeaderMap) {
         self.clean_trailers(trailers);

@@ -79,7 +79,7 @@ impl Messages {
     ///
     /// # Errors
     /// What comes is no message, or a larger one than may be: known before its bytes have come.
-    pub fn next(&mut self) -> Result<Option<Message>, Unframed> {
+    pub fn take(&mut self) -> Result<Option<Message>, Unframed> {
         let Some((head, rest)) = self.held.split_first_chunk::<PREFIX>() else { return Ok(None) };
         let (compressed, length) = announced(*head)?;
         let size = usize::try_from(length).ok().filter(|size| *size <= self.max).ok_or(Unframed::Large(length))?;
@@ -140,10 +140,10 @@ mod tests {
     fn a_message_that_is_too_large_is_known_by_its_prefix() {
         let mut messages = Messages::new(4);
         messages.push(&[0, 0xFF, 0xFF, 0xFF, 0xFF]);
-        assert_eq!(messages.next(), Err(Unframed::Large(u32::MAX)));
+        assert_eq!(messages.take(), Err(Unframed::Large(u32::MAX)));
         let mut messages = Messages::new(4);
         messages.push(&framed(&[b"abcd"]));
-        assert_eq!(messages.next().expect("fits").expect("whole").bytes, b"abcd"[..]);
+        assert_eq!(messages.take().expect("fits").expect("whole").bytes, b"abcd"[..]);
     }
 
     proptest! {
@@ -157,7 +157,7 @@ mod tests {
             for size in sizes.iter().cycle() {
                 let (piece, rest) = left.split_at(left.len().min(*size));
                 messages.push(piece);
-                while let Some(message) = messages.next().expect("sound") {
+                while let Some(message) = messages.take().expect("sound") {
                     found.push(message.bytes.to_vec());
                 }
                 left = rest;

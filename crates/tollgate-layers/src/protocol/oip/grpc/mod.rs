@@ -16,7 +16,7 @@ use crate::protocol::Wrong;
 use crate::protocol::name::{check_id, check_name};
 use crate::protocol::protobuf::{Field, Fields, Wire, once};
 use crate::protocol::tensor::{self, Dims, MAX_RANK};
-pub use reply::reply;
+pub use reply::{reply, without_error};
 pub use service::{Named, PATH, Rpc, empty, model_metadata, named, server_metadata, state};
 
 /// The longest `id`.
