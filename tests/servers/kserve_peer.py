@@ -16,11 +16,13 @@ class KServe:
         self.python = setting.python("kserve")
         self.folder = setting.folder("kserve")
         self.host = None
+        self.grpc = None
         self.process = None
 
     def __enter__(self):
         self.host = Host(free_port())
-        command = [self.python, "-B", HERE / "kserve_server.py", self.host.port, free_port()]
+        self.grpc = free_port()
+        command = [self.python, "-B", HERE / "kserve_server.py", self.host.port, self.grpc]
         self.process = Process(command, self.folder / "kserve.log")
         try:
             self.process.ready("kserve", self.ready, 60)

@@ -24,12 +24,13 @@ class MLServer:
         setting.packages()
         self.folder = setting.folder("mlserver")
         self.host = None
+        self.grpc = None
         self.process = None
 
     def __enter__(self):
         train(self.folder / "iris")
-        port, grpc, metrics = free_port(), free_port(), free_port()
-        ports = {"http_port": port, "grpc_port": grpc, "metrics_port": metrics}
+        port, self.grpc, metrics = free_port(), free_port(), free_port()
+        ports = {"http_port": port, "grpc_port": self.grpc, "metrics_port": metrics}
         (self.folder / "settings.json").write_text(json.dumps({**SETTINGS, **ports}))
         command = pathlib.Path(sys.executable).parent / "mlserver"
         env = {**os.environ, "MPLCONFIGDIR": str(self.folder), "OMP_NUM_THREADS": "1"}

@@ -15,6 +15,7 @@ import tempfile
 import curl_checks
 import embedded_checks
 import fastapi_checks
+import grpc_checks
 import kserve_checks
 import llamacpp_refusals
 import malformed_checks
@@ -35,6 +36,7 @@ SUITES = [
     llamacpp_refusals.SUITE,
     kserve_checks.SUITE,
     triton_checks.SUITE,
+    *grpc_checks.SUITES,
 ]
 
 

@@ -19,12 +19,14 @@ class Triton:
         self.python = setting.python("triton")
         self.folder = setting.folder("triton")
         self.host = None
+        self.grpc = None
         self.process = None
 
     def __enter__(self):
         self.host = Host(free_port())
+        self.grpc = free_port()
         work = self.folder / "workspace"
-        command = [self.python, "-B", HERE / "triton_server.py", self.host.port, free_port(), free_port(), work]
+        command = [self.python, "-B", HERE / "triton_server.py", self.host.port, self.grpc, free_port(), work]
         # Its stub wants the library of the interpreter, which the loader looks for only where it is told to.
         base = run([self.python, "-c", "import sys; print(sys.base_prefix)"]).strip()
         folder = pathlib.Path(self.python).parent
