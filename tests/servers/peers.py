@@ -14,9 +14,11 @@ import tempfile
 
 import curl_checks
 import embedded_checks
+import facts
 import fastapi_checks
 import grpc_checks
 import kserve_checks
+import learn_checks
 import llamacpp_refusals
 import malformed_checks
 import mlserver_checks
@@ -37,6 +39,8 @@ SUITES = [
     kserve_checks.SUITE,
     triton_checks.SUITE,
     *grpc_checks.SUITES,
+    learn_checks.SUITE,
+    facts.BOMB,
 ]
 
 

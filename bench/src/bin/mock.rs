@@ -23,6 +23,19 @@ struct Args {
     /// Bytes of the reply's body, at least 100.
     #[arg(long, default_value_t = 400)]
     reply_bytes: usize,
+    /// Answers with so many events instead, the first one with the head.
+    #[arg(long)]
+    events: Option<u32>,
+    /// Milliseconds from one event to the next.
+    #[arg(long, default_value_t = 20)]
+    gap_ms: u64,
+}
+
+/// What is sent.
+#[derive(Clone, Copy)]
+enum Reply {
+    Events { count: u32, gap: Duration },
+    Whole(&'static [u8]),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -34,7 +47,10 @@ fn main() -> anyhow::Result<()> {
 async fn serve(args: Args) -> anyhow::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).await?;
     println!("{}", listener.local_addr()?.port());
-    let reply: &'static [u8] = reply(args.reply_bytes)?.leak();
+    let reply = match args.events {
+        Some(count) => Reply::Events { count, gap: Duration::from_millis(args.gap_ms) },
+        None => Reply::Whole(reply(args.reply_bytes)?.leak()),
+    };
     let delay = Duration::from_millis(args.delay_ms);
     let mut connections = JoinSet::new();
     loop {
@@ -51,19 +67,36 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     }
 }
 
-async fn answer(stream: TcpStream, reply: &[u8], delay: Duration) -> std::io::Result<()> {
+async fn answer(stream: TcpStream, reply: Reply, delay: Duration) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = Reader::new(stream);
     while let Some(request) = reader.message().await? {
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        reader.stream().write_all(reply).await?;
+        match reply {
+            Reply::Events { count, gap } => stream_events(reader.stream(), count, gap).await?,
+            Reply::Whole(reply) => reader.stream().write_all(reply).await?,
+        }
         if request.closes {
             break;
         }
     }
     Ok(())
+}
+
+/// Server-sent events, each in a chunk of its own.
+async fn stream_events(stream: &mut TcpStream, count: u32, gap: Duration) -> std::io::Result<()> {
+    let event = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\" word\"}}]}\n\n";
+    let chunk = format!("{:x}\r\n{event}\r\n", event.len());
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(format!("{head}{chunk}").as_bytes()).await?;
+    for _ in 1..count {
+        tokio::time::sleep(gap).await;
+        stream.write_all(chunk.as_bytes()).await?;
+    }
+    let done = "data: [DONE]\n\n";
+    stream.write_all(format!("{:x}\r\n{done}\r\n0\r\n\r\n", done.len()).as_bytes()).await
 }
 
 /// Head and body of the one reply: one float, and numbers up to the wanted length.

@@ -41,6 +41,7 @@ fn four_times_the_input_is_about_four_times_the_work() {
 /// What the rules found, and the least CPU time of some tries.
 fn cost(rules: &Arc<RuleSet>, request: &tollgate_conformance::front::Request, scratch: &mut Scratch) -> (Tally, u64) {
     let mut once = || {
+        scratch.forget_values();
         let before = shapes::thread_ns().unwrap_or_default();
         let outcome = exchange::run(rules, exchange::facts(true), request, scratch);
         (outcome.tally, shapes::thread_ns().unwrap_or_default() - before)

@@ -13,6 +13,8 @@ pub enum Page {
     Get,
     /// A chat with a prompt of so many characters.
     Prose(usize),
+    /// A call of 100 bytes.
+    Small,
     /// A call of the Open Inference Protocol with so many numbers.
     Tensor(usize),
 }
@@ -54,6 +56,7 @@ impl Page {
             Self::Chat => "chat".to_owned(),
             Self::Get => "get".to_owned(),
             Self::Prose(characters) => format!("prose-{characters}"),
+            Self::Small => "post-100".to_owned(),
             Self::Tensor(numbers) => format!("tensor-{numbers}"),
         }
     }
@@ -61,7 +64,7 @@ impl Page {
     /// The row of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|page| page.name() == name)
+        Self::ALL.into_iter().chain([Self::Small]).find(|page| page.name() == name)
     }
 
     /// [`Page::request`] as a server reads it.
@@ -100,6 +103,13 @@ impl Page {
                 chat(chat_body(&prose(CHAT_BYTES - rest, &mut dice)))
             }
             Self::Prose(characters) => chat(chat_body(&prose(characters, &mut dice))),
+            Self::Small => {
+                let (one, two) = (dice.below(1_000_000), dice.below(1_000_000));
+                let body = format!(
+                    r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1,2],"data":[0.{one:06},0.{two:06}]}}],"id":"{two:06}"}}"#
+                );
+                Sent { method: "POST", path: "/v2/models/m/infer", body: format!("{body:100}") }
+            }
             Self::Tensor(numbers) => {
                 Sent { method: "POST", path: "/v2/models/m/infer", body: tensor_body(numbers, &mut dice) }
             }
@@ -180,7 +190,7 @@ mod tests {
 
     #[test]
     fn every_row_has_its_size_and_is_json() {
-        for page in Page::ALL {
+        for page in Page::ALL.into_iter().chain([Page::Small]) {
             assert_eq!(Page::from_name(&page.name()), Some(page));
             for seed in 0..50 {
                 let sent = page.request(seed);
@@ -191,6 +201,7 @@ mod tests {
                 let value: serde_json::Value = serde_json::from_str(&sent.body).expect("JSON");
                 match page {
                     Page::Chat => assert_eq!(sent.body.len(), CHAT_BYTES),
+                    Page::Small => assert_eq!(sent.body.len(), 100),
                     Page::Tensor(numbers) => {
                         assert_eq!(value["inputs"][0]["data"].as_array().map(Vec::len), Some(numbers));
                     }

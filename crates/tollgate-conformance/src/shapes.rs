@@ -8,7 +8,7 @@ use crate::front::Request;
 pub type Shape = fn(usize) -> Request;
 
 /// Every shape, each with its name.
-pub const SHAPES: [(&str, Shape); 34] = [
+pub const SHAPES: [(&str, Shape); 50] = [
     ("value of one letter", |size| form(&"a".repeat(size))),
     ("value of brackets", |size| form(&"(".repeat(size))),
     ("value of closed brackets", |size| form(&"()".repeat(size / 2))),
@@ -31,6 +31,22 @@ pub const SHAPES: [(&str, Shape); 34] = [
     ("value of words of a shell", |size| form(&"c''at /e?c/ ;|$( ".repeat(size / 17))),
     ("value of words of a script", |size| form(&"onload=alert`1` javascript: ".repeat(size / 28))),
     ("value of base64", |size| form(&"QUJDREVGR0g".repeat(size / 11))),
+    ("value of bare percent signs", |size| form(&"%".repeat(size))),
+    ("value of half escapes", |size| form(&"%u00%4".repeat(size / 6))),
+    ("value of handlers that get no value", |size| form(&" onabcdefghijklmnopqrstuvwxyz ;".repeat(size / 31))),
+    ("value of handlers without an end", |size| form(&format!(" on{}", "a".repeat(45)).repeat(size / 48))),
+    ("value of equations", |size| form(&"1=1 on=on a==b ".repeat(size / 15))),
+    ("value of numbers of SQL", |size| form(&"0x41 1e1 1.e 'a'||'b' -- ".repeat(size / 25))),
+    ("value of calls of functions", |size| form(&"concat(char(0x41),sleep(5)) ".repeat(size / 28))),
+    ("value of names of Java", |size| form(&"java.lang.Runtime ${jndi:ldap://a} ".repeat(size / 35))),
+    ("value of variables of PHP", |size| form(&"<?php $a['b']->c(); ?>".repeat(size / 22))),
+    ("value of templates", |size| form(&"{{a.b}} <%=c%> #{d} ".repeat(size / 20))),
+    ("value of filters of LDAP", |size| form(&")(|(a=*)(b>=c)".repeat(size / 14))),
+    ("value of header lines", |size| form(&"\r\nSet-Cookie: a=b\r\n".repeat(size / 21))),
+    ("value of addresses", |size| form(&"http://a.b/c?d=e&f ".replace('&', "%26").repeat(size / 21))),
+    ("value of Unicode", |size| form(&"\u{ff1c}\u{ff53}\u{e9}\u{1f600}".repeat(size / 12))),
+    ("value of all signs", |size| form(&signs(size))),
+    ("value of words and signs", |size| form(&words(size))),
     ("many arguments", |size| {
         post(FORM, (0..size / 6).fold(String::new(), |text, i| with(text, format_args!("a{i}=x&"))))
     }),
@@ -54,6 +70,38 @@ pub const SHAPES: [(&str, Shape); 34] = [
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
+
+/// Pieces that many rules begin with, in an order that does not repeat.
+const PIECES: [&str; 24] = [
+    "select", "union", "or", "'", "\"", "`", "--", "/*", "*/", "<", ">", " on", "=", "(", ")", ";", "|", "$", "{", "}",
+    "\\", "../", "%25", "script",
+];
+
+/// Printable signs in an order that does not repeat.
+fn signs(size: usize) -> String {
+    let draw = |at: usize| char::from(b'!' + u8::try_from(mixed(at) % 94).unwrap_or(0));
+    (0..size).map(draw).map(|sign| if matches!(sign, '%' | '&') { '~' } else { sign }).collect()
+}
+
+fn words(size: usize) -> String {
+    let mut text = String::with_capacity(size + 8);
+    for at in 0.. {
+        text.push_str(PIECES.get(mixed(at) % PIECES.len()).unwrap_or(&" "));
+        if mixed(at) & 1024 == 0 {
+            text.push(' ');
+        }
+        if text.len() >= size {
+            break;
+        }
+    }
+    text
+}
+
+/// A number that looks like chance and is the same every time.
+fn mixed(at: usize) -> usize {
+    let spread = (at as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    usize::try_from((spread ^ (spread >> 29)) >> 33).unwrap_or(0)
+}
 
 fn form(value: &str) -> Request {
     post(FORM, format!("a={value}"))

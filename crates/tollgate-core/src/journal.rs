@@ -136,6 +136,13 @@ impl Journal {
         self.lost = self.lost.saturating_add(other.lost);
     }
 
+    /// Keeps a refusal that a layer decided not to enforce, if there is one.
+    pub fn watched(&mut self, stage: Stage, refusal: Option<Box<Refusal>>) {
+        if let Some(refusal) = refusal {
+            self.note(stage, Event::WouldRefuse(refusal));
+        }
+    }
+
     /// Keeps the evidence of a stop and returns what the client may know of it.
     pub fn stop(&mut self, stage: Stage, stop: Stop) -> Denial {
         let denial = stop.denial();

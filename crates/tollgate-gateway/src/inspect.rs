@@ -1,8 +1,9 @@
-//! Runs `look` where it belongs: in place, or on the compute pool when the body is large enough to stall a worker.
+//! Runs `look` where it belongs: in place, or on the compute pool when body or head are large enough to stall a worker.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::{HeaderMap, Uri};
 use tollgate_core::call::{Call, Dialect};
 use tollgate_core::guard::Mode;
 use tollgate_core::identity::Identity;
@@ -21,6 +22,9 @@ use crate::worker::Worker;
 
 /// Bodies above this many bytes take longer than about 200 µs to judge.
 const INLINE: usize = 32 * 1024;
+
+/// A head above this many bytes takes the rules of phase 2 longer: 16 KiB of cookies, some milliseconds.
+const LONG_HEAD: usize = 4 * 1024;
 
 /// What is inspected.
 pub struct Parts<'a> {
@@ -47,16 +51,40 @@ pub async fn inspect(
     if x.found.verb == Verb::Stream && matches!(x.body, Payload::Streamed(..)) {
         return Ok(Call { dialect: Dialect::OipGrpc, ..Call::default() }); // each message is looked at by itself
     }
+    let scanned = p.waf.layer.is_some() && p.waf.mode(log) != Mode::Off;
+    let long_head = scanned && is_long(&x.head.uri, &x.head.headers);
     let Payload::Held(bytes, _) = x.body else {
-        let call = Call::default();
-        p.waf.ask(log, |f, _| f.body(waf, Content { bytes: None, call: &call }, w.index))?;
-        return Ok(call);
+        return streamed(p, w, (log, waf), long_head).await;
     };
-    let scanned = bytes.len() > TEXT && p.waf.layer.is_some() && p.waf.mode(log) != Mode::Off;
-    if bytes.len() > INLINE || (scanned && text_bytes(bytes) > TEXT) {
+    if bytes.len() > INLINE || long_head || (scanned && bytes.len() > TEXT && text_bytes(bytes) > TEXT) {
         return elsewhere(p, w, (log, waf), &x, bytes).await;
     }
     look(p, log, waf, &View { head: x.head, found: x.found, body: bytes, who: x.who, thread: w.index })
+}
+
+/// Phase 2 of a request whose body streams past us: the rules see its head.
+async fn streamed(
+    p: &Arc<Policy>,
+    w: &Worker,
+    (log, waf): (&mut Journal, &mut Turn),
+    long_head: bool,
+) -> Result<Call, Denial> {
+    let ask = |p: &Policy, log: &mut Journal, waf: &mut Turn, thread: usize| {
+        let call = Call::default();
+        p.waf.ask(log, |f, _| f.body(waf, Content { bytes: None, call: &call }, thread))?;
+        Ok(call)
+    };
+    if !long_head {
+        return ask(p, log, waf, w.index);
+    }
+    let (policy, thread) = (Arc::clone(p), w.state.workers);
+    on_pool(w, Stage::Waf, (log, waf), move |log, waf| ask(&policy, log, waf, thread)).await
+}
+
+fn is_long(target: &Uri, headers: &HeaderMap) -> bool {
+    let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    let target = target.path_and_query().map_or(0, |target| target.as_str().len());
+    target + fields.sum::<usize>() > LONG_HEAD
 }
 
 /// Moves everything that `look` needs to the compute pool and back.
@@ -129,5 +157,25 @@ impl Moved {
         let found = Found { route: &self.route, verb: self.verb, model: self.model.as_deref() };
         let Self { head, body, who, thread, .. } = self;
         look(&self.policy, log, waf, &View { head, found: &found, body, who, thread: *thread })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, Uri};
+
+    use super::is_long;
+
+    #[test]
+    fn fields_and_target_together_make_a_head_long() {
+        let field = |bytes: usize| HeaderValue::try_from("a".repeat(bytes)).expect("a value");
+        let long = |target: usize, cookie: usize, note: usize| {
+            let target = Uri::try_from(format!("/{}", "a".repeat(target))).expect("a target");
+            let headers =
+                [("cookie", cookie), ("note", note)].map(|(name, bytes)| (name.parse().expect("a name"), field(bytes)));
+            is_long(&target, &HeaderMap::from_iter(headers))
+        };
+        assert!(!long(10, 600, 1_500));
+        assert!(long(10, 6_000, 0) && long(5_000, 0, 0) && long(1_500, 1_500, 1_500));
     }
 }

@@ -12,6 +12,7 @@ use tollgate_core::cost::{Cost, Estimate};
 use tollgate_core::identity::Identity;
 use tollgate_core::journal::Journal;
 use tollgate_core::ruling::Denial;
+use tollgate_core::stage::Stage;
 use tollgate_core::time::{Clock, Tick};
 use tollgate_layers::hygiene::{Head, RawVerdict};
 use tollgate_layers::limits::{Payer, Reservation};
@@ -93,8 +94,9 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     seen.tokens_in = call.knobs.input_tokens;
     let now = w.tick(facts, log); // we may have waited
     let estimate = p.estimate(&found, &call); // what only we answer is free
-    let payer = Payer { who, model: call.model, from };
-    let held = p.limits.ask_store(log, |l| l.reserve(payer, estimate, now)).await?; // all or nothing
+    let payer = Payer { who, model: call.model, from, unix_ms: w.unix_ms(now) };
+    let mut held = p.limits.ask_store(log, |l| l.reserve(payer, estimate, now)).await?; // all or nothing
+    log.watched(Stage::Limits, held.take_watched()); // budgets that only observe
     seen.reserved = if estimate.exempt { Cost(0) } else { estimate.cost };
     let tab = Tab::open(p, &w.state.clock, held);
     let (route, verb, who) = (Arc::clone(route), found.verb, who.clone());
@@ -128,7 +130,8 @@ pub fn look(p: &Policy, log: &mut Journal, waf: &mut waf::Turn, x: &View<'_>) ->
         p.authz.ask(log, |z, _| z.use_model(x.who, x.found.route, model))?; // the model is known only now
     }
     if matches!(x.found.verb, Verb::Infer | Verb::Stream) {
-        p.contract.ask(log, |c, notes| c.check(x.found.route, &call, notes))?; // shape, dtype, range, NaN
+        p.contract.ask(log, |c, notes| c.check(x.found.route, &call, x.body, notes))?; // shape, dtype, range, NaN
+        p.observe(log, &call); // numbers for a proposal, where it is watched
     }
     let content = Content { bytes: Some(x.body), call: &call };
     p.waf.ask(log, |f, _| f.body(waf, content, x.thread))?; // phase 2, numbers as runs

@@ -53,7 +53,11 @@ pub fn answer_here(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, job: &Admitte
             Target::Remote(_) => true,
         })),
         Verb::ModelList => json(StatusCode::OK, Bytes::from(model_list(p, job))),
-        Verb::ModelMetadata => json(StatusCode::OK, p.models.get(job.call.model?.index())?.metadata.clone()),
+        Verb::ModelMetadata => {
+            let model = p.models.get(job.call.model?.index())?;
+            let card = protocol::model_card(job.route.protocol, &model.name);
+            json(StatusCode::OK, card.map_or_else(|| model.metadata.clone(), Bytes::from))
+        }
         Verb::Infer | Verb::Proxy | Verb::Stream => return None,
     };
     let mut answer = answer;
@@ -216,8 +220,8 @@ async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc
     let by = Caller { worker: w.index, ticker: &w.ticker, tasks: &w.tasks, now: at, until: deadline(ex) };
     let sent = remote.send(order, by).await;
     ex.seen.working = None;
-    // The rules keep the body they were shown until their last phase: its room in the budget goes when they go.
-    ex.held = hold.filter(|_| ex.waf.has_begun());
+    // Where a later rule reads something of the body, the rules keep it until then, and its room in the budget with it.
+    ex.held = hold.filter(|_| ex.waf.holds_body());
     let now = w.tick(&ex.facts, &mut ex.log);
     let sent = match sent {
         Ok(sent) => sent,

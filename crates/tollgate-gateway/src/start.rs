@@ -22,8 +22,11 @@ use tollgate_limit::{Memory, MemoryConfig};
 
 use crate::admin;
 use crate::body::Budget;
-use crate::compute::Compute;
-use crate::config::{Compiled, Config, HeadChecks, Located, Places, Report, Serves, Sources, compile, load_config};
+use crate::compute::{Compute, step_back};
+use crate::config::{
+    Compiled, Config, HeadChecks, Located, Opened, Places, Report, Serves, Sources, compile, load_config,
+};
+use crate::keep::Keep;
 use crate::listen::accept::{Door, accept};
 use crate::record::{RecordTarget, Recorder, Redactor, Sinks, WafLog};
 use crate::rehearsal::Rehearsal;
@@ -91,7 +94,7 @@ pub struct Control {
     pub admin_key: ArcSwapOption<Secret>,
     path: PathBuf,
     env: BTreeMap<String, String>,
-    /// Sections that only a restart can change, as text.
+    /// Sections that only a restart can change, as text; none for a rehearsal.
     fixed: String,
     /// One reload at a time; what certificate files looked like.
     turn: Mutex<Watched>,
@@ -105,6 +108,8 @@ pub struct Checked {
     pub modes: Vec<(Stage, Mode)>,
     /// How many routes, models, upstreams and tenants there are.
     pub counts: [(&'static str, usize); 4],
+    /// What presets opened.
+    pub opened: Vec<Opened>,
 }
 
 /// Loads and compiles a configuration without serving it.
@@ -113,7 +118,7 @@ pub struct Checked {
 /// Every mistake, or what of the system is missing.
 pub fn check(setup: Setup) -> Result<Checked, StartError> {
     let loaded = read(&setup.config, &setup.env)?;
-    let state = state(&loaded.value, setup.embed, &RecordTarget::Off)?;
+    let state = state(&loaded.value, setup.embed, &RecordTarget::Off, None)?;
     let (compiled, warnings) = compiled(&loaded.value, &loaded.places, &setup.config, &setup.env, &state)?;
     let config = &loaded.value;
     let counts = [
@@ -123,7 +128,7 @@ pub fn check(setup: Setup) -> Result<Checked, StartError> {
         ("tenants", config.tenants.len()),
     ];
     let warnings = loaded.warnings.into_iter().chain(warnings).collect();
-    Ok(Checked { warnings, modes: compiled.policy.modes().to_vec(), counts })
+    Ok(Checked { warnings, modes: compiled.policy.modes().to_vec(), counts, opened: compiled.opened })
 }
 
 impl Gateway {
@@ -152,7 +157,10 @@ impl Gateway {
         let config = &loaded.value;
         let base = base_of(&path);
         let target = access.unwrap_or_else(|| target(config, &base));
-        let state = Arc::new(state(config, embed, &target)?);
+        // What is rehearsed leaves no trace.
+        let directory = config.state.directory.as_ref().filter(|_| rehearsal.is_none());
+        let keep = directory.map(|directory| opened(&base.join(directory))).transpose()?;
+        let state = Arc::new(state(config, embed, &target, keep)?);
         let (compiled, _) = compiled(config, &loaded.places, &path, &env, &state)?;
         if rehearsal.is_some() {
             Rehearsal::move_listeners(&mut loaded.value);
@@ -238,6 +246,11 @@ impl Drop for Gateway {
 }
 
 impl Control {
+    /// Whether this is no rehearsal, so that the world outside may be asked.
+    pub(crate) const fn is_real(&self) -> bool {
+        !self.fixed.is_empty()
+    }
+
     /// Reads the configuration again and swaps the policy; keeps the old one if anything is wrong.
     ///
     /// # Errors
@@ -275,19 +288,33 @@ impl Control {
             let mut check = Checker::default();
             check.problem_hint(
                 "listeners",
-                "`listeners`, `runtime`, `memory`, `record`, `http.max_connections` and `http.drain_ms` cannot change while the gateway runs",
+                "`listeners`, `runtime`, `memory`, `record`, `state`, `http.max_connections` and `http.drain_ms` cannot change while the gateway runs",
                 "restart it",
             );
             let problems = check.finish().0;
             return Err(StartError::Config(located(&problems, &loaded.places)));
         }
-        let (compiled, _) = compiled(&loaded.value, &loaded.places, &self.path, &self.env, &self.state)?;
+        let compiled = self.compiled_aside(&loaded.value, &loaded.places)?;
         let files = cert_files(&loaded.value, &base_of(&self.path));
         Ok((self.apply(compiled)?, files))
     }
 
+    /// Compiles on a thread of its own that lets workers go first: half a second of rules is no reason for a request to
+    /// wait.
+    fn compiled_aside(&self, config: &Config, places: &Places) -> Result<Compiled, StartError> {
+        let compile = || {
+            step_back();
+            compiled(config, places, &self.path, &self.env, &self.state).map(|(compiled, _)| compiled)
+        };
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("reload".to_owned()).spawn_scoped(scope, compile);
+            let thread = thread.map_err(|error| system("starting a thread for the reload", error))?;
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
     fn apply(&self, compiled: Compiled) -> Result<u64, StartError> {
-        let Compiled { mut policy, keys, certs, secrets, admin_key, waf_log } = compiled;
+        let Compiled { mut policy, keys, certs, secrets, admin_key, waf_log, opened: _ } = compiled;
         if let Some(config) = waf_log {
             let opened = WafLog::open(&config, &base_of(&self.path));
             let failed = |error| system(format!("opening `{}` for the log of the rules", config.path), error);
@@ -352,7 +379,7 @@ fn fixed(config: &Config) -> String {
         })
         .collect();
     let http = (config.http.max_connections, config.http.drain_ms);
-    format!("{listeners:?} {:?} {:?} {:?} {http:?}", config.runtime, config.memory, config.record)
+    format!("{listeners:?} {:?} {:?} {:?} {:?} {http:?}", config.runtime, config.memory, config.record, config.state)
 }
 
 fn cert_files(config: &Config, base: &Path) -> Watched {
@@ -364,7 +391,16 @@ fn modified(path: &Path) -> Option<std::time::SystemTime> {
     path.metadata().and_then(|about| about.modified()).ok()
 }
 
-fn state(config: &Config, embed: Box<dyn Embed>, target: &RecordTarget) -> Result<State, StartError> {
+fn opened(directory: &Path) -> Result<Keep, StartError> {
+    Keep::open(directory).map_err(|error| system(format!("keeping state in `{}`", directory.display()), error))
+}
+
+fn state(
+    config: &Config,
+    embed: Box<dyn Embed>,
+    target: &RecordTarget,
+    keep: Option<Keep>,
+) -> Result<State, StartError> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = config.runtime.workers.unwrap_or(cores);
     let threads = config.runtime.compute_threads.unwrap_or((cores / 2).max(1));
@@ -374,12 +410,22 @@ fn state(config: &Config, embed: Box<dyn Embed>, target: &RecordTarget) -> Resul
     let wait = Duration::from_millis(config.memory.wait_ms.unwrap_or(1000));
     let mut seed = [0; 16];
     aws_lc_rs::rand::fill(&mut seed).map_err(|_| system("drawing random numbers", io::Error::other("no source")))?;
-    let seed = u128::from_le_bytes(seed);
+    let mut seed = u128::from_le_bytes(seed);
+    if let Some(keep) = &keep {
+        seed = keep.seed(seed).map_err(|error| system("reading the seed of `state.directory`", error))?;
+    }
     let seed = ((seed >> 64) as u64, seed as u64);
+    let clock = Clock::real();
+    let ledger = Arc::new(Memory::new(MemoryConfig { open_slots: OPEN_SLOTS, seed }));
+    if let Some(keep) = &keep {
+        let restored = keep.restore(&ledger, clock.unix_ms() / 1000);
+        restored.map_err(|error| system("restoring what was used from `state.directory`", error))?;
+    }
     Ok(State::new(Parts {
-        clock: Clock::real(),
+        clock,
         workers,
-        ledger: Arc::new(Memory::new(MemoryConfig { open_slots: OPEN_SLOTS, seed })),
+        ledger,
+        keep,
         seed,
         bodies: Budget::new(bodies, if share == 0 { bodies } else { share }, wait),
         compute: Compute::start(threads).map_err(|error| system("starting the compute pool", error))?,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tollgate_core::backend::Backend;
 use tollgate_core::time::Clock;
 use tollgate_layers::auth::{IdKey, KeyRing};
@@ -15,6 +16,9 @@ use tollgate_limit::Memory;
 use crate::body::Budget;
 use crate::compute::Compute;
 use crate::config::EmbeddedConfig;
+use crate::drift::Drift;
+use crate::keep::Keep;
+use crate::observed::Observed;
 use crate::record::{Meters, Recorder, Redactor};
 use crate::snapshot::Policy;
 use crate::tls::CertTable;
@@ -56,7 +60,9 @@ pub struct State {
     pub workers: usize,
     /// Balances.
     pub ledger: Arc<Memory>,
-    /// Secret of all keyed hashes of this process.
+    /// Where what was used of calendar quotas is kept over a restart.
+    pub keep: Option<Keep>,
+    /// Secret of all keyed hashes of this process, and of later ones where there is a `keep`.
     pub seed: (u64, u64),
     /// Secret of the keyed ids of people.
     pub id_key: IdKey,
@@ -76,7 +82,15 @@ pub struct State {
     pub certs: Arc<CertTable>,
     /// Opens embedded models.
     pub embed: Box<dyn Embed>,
+    /// What the calls of watched contracts were like.
+    pub observed: Observed,
+    /// Where contracts and servers differ.
+    pub drift: Drift,
+    /// Told of each swap of the policy.
+    pub swapped: Notify,
     policy: ArcSwapOption<Policy>,
+    /// Policies that were replaced, until nobody holds them.
+    retired: Mutex<Vec<Arc<Policy>>>,
     generation: AtomicU64,
     draining: AtomicBool,
     queues: Mutex<HashMap<String, Arc<Queue>>>,
@@ -92,6 +106,8 @@ pub struct Parts {
     pub workers: usize,
     /// Balances.
     pub ledger: Arc<Memory>,
+    /// Where what was used of calendar quotas is kept.
+    pub keep: Option<Keep>,
     /// Secret of all keyed hashes.
     pub seed: (u64, u64),
     /// The budget for bytes in flight.
@@ -110,11 +126,12 @@ impl State {
     /// State without a policy yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { clock, workers, ledger, seed, bodies, compute, recorder, redactor, embed } = parts;
+        let Parts { clock, workers, ledger, keep, seed, bodies, compute, recorder, redactor, embed } = parts;
         Self {
             clock,
             workers,
             ledger,
+            keep,
             seed,
             id_key: IdKey::new((u128::from(seed.0) << 64 | u128::from(seed.1)).to_le_bytes()),
             bodies,
@@ -125,7 +142,11 @@ impl State {
             ring: Arc::default(),
             certs: Arc::default(),
             embed,
+            observed: Observed::default(),
+            drift: Drift::default(),
+            swapped: Notify::new(),
             policy: ArcSwapOption::empty(),
+            retired: Mutex::default(),
             generation: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             queues: Mutex::default(),
@@ -147,8 +168,18 @@ impl State {
     pub fn set_policy(&self, mut policy: Policy) -> u64 {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         policy.generation = generation;
-        self.policy.store(Some(Arc::new(policy)));
+        let old = self.policy.swap(Some(Arc::new(policy)));
+        self.retired.lock().extend(old);
+        self.release_retired();
+        self.swapped.notify_one();
         generation
+    }
+
+    /// Gives up policies that no exchange holds any more, on the thread that calls: tens of megabytes of compiled rules
+    /// take milliseconds to free, and the worker that ends their last exchange must not be the one to do it.
+    pub fn release_retired(&self) {
+        let gone: Vec<_> = self.retired.lock().extract_if(.., |policy| Arc::strong_count(policy) == 1).collect();
+        drop(gone);
     }
 
     /// Number of the policy that serves.
@@ -216,5 +247,6 @@ impl State {
         let named = |name: &str| policy.upstreams.iter().any(|upstream| &*upstream.name == name);
         self.queues.lock().retain(|name, queue| named(name) || queue.level() != (0, 0));
         self.remotes.lock().retain(|name, _| named(name));
+        self.observed.keep(&policy);
     }
 }

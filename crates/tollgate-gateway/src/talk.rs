@@ -254,12 +254,15 @@ impl Talk {
         let found = Found { route, verb: Verb::Stream, model: None };
         let now = w.tick(&ex.facts, &mut ex.log);
         let estimate = p.estimate(&found, call);
-        let payer = Payer { who, model: call.model, from: ex.seen.from.unwrap_or(ex.facts.peer.ip) };
+        let from = ex.seen.from.unwrap_or(ex.facts.peer.ip);
+        let payer = Payer { who, model: call.model, from, unix_ms: w.unix_ms(now) };
         let mut log = Journal::default();
         log.override_switches(route.switches);
         let held = p.limits.ask_store(&mut log, |l| l.reserve(payer, estimate, now)).await;
         ex.log.absorb(log);
-        let tab = Tab::open(p, &w.state.clock, held?);
+        let mut held = held?;
+        ex.log.watched(Stage::Limits, held.take_watched());
+        let tab = Tab::open(p, &w.state.clock, held);
         if !estimate.exempt {
             ex.seen.reserved.0 = ex.seen.reserved.0.saturating_add(estimate.cost.0);
         }

@@ -225,3 +225,22 @@ async fn a_request_keeps_the_policy_that_it_came_under() {
     assert_eq!(client.ask(post("/p", &house.bearer("acme"), "{}")).await.status, 404);
     house.quiet().await;
 }
+
+#[tokio::test]
+async fn the_last_exchange_of_an_old_policy_does_not_have_to_free_it() {
+    let server = ModelServer::agreeable().await;
+    let house = House::start(&config(&server, 0));
+    let state = || &house.gateway().control().state;
+    // As an exchange holds it.
+    let held = state().policy();
+    let old = Arc::downgrade(&held);
+    house.reload().expect("the same again");
+    drop(held);
+    assert!(old.upgrade().is_some(), "whoever held it last freed it");
+    state().release_retired();
+    assert!(old.upgrade().is_none(), "nobody holds it, and it is still there");
+    // One that nobody holds is gone when the next one serves.
+    let old = Arc::downgrade(&state().policy());
+    house.reload().expect("and again");
+    assert!(old.upgrade().is_none());
+}

@@ -62,7 +62,7 @@ async fn a_refusal_says_nothing_of_the_rule_and_the_record_says_it_all() {
     }
     let line = house.line(&reply.id()).await;
     assert_eq!(line["stage"], "waf");
-    assert_eq!(line["evidence"], "rule 1 in phase 2");
+    assert_eq!(line["evidence"], "rule 1 in phase 2, in ARGS:q");
     assert_eq!(line["waf_rules"], serde_json::json!([1]));
     assert_eq!(line["waf_variables"], serde_json::json!(["ARGS:q"]));
     assert!(!line.to_string().contains("DROP"), "{line}");
@@ -103,7 +103,22 @@ async fn a_long_prompt_is_judged_on_the_pool_with_the_same_verdict() {
     let body = format!("{{\"note\": \"{long} DROP TABLE users\"}}");
     let attacked = client.ask(post("/a", "Content-Type: application/json\r\n", &body)).await;
     assert_eq!((attacked.status, attacked.code().as_str()), (403, "waf_blocked"), "{}", attacked.text());
-    assert_eq!(house.line(&attacked.id()).await["evidence"], "rule 1 in phase 2");
+    assert_eq!(house.line(&attacked.id()).await["evidence"], "rule 1 in phase 2, in ARGS:json.note");
+}
+
+#[tokio::test]
+async fn a_long_head_is_judged_with_the_same_verdict() {
+    let server = ModelServer::agreeable().await;
+    let house = house(&server, "enforce", "");
+    let mut client = house.plain().await;
+    let cookies = (0..700).map(|n| format!("c{n}=some+text; ")).collect::<String>();
+    let head = |note: &str| {
+        format!("GET /a HTTP/1.1\r\nHost: a.example\r\nUser-Agent: a\r\nCookie: {cookies}\r\nX-Note: {note}\r\n\r\n")
+    };
+    assert_eq!(client.ask(head("fine").into_bytes()).await.status, 200);
+    let attacked = client.ask(head("DROP TABLE users").into_bytes()).await;
+    assert_eq!((attacked.status, attacked.code().as_str()), (403, "waf_blocked"), "{}", attacked.text());
+    assert_eq!(house.line(&attacked.id()).await["evidence"], "rule 1 in phase 2, in REQUEST_HEADERS:X-Note");
 }
 
 #[tokio::test]

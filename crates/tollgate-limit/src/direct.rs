@@ -8,12 +8,13 @@
 //!    that was overtaken therefore fails its compare-and-swap and looks again.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use parking_lot::Mutex;
 
 use crate::gcra::{Op, Outcome, Taken};
 use crate::key::{pick, spread};
+use crate::sync::{AtomicU64, Ordering};
 
 const CELLS_PER_GROUP: usize = 8;
 
@@ -51,14 +52,18 @@ pub(crate) enum WhenFull {
     Overflow,
 }
 
+/// Two cache lines: whoever looks for a key reads the hashes only.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Group([Cell; CELLS_PER_GROUP]);
+struct Group {
+    hashes: [AtomicU64; CELLS_PER_GROUP],
+    tats: [AtomicU64; CELLS_PER_GROUP],
+}
 
-#[derive(Debug, Default)]
-struct Cell {
-    hash: AtomicU64,
-    tat: AtomicU64,
+#[derive(Clone, Copy, Debug)]
+struct Cell<'a> {
+    hash: &'a AtomicU64,
+    tat: &'a AtomicU64,
 }
 
 /// There is no cell for the key, and none can be made.
@@ -96,6 +101,15 @@ impl Direct {
         }
     }
 
+    /// Brings the groups in which the key may be near: several keys can come at once.
+    #[inline]
+    pub(crate) fn touch(&self, hash: u64) {
+        for group in self.groups(name(hash)) {
+            let _ = group.hashes[0].load(Ordering::Relaxed);
+            let _ = group.tats[0].load(Ordering::Relaxed);
+        }
+    }
+
     /// The key's backlog; none if it has no cell.
     pub(crate) fn backlog(&self, hash: u64, now: u64) -> Option<u64> {
         let hash = name(hash);
@@ -129,15 +143,19 @@ impl Direct {
     }
 
     #[inline]
-    fn find(&self, hash: u64) -> Option<&Cell> {
-        self.candidates(hash).find(|cell| cell.hash.load(Ordering::Acquire) == hash)
+    fn find(&self, hash: u64) -> Option<Cell<'_>> {
+        self.groups(hash).find_map(|group| group.find(hash))
     }
 
     /// Where the key may be: the newest and largest segment first.
     #[inline]
-    fn candidates(&self, hash: u64) -> impl Iterator<Item = &Cell> {
+    fn groups(&self, hash: u64) -> impl Iterator<Item = &Group> {
         let bits = (spread(hash) >> 32) as u32;
-        self.segments().flat_map(move |groups| &groups[pick(bits, groups.len())].0)
+        self.segments().map(move |groups| &groups[pick(bits, groups.len())])
+    }
+
+    fn candidates(&self, hash: u64) -> impl Iterator<Item = Cell<'_>> {
+        self.groups(hash).flat_map(Group::cells)
     }
 
     #[inline]
@@ -146,8 +164,8 @@ impl Direct {
         self.segments[..count].iter().rev().filter_map(|segment| segment.get().map(|groups| &**groups))
     }
 
-    fn cells(&self) -> impl Iterator<Item = &Cell> {
-        self.segments().flatten().flat_map(|group| &group.0)
+    fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
+        self.segments().flatten().flat_map(Group::cells)
     }
 
     #[cold]
@@ -204,7 +222,24 @@ const fn name(hash: u64) -> u64 {
     if hash <= DEAD { hash | 1 << 63 } else { hash }
 }
 
-impl Cell {
+impl Group {
+    /// Compares all hashes without a branch: where in the group a key stands is random.
+    #[inline]
+    fn find(&self, hash: u64) -> Option<Cell<'_>> {
+        let mut hits = 0_u32;
+        for (i, found) in self.hashes.iter().enumerate() {
+            hits |= u32::from(found.load(Ordering::Acquire) == hash) << i;
+        }
+        let i = hits.trailing_zeros() as usize;
+        Some(Cell { hash: self.hashes.get(i)?, tat: &self.tats[i] })
+    }
+
+    fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
+        self.hashes.iter().zip(&self.tats).map(|(hash, tat)| Cell { hash, tat })
+    }
+}
+
+impl Cell<'_> {
     /// `None` if the cell is no longer the key's.
     #[inline]
     fn apply(&self, hash: u64, op: &Op<'_>) -> Option<Taken> {

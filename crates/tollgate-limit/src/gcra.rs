@@ -3,8 +3,9 @@
 //! GCRA keeps one number for a key, the *theoretical arrival time*: the moment at which its bucket is full again. Here it
 //! appears as the **backlog**, that time minus now: nanoseconds of refill that have been spent and not yet come back.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use crate::sync::{AtomicU64, Ordering};
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 

@@ -1,14 +1,26 @@
 #![doc = include_str!("../README.md")]
 
+mod book;
+mod calendar;
+mod charge;
 mod direct;
 mod gcra;
 mod key;
 mod ledger;
 mod memory;
+mod quota;
 mod slots;
+mod state;
+mod sync;
 mod table;
+mod window;
 
+pub use calendar::{Calendar, Every, Moment, Period, UnknownZone};
+pub use charge::{Charge, Granted, Limit, MAX_LEVELS, Mode, Over, Reservation};
 pub use gcra::{Level, Rate, Taken, Tick};
 pub use key::{Key, KeyClass, hash_key};
-pub use ledger::{Charge, Granted, Ledger, LedgerFault};
+pub use ledger::{Ledger, LedgerFault};
 pub use memory::{Counters, Memory, MemoryConfig};
+pub use quota::Quota;
+pub use state::{QuotaLog, Restored, StateError};
+pub use window::Window;

@@ -2,12 +2,12 @@
 //! both. Knows nothing of rates; which amounts are stored is the caller's business.
 //!
 //! A slot that is replaced under a thread fails that thread's swap, and it looks again. Two threads that insert the same
-//! key at once both scan again after their insert; with sequentially consistent order at least one of them sees the
-//! other.
+//! key at once both scan again after their insert; a fence between the two lets at least one of them see the other.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, fence};
 
-pub(crate) const SLOTS_PER_LINE: usize = 8;
+/// Loom tries every order of all steps: fewer slots are as good a model and far fewer orders.
+pub(crate) const SLOTS_PER_LINE: usize = if cfg!(loom) { 2 } else { 8 };
 
 /// The slots that share a cache line.
 #[derive(Debug, Default)]
@@ -69,7 +69,7 @@ impl Word {
 impl<'a> Seen<'a> {
     /// Replaces what was seen, unless it has changed: then says what is there.
     pub(crate) fn swap(&self, new: Word) -> Result<(), Word> {
-        match self.slot.compare_exchange(self.word.0, new.0, Ordering::SeqCst, Ordering::SeqCst) {
+        match self.slot.compare_exchange(self.word.0, new.0, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => Ok(()),
             Err(changed) => Err(Word(changed)),
         }
@@ -88,14 +88,14 @@ impl Line {
         loop {
             let mut hits = 0_u32;
             for (i, slot) in self.0.iter().enumerate() {
-                hits |= u32::from(Word(slot.load(Ordering::SeqCst)).tag() == tag) << i;
+                hits |= u32::from(Word(slot.load(Ordering::Acquire)).tag() == tag) << i;
             }
             if hits == 0 {
                 return None;
             }
             let i = hits.trailing_zeros() as usize % SLOTS_PER_LINE;
             // Loading again is cheaper than keeping eight words; if the slot has changed hands, look again.
-            let word = Word(self.0[i].load(Ordering::SeqCst));
+            let word = Word(self.0[i].load(Ordering::Acquire));
             if word.tag() == tag {
                 return Some(Seen { slot: &self.0[i], word, place: base + i });
             }
@@ -105,7 +105,7 @@ impl Line {
     #[inline]
     fn seen(&self, base: usize) -> impl Iterator<Item = Seen<'_>> {
         self.0.iter().enumerate().map(move |(i, slot)| {
-            let word = Word(slot.load(Ordering::SeqCst));
+            let word = Word(slot.load(Ordering::Acquire));
             Seen { slot, word, place: base + i }
         })
     }
@@ -131,6 +131,13 @@ impl<'a> Pair<'a> {
         self.first.find(tag, 0).or_else(|| self.second.find(tag, SLOTS_PER_LINE))
     }
 
+    /// Asks for both lines before anything is done with them.
+    #[inline]
+    pub(crate) fn touch(&self) {
+        let _ = self.first.0[0].load(Ordering::Relaxed);
+        let _ = self.second.0[0].load(Ordering::Relaxed);
+    }
+
     /// Another slot with the same tag.
     pub(crate) fn twin(&self, tag: u32, mine: usize) -> Option<Seen<'a>> {
         self.all().find(|seen| seen.word.tag() == tag && seen.place != mine)
@@ -150,6 +157,8 @@ impl<'a> Pair<'a> {
             None => (self.all().min_by_key(|seen| seen.word.ahead(now))?, true),
         };
         target.swap(new).ok()?;
+        // INVARIANT: of two threads that claim a slot each and then look for a twin, at least one sees the other's.
+        fence(Ordering::SeqCst);
         Some(Claimed { seen: target.with(new), evicted })
     }
 

@@ -1,12 +1,14 @@
 //! The open table: balances of keys that callers can invent, in a memory of fixed size. Eight bytes a key; the key with
 //! the least debt gives way. Does not hold short bursts: its time steps by a millisecond.
 
+#[cfg(not(loom))]
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use crate::gcra::{Op, Outcome, TICK_NS, Taken};
 use crate::key::{pick, spread};
 use crate::slots::{Claimed, Line, Pair, SLOTS_PER_LINE, Seen, Word};
+use crate::sync::{AtomicU64, Ordering};
 
 /// See the module.
 #[derive(Debug)]
@@ -72,6 +74,12 @@ impl Table {
                 return taken;
             }
         }
+    }
+
+    /// Brings the key's lines near: several keys can come at once.
+    #[inline]
+    pub(crate) fn touch(&self, hash: u64) {
+        self.place(spread(hash)).0.touch();
     }
 
     /// The key's backlog; none if it has no slot.
@@ -200,6 +208,7 @@ fn backlog(word: Word, now: u64) -> u64 {
 
 /// Bits that nobody outside can predict: the hash is keyed, and each use turns the wheel, so that repeats of one key at
 /// one instant are not all rounded the same way.
+#[cfg(not(loom))]
 #[inline]
 fn dice(seed: u64) -> u64 {
     thread_local!(static WHEEL: Cell<u64> = const { Cell::new(0) });
@@ -211,7 +220,16 @@ fn dice(seed: u64) -> u64 {
     mixed ^ (mixed >> 32)
 }
 
-#[cfg(test)]
+/// Loom runs each order once and must meet the same one again.
+#[cfg(loom)]
+const fn dice(_: u64) -> u64 {
+    0
+}
+
+#[cfg(all(test, loom))]
+mod loom;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::gcra::{Act, Latest, Rate};

@@ -1,8 +1,12 @@
 //! No decision allocates once a configured key has its cell. A program of its own without a test harness: the counting
 //! allocator counts everybody.
 
+use std::time::Duration;
+
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tollgate_limit::{Charge, Granted, Key, Memory, MemoryConfig, Rate, Taken, Tick};
+use tollgate_limit::{
+    Calendar, Charge, Every, Granted, Key, Ledger, Memory, MemoryConfig, Moment, Rate, Reservation, Taken, Tick, Window,
+};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
@@ -17,8 +21,8 @@ fn main() {
     for i in 0..10_000_u64 {
         let now = Tick(i * 1_000_000);
         let open = Key::open(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let group = [configured, open].map(|key| Charge { key, rate, units: 1 });
-        if ledger.take_all(&group, now) == Granted::Yes {
+        let group = [configured, open].map(|key| Charge::new(key, rate, 1));
+        if ledger.take_all(&group, now) == Granted::YES {
             ledger.give_back(open, rate, 1, now);
         }
         ledger.debit(configured, rate, 1, now);
@@ -26,6 +30,27 @@ fn main() {
         let _ = ledger.peek(open, rate, now);
     }
     ledger.sweep(Tick(u64::MAX / 2), 1 << 7);
+    assert_eq!(region.change().allocations, 0);
+
+    // Quotas and windows of keys that are known, with everything that a request does to them.
+    let calendar = Calendar::new(Every::Day, "Europe/Berlin").expect("a time zone");
+    let windows = [40, 1_000].map(|max| Window::new(max, Duration::from_secs(1)).expect("in range"));
+    let turn = |i: u64| {
+        let at = Moment { now: Tick(i * 10_000_000), unix_ms: i * 100_000 };
+        let charges = [
+            Charge::new(configured, calendar.quota(100, at), 1),
+            Charge::new(Key::configured(8), windows[0].at(at.now), 1),
+            Charge::new(Key::open(9), windows[1].at(at.now), 5).shadowed(),
+        ];
+        if let Granted::Yes { over } = ledger.take_all(&charges, at.now) {
+            ledger.settle(Reservation::of(&charges, over), i % 9, at.now);
+        }
+        let _ = ledger.peek(configured, charges[0].limit, at.now);
+    };
+    // A log takes its room when it is first filled.
+    (0..10_000).for_each(turn);
+    let region = Region::new(ALLOCATOR);
+    (10_000..30_000).for_each(turn);
     assert_eq!(region.change().allocations, 0);
 
     // The test can fail: the first cells do allocate.

@@ -4,7 +4,9 @@ use std::future::{Future, pending};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use tollgate_limit::{Charge, Granted, Key, Ledger, LedgerFault, Level, Memory, MemoryConfig, Rate, Taken, Tick};
+use tollgate_limit::{
+    Charge, Granted, Key, Ledger, LedgerFault, Level, Limit, Memory, MemoryConfig, Rate, Taken, Tick,
+};
 
 const NOW: Tick = Tick(1_000_000_000);
 
@@ -23,24 +25,24 @@ enum Trouble {
 }
 
 impl Ledger for Troubled {
-    async fn charge(&self, key: Key, rate: Rate, units: u64, now: Tick) -> Result<Taken, LedgerFault> {
+    async fn charge(&self, key: Key, limit: Limit, units: u64, now: Tick) -> Result<Taken, LedgerFault> {
         match self.kind {
             Trouble::Breaks if key.hash == self.trouble => Err(LedgerFault::new("the store is gone")),
             Trouble::Sticks if key.hash == self.trouble => pending().await,
-            _ => Ok(self.memory.take(key, rate, units, now)),
+            _ => Ok(self.memory.take(key, limit, units, now)),
         }
     }
 
-    fn give_back(&self, key: Key, rate: Rate, units: u64, now: Tick) {
-        self.memory.give_back(key, rate, units, now);
+    fn give_back(&self, key: Key, limit: Limit, units: u64, now: Tick) {
+        self.memory.give_back(key, limit, units, now);
     }
 
-    fn debit(&self, key: Key, rate: Rate, units: u64, now: Tick) {
-        self.memory.debit(key, rate, units, now);
+    fn debit(&self, key: Key, limit: Limit, units: u64, now: Tick) {
+        self.memory.debit(key, limit, units, now);
     }
 
-    fn peek(&self, key: Key, rate: Rate, now: Tick) -> Level {
-        self.memory.peek(key, rate, now)
+    fn peek(&self, key: Key, limit: Limit, now: Tick) -> Level {
+        self.memory.peek(key, limit, now)
     }
 }
 
@@ -53,11 +55,11 @@ fn rate() -> Rate {
 }
 
 fn group(units: u64) -> [Charge; 4] {
-    [1, 2, 3, 4].map(|hash| Charge { key: Key::configured(hash), rate: rate(), units })
+    [1, 2, 3, 4].map(|hash| Charge::new(Key::configured(hash), rate(), units))
 }
 
 fn remaining(ledger: &impl Ledger) -> [u64; 4] {
-    group(0).map(|charge| ledger.peek(charge.key, charge.rate, NOW).remaining)
+    group(0).map(|charge| ledger.peek(charge.key, charge.limit, NOW).remaining)
 }
 
 fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
@@ -67,14 +69,14 @@ fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
 #[test]
 fn a_group_that_fits_is_taken_whole() {
     let ledger = troubled(Trouble::None);
-    assert_eq!(poll_once(ledger.charge_all(&group(4), NOW)), Poll::Ready(Ok(Granted::Yes)));
+    assert_eq!(poll_once(ledger.charge_all(&group(4), NOW)), Poll::Ready(Ok(Granted::YES)));
     assert_eq!(remaining(&ledger), [6; 4]);
 }
 
 #[test]
 fn a_refusal_gives_back_and_says_where_and_how_long() {
     let ledger = troubled(Trouble::None);
-    ledger.debit(Key::configured(3), rate(), 8, NOW);
+    Ledger::debit(&ledger, Key::configured(3), rate().into(), 8, NOW);
     let wait = std::time::Duration::from_secs(2);
     assert_eq!(poll_once(ledger.charge_all(&group(4), NOW)), Poll::Ready(Ok(Granted::No { at: 2, wait })));
     assert_eq!(remaining(&ledger), [10, 10, 2, 10]);
@@ -109,8 +111,8 @@ fn memory_answers_at_once_and_like_the_default() {
         assert_eq!(poll_once(memory.charge_all(&group(units), NOW)), poll_once(default.charge_all(&group(units), NOW)));
         let key = Key::configured(9);
         assert_eq!(
-            poll_once(memory.charge(key, rate(), units, NOW)),
-            poll_once(default.charge(key, rate(), units, NOW)),
+            poll_once(memory.charge(key, rate().into(), units, NOW)),
+            poll_once(default.charge(key, rate().into(), units, NOW)),
         );
         assert_eq!(remaining(&memory), remaining(&default));
     }

@@ -230,8 +230,8 @@ proptest! {
         let mut open = Vec::new();
         let mut used = [0_u64; 4];
         for (who, units, real, fate) in requests {
-            let group = [(scope(who), tenant), (scope(9), global)].map(|(key, rate)| Charge { key, rate, units });
-            if ledger.take_all(&group, now) == Granted::Yes {
+            let group = [(scope(who), tenant), (scope(9), global)].map(|(key, rate)| Charge::new(key, rate, units));
+            if ledger.take_all(&group, now) == Granted::YES {
                 // Fate 0: cancelled, nothing used. Else settled at what was really used, more or less than reserved.
                 open.push((group, if fate == 0 { 0 } else { real }, who));
             }
@@ -239,8 +239,8 @@ proptest! {
         while !open.is_empty() {
             let (group, real, who) = open.swap_remove(usize::try_from(order % open.len() as u64).expect("small"));
             for charge in group {
-                ledger.give_back(charge.key, charge.rate, charge.units.saturating_sub(real), now);
-                ledger.debit(charge.key, charge.rate, real.saturating_sub(charge.units), now);
+                ledger.give_back(charge.key, charge.limit, charge.units.saturating_sub(real), now);
+                ledger.debit(charge.key, charge.limit, real.saturating_sub(charge.units), now);
             }
             used[usize::try_from(who).expect("small")] += real;
         }

@@ -229,14 +229,14 @@ fn all_or_nothing_gives_back_what_earlier_levels_took() {
     let (ledger, wide, narrow) = (ledger(), rate(100, 1, 0), rate(5, 1, 0));
     let [tenant, address] = KEYS;
     let global = Key::configured(99);
-    let charge = |key, rate| Charge { key, rate, units: 3 };
+    let charge = |key, rate| Charge::new(key, rate, 3);
     let group = [charge(tenant, wide), charge(address, wide), charge(global, narrow)];
-    assert_eq!(ledger.take_all(&group, at(0)), Granted::Yes);
-    let before = group.map(|charge| ledger.peek(charge.key, charge.rate, at(0)).remaining);
+    assert_eq!(ledger.take_all(&group, at(0)), Granted::YES);
+    let before = group.map(|charge| ledger.peek(charge.key, charge.limit, at(0)).remaining);
     assert_eq!(before, [97, 97, 2]);
     let Granted::No { at: level, wait } = ledger.take_all(&group, at(0)) else { panic!("the last level is spent") };
     assert_eq!((level, wait), (2, Duration::from_secs(1)));
-    assert_eq!(group.map(|charge| ledger.peek(charge.key, charge.rate, at(0)).remaining), before);
+    assert_eq!(group.map(|charge| ledger.peek(charge.key, charge.limit, at(0)).remaining), before);
 }
 
 #[test]

@@ -189,9 +189,11 @@ fn reservations_return_to_zero_under_two_threads() {
         let mut refused = 0;
         for i in 0..100_000_u64 {
             let units = 1 + (i * 7 + me) % 200;
-            let group = [(tenant, wide), (global, narrow)].map(|(key, rate)| Charge { key, rate, units });
+            let group = [(tenant, wide), (global, narrow)].map(|(key, rate)| Charge::new(key, rate, units));
             match ledger.take_all(&group, Tick(SECOND)) {
-                Granted::Yes => group.iter().for_each(|c| ledger.give_back(c.key, c.rate, c.units, Tick(SECOND))),
+                Granted::Yes { .. } => {
+                    group.iter().for_each(|c| ledger.give_back(c.key, c.limit, c.units, Tick(SECOND)))
+                }
                 Granted::No { .. } => refused += 1,
             }
         }

@@ -17,6 +17,8 @@ const STEP: Duration = Duration::from_millis(100);
 /// The cores of the two sides.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Core {
+    /// All there are: what shares them with others.
+    Both,
     Gateway,
     /// Generator and mock model server.
     Load,
@@ -34,8 +36,13 @@ pub(super) struct Running {
 pub(super) fn pinned(core: Core, program: &Path) -> Command {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut words: Vec<&str> = Vec::new();
-    if cores > 1 && present("taskset") {
-        words.extend(["taskset", "-c", if core == Core::Gateway { "0" } else { "1" }]);
+    let place = match core {
+        Core::Both => None,
+        Core::Gateway => Some("0"),
+        Core::Load => Some("1"),
+    };
+    if let Some(place) = place.filter(|_| cores > 1 && present("taskset")) {
+        words.extend(["taskset", "-c", place]);
     }
     if present("setpriv") {
         words.extend(["setpriv", "--pdeathsig", "TERM"]);

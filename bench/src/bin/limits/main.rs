@@ -34,6 +34,8 @@ fn main() -> ExitCode {
         uniform: sizes.iter().map(|&keys| scenes::uniform(keys)).collect(),
         hot: scenes::hot_key(),
         levels: scenes::five_levels(1_000_000),
+        accounts: scenes::accounts(),
+        overshoot: scenes::overshoot(),
         fill: [0.7, 0.8].map(|load| scenes::fill(1_000_000, load)),
     };
     if json {

@@ -5,18 +5,24 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::rounds::{Lane, Spread};
-use crate::scenes::{Fill, Uniform};
+use crate::scenes::{FIVE_LEVELS, Fill, Overshoot, Uniform};
 
 /// Our time by the rival's, at a million keys.
 const TIME_BAR: f64 = 0.5;
 /// Bytes for a key at load 0.7.
 const BYTES_BAR: f64 = 12.0;
+/// Nanoseconds for five levels.
+const LEVELS_BAR: f64 = 150.0;
+/// What 500 requests at once may reserve of a budget.
+const OVERSHOOT_BAR: f64 = 1.0;
 const JUDGED_KEYS: usize = 1_000_000;
 
 pub(crate) struct Report {
     pub(crate) uniform: Vec<Uniform>,
     pub(crate) hot: Vec<Lane>,
     pub(crate) levels: Vec<Lane>,
+    pub(crate) accounts: Vec<Lane>,
+    pub(crate) overshoot: Overshoot,
     pub(crate) fill: [Fill; 2],
 }
 
@@ -47,6 +53,8 @@ impl Report {
             })).collect::<Vec<_>>(),
             "hot_key": lanes(&self.hot),
             "five_levels": lanes(&self.levels),
+            "accounts": lanes(&self.accounts),
+            "overshoot": { "reserved": self.overshoot.reserved, "settled": self.overshoot.settled },
             "fill": self.fill.iter().map(|fill| json!({
                 "load": fill.load, "keys": fill.keys, "evictions": fill.evictions,
             })).collect::<Vec<_>>(),
@@ -63,6 +71,11 @@ impl Report {
             bars.push(Bar { what: "time ÷ governor, 1 M keys", figure: scene.ratio(), bar: TIME_BAR });
             bars.push(Bar { what: "bytes per key, load 0.7", figure: exactly(scene.bytes_per_key), bar: BYTES_BAR });
         }
+        for lane in self.levels.iter().filter(|lane| lane.name == FIVE_LEVELS) {
+            bars.push(Bar { what: "ns, five levels", figure: lane.spread(), bar: LEVELS_BAR });
+        }
+        let overshoot = exactly(self.overshoot.reserved);
+        bars.push(Bar { what: "500 at once: reserved ÷ budget", figure: overshoot, bar: OVERSHOOT_BAR });
         let ours = |lane: &&Lane| !lane.name.starts_with("governor") && !lane.name.ends_with("threads");
         let lanes = self.uniform.iter().flat_map(|scene| &scene.lanes).chain(&self.hot).chain(&self.levels);
         let allocations: usize = lanes.filter(ours).map(|lane| lane.allocations).sum();
@@ -83,7 +96,10 @@ impl Uniform {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Limiter, median of 7 interleaved rounds ± IQR. Both sides are given the time.\n")?;
+        writeln!(
+            f,
+            "Limiter, median of 7 interleaved rounds ± IQR; CPU time of the thread. Both sides are given the time.\n"
+        )?;
         writeln!(f, "{:<34}{:>12}{:>16}{:>14}", "uniform keys, all live", "ns/decision", "÷ governor", "bytes/key")?;
         for scene in &self.uniform {
             let bytes = [scene.bytes_per_key, scene.bytes_per_key, scene.rival_bytes_per_key];
@@ -94,9 +110,12 @@ impl fmt::Display for Report {
             }
         }
         writeln!(f, "\n{:<34}{:>12}", "one hot key", "ns/decision")?;
-        for lane in self.hot.iter().chain(&self.levels) {
+        for lane in self.hot.iter().chain(&self.levels).chain(&self.accounts) {
             writeln!(f, "  {:<32}{:>12}", lane.name, show(lane.spread(), 1))?;
         }
+        let Overshoot { reserved, settled } = self.overshoot;
+        writeln!(f, "\n{:<34}{:>12}{:>12}", "500 at once, of the budget", "reserved", "settled")?;
+        writeln!(f, "  {:<32}{reserved:>12.4}{settled:>12.4}", "worst of 20 rounds")?;
         writeln!(f, "\n{:<34}{:>12}", "filling the table", "evictions")?;
         for fill in &self.fill {
             writeln!(f, "  {:<32}{:>12}", format!("{} at load {}", thousands(fill.keys), fill.load), fill.evictions)?;

@@ -1,7 +1,8 @@
 //! Interleaved rounds: every contestant runs once in each round, so that noise of the machine meets all of them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use stats_alloc::Region;
 
 use crate::ALLOCATOR;
@@ -36,7 +37,17 @@ impl Spread {
 /// One contestant: runs the round of the given number, and says how many decisions it made.
 pub(crate) struct Contestant<'a> {
     pub(crate) name: &'static str,
+    pub(crate) by: Stopwatch,
     pub(crate) run: Box<dyn FnMut(usize) -> usize + 'a>,
+}
+
+/// Whose time counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Stopwatch {
+    /// That of this thread: whoever else runs on the machine is not counted.
+    Thread,
+    /// That of the wall, where several threads run.
+    Wall,
 }
 
 /// What a contestant took.
@@ -59,7 +70,6 @@ impl Lane {
 
 /// Runs all contestants [`ROUNDS`] times in the same order, after one round that does not count. None runs twice in a
 /// row, so none finds the cache warm from itself.
-#[expect(clippy::disallowed_methods, reason = "a stopwatch")]
 pub(crate) fn interleave(contestants: &mut [Contestant<'_>]) -> Vec<Lane> {
     let mut lanes: Vec<Lane> = contestants
         .iter()
@@ -68,7 +78,7 @@ pub(crate) fn interleave(contestants: &mut [Contestant<'_>]) -> Vec<Lane> {
     for round in 0..=ROUNDS {
         for i in 0..contestants.len() {
             let region = Region::new(ALLOCATOR);
-            let start = Instant::now();
+            let start = Started::new(contestants[i].by);
             let decisions = (contestants[i].run)(round);
             let nanos = start.elapsed().as_nanos() as f64 / decisions as f64;
             let allocations = region.change().allocations;
@@ -79,4 +89,33 @@ pub(crate) fn interleave(contestants: &mut [Contestant<'_>]) -> Vec<Lane> {
         }
     }
     lanes
+}
+
+enum Started {
+    Thread(Duration),
+    Wall(Instant),
+}
+
+impl Started {
+    #[expect(clippy::disallowed_methods, reason = "a stopwatch")]
+    fn new(by: Stopwatch) -> Self {
+        match by {
+            Stopwatch::Thread => Self::Thread(thread_time()),
+            Stopwatch::Wall => Self::Wall(Instant::now()),
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        match self {
+            Self::Thread(then) => thread_time().saturating_sub(*then),
+            Self::Wall(then) => then.elapsed(),
+        }
+    }
+}
+
+/// CPU time of this thread.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let (seconds, nanos) = (u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0));
+    Duration::new(seconds, nanos)
 }

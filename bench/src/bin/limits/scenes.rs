@@ -2,6 +2,8 @@
 
 use std::hint::black_box;
 use std::num::NonZeroU32;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use governor::clock::{Clock, FakeRelativeClock};
@@ -9,10 +11,13 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 use stats_alloc::Region;
-use tollgate_limit::{Charge, Granted, Key, Memory, MemoryConfig, Rate, Taken, Tick, hash_key};
+use tollgate_limit::{
+    Calendar, Charge, Every, Granted, Key, Ledger, Memory, MemoryConfig, Moment, Rate, Reservation, Taken, Tick,
+    Window, hash_key,
+};
 
 use crate::ALLOCATOR;
-use crate::rounds::{Contestant, Lane, interleave};
+use crate::rounds::{Contestant, Lane, Stopwatch, interleave};
 
 /// Decisions of one contestant in one round: enough that what the contestant before left in the cache matters little.
 const DECISIONS: usize = 1 << 22;
@@ -23,6 +28,12 @@ const HOT_DECISIONS: usize = 1 << 20;
 /// Decisions between two steps of time, and the step: real traffic is slower, so every key stays live throughout.
 const BATCH: usize = 1024;
 const STEP: Duration = Duration::from_nanos(100);
+
+/// Noon of 20 November 2026.
+const NOON_MS: u64 = 1_795_176_000_000;
+
+/// The name of the lane that has a bar.
+pub(crate) const FIVE_LEVELS: &str = "five levels, 10 % rolled back";
 
 const SEED: (u64, u64) = (0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344);
 const LOAD: f64 = 0.7;
@@ -64,19 +75,25 @@ pub(crate) fn uniform(keys: usize) -> Uniform {
     let mut lanes = interleave(&mut [
         Contestant {
             name: "tollgate",
+            by: Stopwatch::Thread,
             run: Box::new(|round| {
                 each_batch(&hashes, round, |hash, now| ours.take(Key::open(hash), rate, 1, now) == Taken::Yes)
             }),
         },
         Contestant {
             name: "tollgate and hash",
+            by: Stopwatch::Thread,
             run: Box::new(|round| {
                 each_batch(&stream, round, |key, now| {
                     ours.take(Key::open(hash_key(SEED, 1_u64, key)), rate, 1, now) == Taken::Yes
                 })
             }),
         },
-        Contestant { name: "governor", run: Box::new(|_| each_rival_batch(&stream, &rival, &clock)) },
+        Contestant {
+            name: "governor",
+            by: Stopwatch::Thread,
+            run: Box::new(|_| each_rival_batch(&stream, &rival, &clock)),
+        },
     ]);
     lanes.shrink_to_fit();
     Uniform {
@@ -107,21 +124,29 @@ pub(crate) fn hot_key() -> Vec<Lane> {
     interleave(&mut [
         Contestant {
             name: "configured cell",
+            by: Stopwatch::Thread,
             run: Box::new(|round| each_batch(&keys, round, |hash, now| take(Key::configured(hash), now))),
         },
         Contestant {
             name: "table",
+            by: Stopwatch::Thread,
             run: Box::new(|round| each_batch(&keys, round, |hash, now| take(Key::open(hash), now))),
         },
-        Contestant { name: "governor", run: Box::new(|_| each_rival_batch(&keys, &rival, &clock)) },
+        Contestant {
+            name: "governor",
+            by: Stopwatch::Thread,
+            run: Box::new(|_| each_rival_batch(&keys, &rival, &clock)),
+        },
         Contestant {
             name: "configured cell, 2 threads",
+            by: Stopwatch::Wall,
             run: Box::new(|round| {
                 two_threads(&|| each_batch(&keys, round, |hash, now| take(Key::configured(hash), now)))
             }),
         },
         Contestant {
             name: "governor, 2 threads",
+            by: Stopwatch::Wall,
             run: Box::new(|_| two_threads(&|| each_rival_batch(&keys, &rival, &clock))),
         },
     ])
@@ -133,37 +158,110 @@ pub(crate) fn five_levels(addresses: usize) -> Vec<Lane> {
     let spent = Rate::new(1, 1, 0).expect("in range");
     let ours = memory(slots_for(addresses, LOAD));
     let mut draw = Draw(11);
-    let mut key = |level: u64, population: u64| hash_key(SEED, level, draw.next().unwrap_or(0) % population);
-    let groups: Vec<[Charge; 5]> = (0..DECISIONS / 8)
-        .map(|i| {
-            let last = if i % 10 == 0 { spent } else { wide };
-            let global = Key::configured(hash_key(SEED, 5_u64, u64::from(i % 10 == 0)));
-            let level = |key, rate| Charge { key, rate, units: 1 };
-            [
-                level(Key::configured(key(1, 1_000)), wide),
-                level(Key::configured(key(2, 10_000)), wide),
-                level(Key::configured(key(3, 10)), wide),
-                level(Key::open(key(4, addresses as u64)), wide),
-                level(global, last),
-            ]
-        })
-        .collect();
+    let mut hash = |level: u64, population: u64| hash_key(SEED, level, draw.next().unwrap_or(0) % population);
+    // What a caller has at hand: the hashes of its identities. The charges are made of them, as layers do.
+    let callers: Vec<[u64; 4]> =
+        (0..DECISIONS / 8).map(|_| [hash(1, 1_000), hash(2, 10_000), hash(3, 10), hash(4, addresses as u64)]).collect();
+    let globals = [spent, wide].map(|rate| (Key::configured(hash_key(SEED, 5_u64, rate.burst())), rate));
     for i in 0..addresses as u64 {
         assert_eq!(ours.take(Key::open(hash_key(SEED, 4_u64, i)), wide, 1, Tick(0)), Taken::Yes);
     }
     interleave(&mut [Contestant {
-        name: "five levels, 10 % rolled back",
+        name: FIVE_LEVELS,
+        by: Stopwatch::Thread,
         run: Box::new(|round| {
             let mut now = start(round);
-            for batch in groups.chunks(BATCH) {
+            let mut refused = 0;
+            for batch in callers.chunks(BATCH) {
                 now.0 += nanos(STEP);
-                for group in batch {
-                    black_box(ours.take_all(group, now) == Granted::Yes);
+                for (i, &[tenant, person, model, address]) in batch.iter().enumerate() {
+                    let (global, last) = globals[usize::from(i % 10 != 0)];
+                    let group = [
+                        Charge::new(Key::configured(tenant), wide, 1),
+                        Charge::new(Key::configured(person), wide, 1),
+                        Charge::new(Key::configured(model), wide, 1),
+                        Charge::new(Key::open(address), wide, 1),
+                        Charge::new(global, last, 1),
+                    ];
+                    refused += usize::from(!black_box(ours.take_all(&group, now)).is_yes());
                 }
             }
-            groups.len()
+            assert!(refused * 11 > callers.len(), "the last level refuses every tenth");
+            callers.len()
         }),
     }])
+}
+
+/// What a decision on a quota or a window takes: an account under a short lock.
+pub(crate) fn accounts() -> Vec<Lane> {
+    let calendar = Calendar::new(Every::Month, "Europe/Berlin").expect("a time zone");
+    let window = Window::new(u64::MAX, Duration::from_mins(1)).expect("in range");
+    let ours = memory(1 << 10);
+    let keys: Vec<Key> = Draw(13).take(HOT_DECISIONS).map(|bits| Key::configured(name(bits % 10_000))).collect();
+    let each = |round: usize, decide: &dyn Fn(Key, Moment) -> bool| {
+        let mut now = start(round);
+        for batch in keys.chunks(BATCH) {
+            now.0 += nanos(STEP);
+            let at = Moment { now, unix_ms: NOON_MS + now.0 / 1_000_000 };
+            assert!(batch.iter().all(|&key| decide(key, at)), "nothing is refused here");
+        }
+        keys.len()
+    };
+    interleave(&mut [
+        Contestant {
+            name: "calendar quota, 10 k tenants",
+            by: Stopwatch::Thread,
+            run: Box::new(|round| {
+                each(round, &|key, at| ours.take(key, calendar.quota(u64::MAX, at), 1, at.now) == Taken::Yes)
+            }),
+        },
+        Contestant {
+            name: "sliding window, 10 k keys",
+            by: Stopwatch::Thread,
+            run: Box::new(|round| each(round, &|key, at| ours.take(key, window.at(at.now), 1, at.now) == Taken::Yes)),
+        },
+    ])
+}
+
+/// 500 requests at one instant on one budget that holds 129 of them: what was reserved, and after the runs what was used, by
+/// what the budget holds.
+pub(crate) struct Overshoot {
+    pub(crate) reserved: f64,
+    pub(crate) settled: f64,
+}
+
+pub(crate) fn overshoot() -> Overshoot {
+    const BUDGET: u64 = 10_000;
+    const COST: u64 = 77;
+    let mut worst = Overshoot { reserved: 0.0, settled: 0.0 };
+    for round in 0..20 {
+        let (ours, key) = (memory(1 << 10), Key::configured(hash_key(SEED, round, 1_u64)));
+        let rate = Rate::new(BUDGET, 1, BUDGET).expect("in range");
+        let start = Barrier::new(500);
+        let (admitted, settled) = (AtomicU64::new(0), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for i in 0..500_u64 {
+                let (start, ours, admitted, settled) = (&start, &ours, &admitted, &settled);
+                scope.spawn(move || {
+                    let charges = [Charge::new(key, rate, COST)];
+                    start.wait();
+                    let granted = ours.take_all(&charges, Tick(1));
+                    // All hold what they reserved, and only then are done.
+                    start.wait();
+                    let Granted::Yes { over } = granted else { return };
+                    // Each run costs up to a tenth more or less than was reserved.
+                    let real = COST - 7 + i % 15;
+                    admitted.fetch_add(COST, Ordering::Relaxed);
+                    settled.fetch_add(real, Ordering::Relaxed);
+                    ours.settle(Reservation::of(&charges, over), real, Tick(1));
+                });
+            }
+        });
+        let share = |units: AtomicU64| units.into_inner() as f64 / BUDGET as f64;
+        worst.reserved = worst.reserved.max(share(admitted));
+        worst.settled = worst.settled.max(share(settled));
+    }
+    worst
 }
 
 /// New keys until the table is at `load`: how long an insert takes, and how many live keys gave way.

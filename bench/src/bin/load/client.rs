@@ -27,11 +27,14 @@ pub(crate) struct Plan {
     request: http::Request<Full<Bytes>>,
     /// How long every answer must be.
     pub(crate) expect_bytes: Option<u64>,
+    /// Statuses that are as good as one of success.
+    pub(crate) accept: Vec<u16>,
     pub(crate) tls: Option<Tls>,
 }
 
 /// One request, as it is told.
 pub(crate) struct Request<'a> {
+    pub(crate) method: http::Method,
     pub(crate) path: &'a str,
     pub(crate) headers: &'a [(String, String)],
     pub(crate) body: Bytes,
@@ -73,21 +76,28 @@ pub(crate) struct H2 {
 
 impl Plan {
     pub(crate) fn new(host: &str, port: u16, request: &Request<'_>) -> anyhow::Result<Self> {
-        let Request { path, headers, body } = request;
-        let mut written = format!("POST {path} HTTP/1.1\r\nhost: {host}\r\n");
-        let mut built = http::Request::post(format!("https://{host}{path}"));
-        let json = [("content-type".to_owned(), "application/json".to_owned())];
-        for (name, value) in json.iter().chain(*headers) {
+        let Request { method, path, headers, body } = request;
+        let mut written = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n");
+        let mut built = http::Request::builder().method(method).uri(format!("https://{host}{path}"));
+        let mut fields = headers.to_vec();
+        if *method != http::Method::GET && !fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+            fields.push(("content-type".to_owned(), "application/json".to_owned()));
+        }
+        for (name, value) in &fields {
             written.push_str(&format!("{name}: {value}\r\n"));
             built = built.header(name, value);
         }
-        written.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+        if *method != http::Method::GET {
+            written.push_str(&format!("content-length: {}\r\n", body.len()));
+        }
+        written.push_str("\r\n");
         Ok(Self {
             port,
             name: ServerName::try_from(host.to_owned())?,
             written: [written.as_bytes(), body].concat().into(),
             request: built.body(Full::new(body.clone()))?,
             expect_bytes: None,
+            accept: Vec::new(),
             tls: None,
         })
     }
@@ -117,7 +127,8 @@ impl Plan {
 
     /// Whether an answer is what was asked for.
     pub(crate) fn accepts(&self, answer: Answer) -> bool {
-        (200..300).contains(&answer.status) && self.expect_bytes.is_none_or(|bytes| bytes == answer.bytes)
+        let good = (200..300).contains(&answer.status);
+        self.accept.contains(&answer.status) || good && self.expect_bytes.is_none_or(|bytes| bytes == answer.bytes)
     }
 
     /// Bytes of one request on HTTP/1.1.

@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// Host name in requests and TLS.
     #[arg(long, default_value = "bench.test")]
     host: String,
+    /// Method of the requests: `POST`, or `GET` without a body.
+    #[arg(long, default_value = "POST")]
+    method: http::Method,
     /// Path of the requests.
     #[arg(long, default_value = "/")]
     path: String,
@@ -78,6 +81,9 @@ pub(crate) struct Args {
     /// Bytes that every answer must have.
     #[arg(long)]
     expect_bytes: Option<u64>,
+    /// One more status that is as good as one of success; may be repeated.
+    #[arg(long)]
+    accept: Vec<u16>,
     /// Process whose CPU time is measured; may be repeated.
     #[arg(long)]
     pub(crate) watch: Vec<u32>,
@@ -94,6 +100,7 @@ impl Args {
 
     fn plan(&self) -> anyhow::Result<Plan> {
         let body = match &self.body {
+            _ if self.method == http::Method::GET => Vec::new(),
             Some(path) => std::fs::read(path).with_context(|| format!("`{}` cannot be read", path.display()))?,
             None => vec![0; self.size],
         };
@@ -102,9 +109,15 @@ impl Args {
             Ok((name.trim().to_owned(), value.trim().to_owned()))
         });
         let headers: Vec<_> = headers.collect::<anyhow::Result<_>>()?;
-        let request = client::Request { path: &self.path, headers: &headers, body: Bytes::from(body) };
+        let request = client::Request {
+            method: self.method.clone(),
+            path: &self.path,
+            headers: &headers,
+            body: Bytes::from(body),
+        };
         let mut plan = Plan::new(&self.host, self.port, &request)?;
         plan.expect_bytes = self.expect_bytes;
+        plan.accept.clone_from(&self.accept);
         if self.protocol != Protocol::Plain {
             let ca = self.ca.as_deref().context("TLS needs `--ca`")?;
             plan.tls = Some(client::tls(ca, self.protocol == Protocol::TlsH2)?);

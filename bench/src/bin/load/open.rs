@@ -49,6 +49,7 @@ pub(crate) fn run(args: &Args, plan: &Arc<Plan>, rate: f64) -> anyhow::Result<Va
         "p50": percentile(&waits, 0.5),
         "p99": percentile(&waits, 0.99),
         "p999": percentile(&waits, 0.999),
+        "p9999": percentile(&waits, 0.9999),
         "max": percentile(&waits, 1.0),
     });
     Ok(report)

@@ -28,6 +28,12 @@ pub(crate) struct Args {
     /// Text that no run saw before.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Only this row.
+    #[arg(long)]
+    page: Option<String>,
+    /// Microseconds of sleep before each request, as a gateway has them: caches and clocks of an idle core are cold.
+    #[arg(long, default_value_t = 0)]
+    rest_us: u64,
 }
 
 /// Runs one request.
@@ -44,7 +50,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Value> {
         }
     }
     let mut rows = Vec::new();
-    for page in Page::ALL {
+    let asked = |page: &Page| args.page.as_ref().is_none_or(|name| page.name() == *name);
+    for page in Page::ALL.into_iter().filter(asked) {
         let mut row = json!({ "page": page.name() });
         for (name, engine) in &mut engines {
             row[*name] = measured(args, page, engine)?;
@@ -61,6 +68,9 @@ fn measured(args: &Args, page: Page, engine: &mut Engine<'_>) -> anyhow::Result<
             break;
         }
         let request = page.head_and_body(args.seed.wrapping_mul(1_000_003).wrapping_add(number));
+        if args.rest_us > 0 {
+            std::thread::sleep(std::time::Duration::from_micros(args.rest_us));
+        }
         let started = now();
         engine(&request)?;
         if number >= 5 || begun.elapsed().as_secs_f64() > args.seconds {

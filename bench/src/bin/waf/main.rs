@@ -1,10 +1,14 @@
 //! What rules cost. `waf client` sends fresh requests of one row through a gateway, one after the other, and says what CPU
-//! time each took there; `waf engines` runs the same requests through engines in this process. Each prints one JSON
-//! document. Driven by `cargo xtask bench waf`.
+//! time each took there; `waf engines` runs the same requests through engines in this process; `waf pack` the rules that run
+//! by default, and `waf worst` every shape of hostile text. `waf stream` waits for first bytes. Each prints one JSON document.
+//! Driven by `cargo xtask bench waf`.
 #![expect(clippy::print_stdout, reason = "a program that prints its results")]
 
 mod client;
 mod engines;
+mod pack;
+mod stream;
+mod worst;
 
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
@@ -21,12 +25,21 @@ enum What {
     Client(client::Args),
     /// In this process.
     Engines(engines::Args),
+    /// The rules that run by default, in this process.
+    Pack(pack::Args),
+    /// First bytes of replies that stream.
+    Stream(stream::Args),
+    /// The dearest text.
+    Worst(worst::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     let report = match Args::parse().what {
         What::Client(args) => client::run(&args)?,
         What::Engines(args) => engines::run(&args)?,
+        What::Pack(args) => pack::run(&args)?,
+        What::Stream(args) => stream::run(&args)?,
+        What::Worst(args) => worst::run(&args)?,
     };
     println!("{report}");
     Ok(())

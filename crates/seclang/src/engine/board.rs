@@ -7,6 +7,7 @@ use crate::engine::inputs::{Form, Id, Inputs, Value};
 use crate::engine::names::Walkers;
 use crate::engine::proofs::Proofs;
 use crate::engine::runs::{self, Run};
+use crate::engine::seen::{Place, Seen};
 use crate::ir::RuleSet;
 use crate::ir::bits::{Bits, next_in};
 use crate::ir::plan::{Plan, Targets};
@@ -20,7 +21,17 @@ pub(crate) struct Board {
     rows: Vec<u64>,
     /// The place of each value's proof.
     places: Vec<usize>,
+    /// Where each value is remembered.
+    kept: Vec<Option<Place>>,
     alive: Vec<u64>,
+}
+
+/// What a thread has for filling it.
+pub(crate) struct Tools<'a> {
+    pub(crate) seen: &'a mut Seen,
+    pub(crate) proofs: &'a mut Proofs,
+    pub(crate) walkers: &'a mut Walkers,
+    pub(crate) caches: &'a mut Caches,
 }
 
 /// Values of this length are searched for literals.
@@ -37,45 +48,33 @@ impl Board {
         (rules, phase): (&RuleSet, usize),
         inputs: &Inputs,
         derived: &mut Derived,
-        (proofs, walkers, caches): (&mut Proofs, &mut Walkers, &mut Caches),
+        mut tools: Tools<'_>,
     ) {
         self.rows.clear();
         self.places.clear();
+        self.kept.clear();
         self.alive.clear();
         let Some(plan) = rules.plans.get(phase) else { return };
         self.words = plan.always.words().len();
         self.alive.extend_from_slice(plan.always.words());
-        proofs.begin(rules);
+        tools.proofs.begin(rules);
+        let sieve = Sieve { rules, phase, plan, inputs };
         for (id, value) in inputs.numbered() {
             let start = self.rows.len();
             self.rows.resize(start + self.words, 0);
-            let Some(targets) = plan.targets(value.shelf) else {
+            let (Some(targets), Some(row)) = (plan.targets(value.shelf), self.rows.get_mut(start..)) else {
                 self.places.push(NO_PLACE);
+                self.kept.push(None);
                 continue;
             };
-            let mask = match value.form {
-                Form::Run { names, run, .. } => runs::mask(inputs, value, (names, run)),
-                Form::Plain | Form::Uncounted => derived.mask(inputs, id),
-            };
-            let place = proofs.place(rules, mask);
-            self.places.push(place);
-            let Some(proof) = proofs.get(place).and_then(|proof| proof.rules.get(phase)) else { continue };
-            let Some(row) = self.rows.get_mut(start..) else { continue };
-            concern(row, (targets, plan), proof.words(), (inputs, value));
-            if let Form::Run { names, run, .. } = value.form {
-                let Some(summary) = inputs.run(run) else { continue };
-                let run = Run {
-                    rules,
-                    phase,
-                    prefix: inputs.bytes(value.name),
-                    text: inputs.bytes(value.text),
-                    summary,
-                    mask,
-                };
-                if names { run.narrow_names(row, (walkers, caches)) } else { run.narrow_elements(row) }
-            }
-            if value.text.len() >= LONG && matches!(value.form, Form::Plain) {
-                search(row, (rules, phase), inputs.bytes(value.text), proofs.get(place));
+            let digest = derived.digest(rules, inputs, (id, value));
+            if let Some((kept, known)) = digest.and_then(|digest| tools.seen.recall(digest, phase)) {
+                row.copy_from_slice(known);
+                self.places.push(NO_PLACE);
+                self.kept.push(Some(kept));
+            } else {
+                self.places.push(sieve.fill(row, (targets, id, value), derived, &mut tools));
+                self.kept.push(digest.and_then(|digest| tools.seen.keep(digest, phase, row)));
             }
             for (alive, word) in self.alive.iter_mut().zip(row) {
                 *alive |= *word;
@@ -94,35 +93,76 @@ impl Board {
         self.places.get(id.index()).copied().filter(|place| *place != NO_PLACE)
     }
 
+    /// Where a value is remembered.
+    pub(crate) fn kept(&self, id: Id) -> Option<Place> {
+        self.kept.get(id.index()).copied().flatten()
+    }
+
     /// Rules that are to be visited.
     pub(crate) fn alive(&self) -> &[u64] {
         &self.alive
     }
 }
 
-fn concern(row: &mut [u64], (targets, plan): (&Targets, &Plan), can: &[u64], (inputs, value): (&Inputs, &Value)) {
-    row.copy_from_slice(targets.any.words());
-    match value.form {
-        Form::Run { .. } => {
-            for (_, rules) in targets.named.iter().filter(|(name, _)| runs::could_be_named(inputs, value, name)) {
-                add(row, rules.words());
+/// Finds the rules that concern a value which did not come before.
+#[derive(Clone, Copy)]
+struct Sieve<'a> {
+    rules: &'a RuleSet,
+    phase: usize,
+    plan: &'a Plan,
+    inputs: &'a Inputs,
+}
+
+impl Sieve<'_> {
+    /// Fills the row of a value and tells the place of its proof.
+    fn fill(
+        &self,
+        row: &mut [u64],
+        (targets, id, value): (&Targets, Id, &Value),
+        derived: &mut Derived,
+        tools: &mut Tools<'_>,
+    ) -> usize {
+        let Self { rules, phase, inputs, .. } = *self;
+        let Form::Run { names, run, .. } = value.form else {
+            let place = tools.proofs.place(rules, derived.mask(inputs, id));
+            self.concern(row, targets, (value, tools.proofs.get(place)));
+            if value.text.len() >= LONG && value.form == Form::Plain {
+                search(row, (rules, phase), inputs.bytes(value.text), tools.proofs.get(place));
+            }
+            return place;
+        };
+        let mask = runs::mask(inputs, value, (names, run));
+        // Which digits there are in an array is a matter of chance, and not worth a proof each time.
+        let place = tools.proofs.place(rules, if names { mask } else { runs::round_up(mask) });
+        self.concern(row, targets, (value, tools.proofs.get(place)));
+        let Some(summary) = inputs.run(run) else { return place };
+        let (prefix, text) = (inputs.bytes(value.name), inputs.bytes(value.text));
+        let run = Run { rules, phase, prefix, text, summary, mask };
+        if names {
+            run.narrow_names(row, (tools.walkers, tools.caches));
+        } else {
+            run.narrow_elements(row);
+        }
+        place
+    }
+
+    /// The rules that look at a value and could match its bytes.
+    fn concern(&self, row: &mut [u64], targets: &Targets, (value, proof): (&Value, Option<&Proof>)) {
+        let Some(can) = proof.and_then(|proof| proof.rules.get(self.phase)) else { return };
+        row.copy_from_slice(targets.any.words());
+        let name = self.inputs.bytes(value.name);
+        for (wanted, rules) in &targets.named {
+            let is_named = match value.form {
+                Form::Run { .. } => runs::could_be_named(self.inputs, value, wanted),
+                Form::Plain | Form::Uncounted => wanted.eq_ignore_ascii_case(name),
+            };
+            if is_named {
+                row.iter_mut().zip(rules.words()).for_each(|(word, more)| *word |= more);
             }
         }
-        Form::Plain | Form::Uncounted => {
-            let name = inputs.bytes(value.name);
-            for (wanted, rules) in &targets.named {
-                if wanted.eq_ignore_ascii_case(name) {
-                    add(row, rules.words());
-                }
-            }
-        }
-    }
-    for (word, can) in row.iter_mut().zip(can) {
-        *word &= can;
-    }
-    if value.kind == Kind::Prompt {
-        for (word, excusing) in row.iter_mut().zip(plan.excusing.words()) {
-            *word &= !excusing;
+        row.iter_mut().zip(can.words()).for_each(|(word, can)| *word &= can);
+        if value.kind == Kind::Prompt {
+            row.iter_mut().zip(self.plan.excusing.words()).for_each(|(word, excusing)| *word &= !excusing);
         }
     }
 }
@@ -151,11 +191,5 @@ fn search(row: &mut [u64], (rules, phase): (&RuleSet, usize), text: &[u8], proof
         {
             *word &= !(1 << (at % 64));
         }
-    }
-}
-
-fn add(row: &mut [u64], more: &[u64]) {
-    for (word, more) in row.iter_mut().zip(more) {
-        *word |= more;
     }
 }

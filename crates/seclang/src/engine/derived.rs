@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use crate::charset::ByteSet;
-use crate::engine::inputs::{Id, Inputs};
+use crate::engine::inputs::{Id, Inputs, Value};
+use crate::engine::seen::Digest;
 use crate::ir::RuleSet;
 use crate::ir::trie::Node;
 
@@ -17,6 +18,8 @@ pub(crate) struct Derived {
     texts: Vec<Vec<u8>>,
     /// The bytes of each value.
     masks: Vec<Option<ByteSet>>,
+    /// What each value is remembered by, where it is.
+    digests: Vec<Option<Option<Digest>>>,
 }
 
 /// What a node makes of a value.
@@ -36,6 +39,15 @@ impl Derived {
         self.entries.clear();
         self.texts.clear();
         self.masks.clear();
+        self.digests.clear();
+    }
+
+    /// Bytes of memory that are kept when everything is forgotten.
+    pub(crate) const fn room(&self) -> usize {
+        self.blocks.capacity() * size_of::<usize>()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.texts.capacity() * size_of::<Vec<u8>>()
+            + self.masks.capacity() * size_of::<Option<ByteSet>>()
     }
 
     /// A value behind a chain of transformations.
@@ -58,6 +70,14 @@ impl Derived {
         let Some(slot) = self.masks.get_mut(id.index()) else { return ByteSet::ALL };
         *slot
             .get_or_insert_with(|| inputs.value(id).map_or(ByteSet::ALL, |value| ByteSet::of(inputs.bytes(value.text))))
+    }
+
+    /// What a value is remembered by: told once for all phases.
+    pub(crate) fn digest(&mut self, rules: &RuleSet, inputs: &Inputs, (id, value): (Id, &Value)) -> Option<Digest> {
+        if self.digests.len() <= id.index() {
+            self.digests.resize(id.index() + 1, None);
+        }
+        *self.digests.get_mut(id.index())?.get_or_insert_with(|| rules.keys.digest(inputs, value))
     }
 
     fn entry(&mut self, rules: &RuleSet, raw: &[u8], id: Id, node: Node) -> Entry {

@@ -1,14 +1,16 @@
 //! Runs the rules of one phase.
 
+use crate::engine::board::Tools;
 use crate::engine::derived::{self, Derived};
 use crate::engine::inputs::{Id, Inputs};
 use crate::engine::macros::View;
+use crate::engine::overture::Pinned;
 use crate::engine::state::State;
 use crate::engine::{Scratch, Verdict};
 use crate::ir::RuleSet;
 use crate::ir::bits::next_in;
 use crate::ir::rule::{Link, Look, Rule};
-use crate::ir::shelf::{Shelf, is_collection};
+use crate::ir::shelf::Shelf;
 use crate::ir::trie::Node;
 use crate::operators::Captures;
 use crate::parse::ast::Variable;
@@ -16,6 +18,7 @@ use crate::parse::ast::Variable;
 /// One phase of one transaction.
 pub(crate) struct Turn<'a> {
     pub(crate) rules: &'a RuleSet,
+    pub(crate) pinned: &'a Pinned,
     pub(crate) inputs: &'a Inputs,
     pub(crate) derived: &'a mut Derived,
     pub(crate) state: &'a mut State,
@@ -28,6 +31,17 @@ pub(crate) struct Turn<'a> {
     pub(crate) window: bool,
     /// With every optimisation.
     pub(crate) fast: bool,
+}
+
+/// How a link met a value.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Met {
+    /// Its operator says no, whatever else there is in the transaction.
+    No,
+    /// It would have matched, but does not look at the value, by an exclusion.
+    Excused,
+    /// It matched, and acted.
+    Yes,
 }
 
 /// How a phase ended.
@@ -70,14 +84,19 @@ impl Turn<'_> {
         let phase = usize::from(self.phase) - 1;
         let Some(list) = rules.phases.get(phase) else { return Outcome::Done };
         if self.fast {
-            let Scratch { board, proofs, walkers, caches, .. } = &mut *self.scratch;
-            board.fill((rules, phase), self.inputs, self.derived, (proofs, walkers, caches));
+            let Scratch { board, seen, proofs, walkers, caches, .. } = &mut *self.scratch;
+            board.fill((rules, phase), self.inputs, self.derived, Tools { seen, proofs, walkers, caches });
         }
+        let overture = if self.fast && self.phase == 1 { rules.overture } else { None };
         let mut at = 0;
         loop {
             if self.fast {
                 let Some(next) = next_in(self.scratch.board.alive(), at) else { break };
                 at = next;
+            }
+            if overture == Some(at) {
+                at = self.overture(list, at);
+                continue;
             }
             let Some(rule) = list.get(at) else { break };
             let place = at;
@@ -114,7 +133,7 @@ impl Turn<'_> {
     }
 
     /// Whether all links match.
-    fn chain(&mut self, rule: &Rule, place: usize) -> bool {
+    pub(super) fn chain(&mut self, rule: &Rule, place: usize) -> bool {
         self.state.kept.clear();
         let Some((head, tail)) = rule.links.split_first() else { return false };
         let place = self.fast.then_some(place);
@@ -122,7 +141,7 @@ impl Turn<'_> {
     }
 
     /// Whether a link matches on any value. Every matching value acts. For a head, `place` is the rule's in the phase.
-    fn link(&mut self, rule: &Rule, link: &Link, place: Option<usize>) -> bool {
+    pub(super) fn link(&mut self, rule: &Rule, link: &Link, place: Option<usize>) -> bool {
         if link.unconditional {
             self.act(rule, link);
             return true;
@@ -158,11 +177,11 @@ impl Turn<'_> {
     }
 
     /// Transforms and tests one value; on a match, acts.
-    pub(super) fn test(&mut self, rule: &Rule, link: &Link, bytes: Bytes<'_>, subject: Subject<'_>) -> bool {
+    pub(super) fn test(&mut self, rule: &Rule, link: &Link, bytes: Bytes<'_>, subject: Subject<'_>) -> Met {
         if link.stations.is_empty() {
             return self.test_at(rule, link, (bytes, link.node), subject);
         }
-        let mut matched = false;
+        let mut met = Met::No;
         let mut last: Option<Vec<u8>> = None;
         for station in &link.stations {
             let text = self.text(bytes, *station);
@@ -170,9 +189,9 @@ impl Turn<'_> {
                 continue;
             }
             last = Some(text.into_owned());
-            matched |= self.test_at(rule, link, (bytes, *station), subject);
+            met = met.max(self.test_at(rule, link, (bytes, *station), subject));
         }
-        matched
+        met
     }
 
     fn text<'b>(&'b mut self, bytes: Bytes<'b>, node: Node) -> std::borrow::Cow<'b, [u8]> {
@@ -182,7 +201,7 @@ impl Turn<'_> {
         }
     }
 
-    fn test_at(&mut self, rule: &Rule, link: &Link, (bytes, node): (Bytes<'_>, Node), subject: Subject<'_>) -> bool {
+    fn test_at(&mut self, rule: &Rule, link: &Link, (bytes, node): (Bytes<'_>, Node), subject: Subject<'_>) -> Met {
         let loose;
         let text: &[u8] = match bytes {
             Bytes::Kept(id) if self.fast && self.is_identity(id, node) => {
@@ -202,10 +221,10 @@ impl Turn<'_> {
             captures
         });
         if link.operator.test(text, parameter, caches, captures) == link.negated {
-            return false;
+            return Met::No;
         }
         if excused(self.state, rule, link, &subject) {
-            return false;
+            return Met::Excused;
         }
         if link.capture && !link.negated {
             self.state.capture(text, &self.scratch.captures);
@@ -222,7 +241,7 @@ impl Turn<'_> {
             self.act(rule, link);
             self.parameter(rule, link);
         }
-        true
+        Met::Yes
     }
 
     /// Whether the bytes of the value are none that the node changes.
@@ -261,7 +280,7 @@ fn write_full_name(subject: &Subject<'_>, out: &mut Vec<u8>) {
         out.push(b'&');
     }
     out.extend_from_slice(variable.name().as_bytes());
-    if is_collection(variable) && !subject.name.is_empty() {
+    if variable.is_collection() && !subject.name.is_empty() {
         out.push(b':');
         out.extend_from_slice(subject.name);
     }

@@ -123,6 +123,13 @@ impl Inputs {
         self.file_bytes = 0;
     }
 
+    /// Bytes of memory that are kept when everything is forgotten.
+    pub(crate) const fn room(&self) -> usize {
+        self.arena.capacity()
+            + self.values.capacity() * size_of::<Value>()
+            + self.runs.capacity() * size_of::<Summary>()
+    }
+
     pub(crate) fn set_body(&mut self, body: Bytes) {
         self.body = body;
     }

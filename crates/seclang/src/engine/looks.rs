@@ -2,14 +2,17 @@
 
 use crate::bodies::{self, Kind};
 use crate::engine::derived;
-use crate::engine::eval::{Bytes, Subject, Turn};
+use crate::engine::eval::{Bytes, Met, Subject, Turn};
 use crate::engine::inputs::{Form, Id, Value, write_number};
-use crate::engine::runs;
+use crate::engine::{Scratch, runs};
 use crate::ir::names::Slot;
 use crate::ir::proof;
 use crate::ir::rule::{Link, Look, Rule, Select};
 use crate::ir::trie::Node;
 use crate::parse::ast::Variable;
+
+/// Values below this length are tried by the links behind a head whatever they are made of.
+const SHORT: usize = 256;
 
 impl Turn<'_> {
     /// Values of the request or the reply.
@@ -24,7 +27,11 @@ impl Turn<'_> {
                     None => !self.fast || self.could(link, (id, value)),
                 };
                 let excused = rule.excuses_prompts && value.kind == Kind::Prompt;
-                if !concerned || excused || self.fast && self.is_too_short(link, value) {
+                if !concerned || excused {
+                    continue;
+                }
+                if self.fast && self.is_too_short(link, value) {
+                    self.learn((link, place), id);
                     continue;
                 }
                 if let Form::Run { names, .. } = value.form {
@@ -34,7 +41,11 @@ impl Turn<'_> {
                 let name = inputs.bytes(value.name);
                 if takes(look, computed.as_deref(), name) {
                     let subject = Subject { look, name, shelf: Some(*shelf) };
-                    matched |= self.test(rule, link, Bytes::Kept(id), subject);
+                    match self.test(rule, link, Bytes::Kept(id), subject) {
+                        Met::Yes => matched = true,
+                        Met::Excused => {}
+                        Met::No => self.learn((link, place), id),
+                    }
                 }
                 if self.is_exhausted() {
                     return matched;
@@ -44,10 +55,20 @@ impl Turn<'_> {
         matched
     }
 
+    /// Remembers that the operator of a head says no to a value: it will whenever that comes again.
+    fn learn(&mut self, (head, place): (&Link, Option<usize>), id: Id) {
+        let Scratch { board, seen, .. } = &mut *self.scratch;
+        if let (Some(rule), Some(kept), Some(_)) = (place, board.kept(id), head.parameter.fixed()) {
+            seen.learn(kept, usize::from(self.phase) - 1, rule);
+        }
+    }
+
     /// Whether a link behind the head could match a value, told from its bytes.
     fn could(&mut self, link: &Link, (id, value): (Id, &Value)) -> bool {
         let mask = match value.form {
             Form::Run { names, run, .. } => runs::mask(self.inputs, value, (names, run)),
+            // Trying costs less than proving.
+            Form::Plain | Form::Uncounted if value.text.len() < SHORT => return true,
             Form::Plain | Form::Uncounted => self.derived.mask(self.inputs, id),
         };
         proof::could(&self.rules.trie, link, mask)
@@ -92,7 +113,8 @@ impl Turn<'_> {
             elements.write_name(prefix, &mut name);
             if takes(look, computed, &name) {
                 let bytes = if names { Bytes::Loose(&name) } else { Bytes::Loose(element) };
-                matched |= self.test(rule, link, bytes, Subject { look, name: &name, shelf: Some(value.shelf) });
+                let subject = Subject { look, name: &name, shelf: Some(value.shelf) };
+                matched |= self.test(rule, link, bytes, subject) == Met::Yes;
             }
             if self.is_exhausted() {
                 break;
@@ -124,9 +146,9 @@ impl Turn<'_> {
             Select::Slot(slot) => self.rules.names.spelling(*slot),
             _ => &[],
         };
-        let matched = self.test(rule, link, Bytes::Loose(&digits), Subject { look, name, shelf: None });
+        let met = self.test(rule, link, Bytes::Loose(&digits), Subject { look, name, shelf: None });
         self.scratch.digits = digits;
-        matched
+        met == Met::Yes
     }
 
     fn count_of(&self, look: &Look, computed: Option<&[u8]>) -> usize {
@@ -172,7 +194,8 @@ impl Turn<'_> {
         let computed = self.computed_name(rule, look);
         let mut matched = false;
         for (name, value) in self.snapshot(look, computed.as_deref(), kept) {
-            matched |= self.test(rule, link, Bytes::Loose(&value), Subject { look, name: &name, shelf: None });
+            let subject = Subject { look, name: &name, shelf: None };
+            matched |= self.test(rule, link, Bytes::Loose(&value), subject) == Met::Yes;
         }
         matched
     }
@@ -191,9 +214,9 @@ impl Turn<'_> {
         copy.clear();
         copy.extend_from_slice(value);
         let subject = Subject { look, name: self.rules.names.spelling(slot), shelf: None };
-        let matched = self.test(rule, link, Bytes::Loose(&copy), subject);
+        let met = self.test(rule, link, Bytes::Loose(&copy), subject);
         self.scratch.digits = copy;
-        matched
+        met == Met::Yes
     }
 
     /// Names and values of a changing variable, as they are now.

@@ -13,8 +13,10 @@ mod looks;
 mod macros;
 mod names;
 mod overlay;
+mod overture;
 mod proofs;
 mod runs;
+pub(crate) mod seen;
 mod state;
 mod transaction;
 mod tx;
@@ -28,7 +30,9 @@ pub use self::transaction::Transaction;
 pub(crate) use self::warm::warm;
 use crate::engine::board::Board;
 use crate::engine::names::Walkers;
+use crate::engine::overture::Overtures;
 use crate::engine::proofs::Proofs;
+use crate::engine::seen::Seen;
 use crate::engine::transaction::Parts;
 use crate::operators::{Caches, Captures};
 
@@ -193,7 +197,9 @@ pub struct Scratch {
     pub(crate) caches: Caches,
     pub(crate) captures: Captures,
     pub(crate) board: Board,
+    pub(crate) seen: Seen,
     pub(crate) proofs: Proofs,
+    pub(crate) overtures: Overtures,
     pub(crate) walkers: Walkers,
     pub(crate) parameter: Vec<u8>,
     pub(crate) name: Vec<u8>,
@@ -210,6 +216,11 @@ pub struct Scratch {
 const SPARE: usize = 4;
 
 impl Scratch {
+    /// Forgets what the rules found of single values, so that the next request costs what its first one did.
+    pub fn forget_values(&mut self) {
+        self.seen = Seen::default();
+    }
+
     pub(crate) fn take_parts(&mut self) -> Box<Parts> {
         self.spare.pop().unwrap_or_default()
     }

@@ -1,7 +1,7 @@
-//! Proofs that a thread has already made, by the set of bytes. A set that was never seen is first taken for the next
-//! larger one of a coarse kind, so that fresh text does not pay for a proof of its own.
+//! Proofs that a thread has already made, by the set of bytes. A set that was seldom seen is taken for the next larger
+//! one of a coarse kind, so that fresh text does not pay for a proof of its own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::charset::ByteSet;
@@ -10,6 +10,8 @@ use crate::ir::proof::Proof;
 
 /// Most sets of bytes whose proofs are kept, for one rule set.
 const MOST: usize = 1024;
+/// A set that was met so often gets a proof of its own, which takes as long as judging a short request.
+const OFTEN: u32 = 8;
 /// Most rule sets of one thread.
 const MOST_SETS: usize = 8;
 
@@ -23,7 +25,8 @@ pub(crate) struct Proofs {
 #[derive(Debug, Default)]
 struct Known {
     places: HashMap<ByteSet, usize, BuildHasherDefault<Fold>>,
-    seen: HashSet<ByteSet, BuildHasherDefault<Fold>>,
+    /// How often a set was met that has no proof of its own.
+    seen: HashMap<ByteSet, u32, BuildHasherDefault<Fold>>,
     proofs: Vec<Proof>,
 }
 
@@ -86,7 +89,9 @@ impl Proofs {
         if let Some(place) = known.places.get(&mask) {
             return *place;
         }
-        let proved = if known.seen.insert(mask) { coarse(mask) } else { mask };
+        let seen = known.seen.entry(mask).or_default();
+        *seen += 1;
+        let proved = if *seen < OFTEN { coarse(mask) } else { mask };
         if let Some(place) = known.places.get(&proved) {
             return *place;
         }

@@ -20,6 +20,12 @@ pub(crate) fn mask(inputs: &Inputs, value: &Value, (names, run): (bool, usize)) 
     inputs.run(run).map_or(ByteSet::ALL, |summary| summary.mask)
 }
 
+/// Numbers as JSON writes them, of which an array rarely has every digit.
+pub(crate) fn round_up(mask: ByteSet) -> ByteSet {
+    let numbers = ByteSet::of(b"+-.eE").with_range(b'0', b'9');
+    if mask.is_subset(&numbers) { numbers } else { mask }
+}
+
 /// Whether an element could have that name: all of them begin alike.
 pub(crate) fn could_be_named(inputs: &Inputs, value: &Value, name: &[u8]) -> bool {
     let prefix = inputs.bytes(value.name);

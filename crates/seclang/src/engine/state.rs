@@ -33,7 +33,7 @@ pub(crate) struct State {
 }
 
 /// MATCHED_VAR and MATCHED_VAR_NAME.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Current {
     pub(crate) name: Vec<u8>,
     pub(crate) value: Vec<u8>,

@@ -11,7 +11,7 @@ use crate::engine::eval::{Outcome, Turn};
 use crate::engine::head;
 use crate::engine::inputs::{Inputs, Span};
 use crate::engine::state::State;
-use crate::engine::{Facts, HeadView, Known, Processor, ReplyView, Scope, Scratch, Store, Tally, Verdict};
+use crate::engine::{Facts, HeadView, Known, Matched, Processor, ReplyView, Scope, Scratch, Store, Tally, Verdict};
 use crate::ir::RuleSet;
 use crate::operators::integer;
 use crate::parse::ast::{EngineMode, LimitAction, Variable};
@@ -36,12 +36,29 @@ impl std::fmt::Debug for StoreHandle {
     }
 }
 
+/// The most bytes of memory that go from one transaction to the next.
+const MOST_KEPT: usize = 1 << 20;
+
 /// The memory of a transaction; it goes from one to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
     inputs: Inputs,
     derived: Derived,
     state: State,
+}
+
+impl Parts {
+    /// Lets go of what the transaction was about, and of memory that only a large one needs.
+    fn forget(&mut self) {
+        self.inputs.clear();
+        self.derived.clear();
+        if self.inputs.room() + self.derived.room() > MOST_KEPT {
+            (self.inputs, self.derived) = (Inputs::default(), Derived::default());
+        }
+        if self.state.matched.value.capacity() > MOST_KEPT {
+            self.state.matched.value = Vec::new();
+        }
+    }
 }
 
 impl Transaction {
@@ -88,12 +105,26 @@ impl Transaction {
         let parts = self.begin(scratch);
         parts.inputs.set_body(body);
         let given = Given { processor, known: &known };
-        if body::read(&mut parts.inputs, &mut parts.state, &rules, &given).is_err() {
+        let verdict = if body::read(&mut parts.inputs, &mut parts.state, &rules, &given).is_err() {
             let verdict = Verdict::Deny { status: 413, rule: 0 };
             self.ended = Some(verdict.clone());
-            return verdict;
+            verdict
+        } else {
+            self.phase(2, scratch)
+        };
+        if !rules.keeps_body {
+            let Parts { inputs, derived, .. } = self.begin(scratch);
+            inputs.set_body(Bytes::new());
+            derived.clear();
         }
-        self.phase(2, scratch)
+        verdict
+    }
+
+    /// Whether it still holds the request's body: until its end where a rule after phase 2 reads something of it, and
+    /// otherwise until that phase is over.
+    #[must_use]
+    pub fn holds_body(&self) -> bool {
+        self.body.is_some() || self.parts.as_ref().is_some_and(|parts| !parts.inputs.body().is_empty())
     }
 
     /// Phase 3.
@@ -163,8 +194,21 @@ impl Transaction {
         // The names of CRS 4, then those of CRS 3.
         tally.inbound = score(&["blocking_inbound_anomaly_score", "anomaly_score"]);
         tally.outbound = score(&["blocking_outbound_anomaly_score", "outbound_anomaly_score"]);
+        parts.forget();
         scratch.give_back(parts);
         tally
+    }
+
+    /// Rules that matched so far, in order.
+    #[must_use]
+    pub fn matched(&self) -> &[Matched] {
+        self.parts.as_ref().map_or(&[], |parts| &parts.state.tally.matched)
+    }
+
+    /// A TX variable read as a number, such as `blocking_inbound_anomaly_score`; `None` where no rule has set it.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<i64> {
+        self.parts.as_ref()?.state.tx.named(&self.rules.names, name.as_bytes()).map(integer)
     }
 
     /// The parts of this transaction, made ready on first use.
@@ -172,8 +216,6 @@ impl Transaction {
         let Self { rules, facts, store, parts, .. } = self;
         parts.get_or_insert_with(|| {
             let mut parts = scratch.take_parts();
-            parts.inputs.clear();
-            parts.derived.clear();
             parts.state.reset(rules);
             parts.state.detect_only = facts.detect_only;
             if let Some(store) = store {
@@ -207,7 +249,7 @@ impl Transaction {
     }
 
     fn run(&mut self, phase: u8, window: bool, scratch: &mut Scratch) -> Verdict {
-        let rules = Arc::clone(&self.rules);
+        let (rules, pinned) = (Arc::clone(&self.rules), Arc::clone(&self.facts.pinned));
         let Parts { inputs, derived, state } = self.begin(scratch);
         if state.mode == EngineMode::Off {
             return Verdict::Pass;
@@ -216,7 +258,8 @@ impl Transaction {
         // The last phase runs whatever happened before; it has an allowance of its own.
         let budget = if phase == 5 { state.tally.work.saturating_add(budget) } else { budget };
         let fast = !rules.options.plain;
-        let outcome = Turn { rules: &rules, inputs, derived, state, scratch, phase, budget, window, fast }.run();
+        let outcome =
+            Turn { rules: &rules, pinned: &pinned, inputs, derived, state, scratch, phase, budget, window, fast }.run();
         let verdict = match outcome {
             Outcome::Done => Verdict::Pass,
             Outcome::Verdict(verdict) => verdict,

@@ -13,7 +13,7 @@ pub(crate) struct Tx {
     index: HashMap<Box<[u8]>, usize>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Cell {
     state: Presence,
     value: Vec<u8>,
@@ -57,6 +57,21 @@ impl Tx {
         self.slots.resize_with(names.len(), Cell::default);
         self.others.clear();
         self.index.clear();
+    }
+
+    /// Becomes the same as another, keeping its own memory.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.slots.resize_with(other.slots.len(), Cell::default);
+        for (cell, other) in self.slots.iter_mut().zip(&other.slots) {
+            cell.state = other.state;
+            if other.state != Presence::Absent {
+                cell.value.clone_from(&other.value);
+            }
+        }
+        if !(self.others.is_empty() && other.others.is_empty()) {
+            self.others.clone_from(&other.others);
+            self.index.clone_from(&other.index);
+        }
     }
 
     pub(crate) fn get(&self, slot: Slot) -> Option<&[u8]> {

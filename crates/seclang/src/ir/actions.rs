@@ -156,13 +156,22 @@ impl Deed {
                 name: shop.text(name, place),
                 seconds: shop.text(seconds, place),
             },
-            Action::InitCol { collection, key } => Act::InitCol { collection: *collection, key: shop.text(key, place) },
+            Action::InitCol { collection, key } => {
+                shop.opens("initcol", place);
+                Act::InitCol { collection: *collection, key: shop.text(key, place) }
+            }
             Action::SetEnv(text) => {
                 let (name, value) = text.split_once('=').unwrap_or((text, "1"));
                 Act::SetEnv { name: shop.text(name, place), value: shop.text(value, place) }
             }
-            Action::SetSid(text) => Act::SetSid(shop.text(text, place)),
-            Action::SetUid(text) => Act::SetUid(shop.text(text, place)),
+            Action::SetSid(text) => {
+                shop.opens("setsid", place);
+                Act::SetSid(shop.text(text, place))
+            }
+            Action::SetUid(text) => {
+                shop.opens("setuid", place);
+                Act::SetUid(shop.text(text, place))
+            }
             Action::SetVar { collection, name, change } => Act::SetVar {
                 collection: *collection,
                 name: if *collection == Variable::Tx && !has_macro(name) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ir::actions::{Ending, Pending, Sorted};
 use crate::ir::link::Workshop;
-use crate::ir::rule::{Act, Disruptive, Link, Rule, Skip};
+use crate::ir::rule::{Act, Disruptive, Link, Opening, Rule, Skip};
 use crate::ir::text::Text;
 use crate::ir::update::{Draft, Item};
 use crate::ir::{Compiled, Profile, RuleInfo};
@@ -51,6 +51,7 @@ pub(crate) fn compile(items: &[Item], shop: &mut Workshop<'_>, profile: Profile)
 }
 
 fn one(draft: &Draft, ordinal: usize, (map, shop): (&Map<'_>, &mut Workshop<'_>), profile: Profile) -> Rule {
+    shop.late = draft.phase > 2;
     let mut ending = Ending::default();
     let mut links: Vec<Link> = Vec::with_capacity(1 + draft.rule.links.len());
     for (at, rule) in std::iter::once(&draft.rule).chain(&draft.rule.links).enumerate() {
@@ -62,7 +63,7 @@ fn one(draft: &Draft, ordinal: usize, (map, shop): (&Map<'_>, &mut Workshop<'_>)
     let keeps_matched = links.iter().skip(1).any(|link| link.looks.iter().any(|look| reads_matched(look.variable)))
         || [&ending.msg, &ending.logdata].iter().any(|text| text_reads_matched(text))
         || links.iter().any(acts_read_matched);
-    Rule {
+    let mut rule = Rule {
         id: draft.id,
         ordinal,
         severity: ending.severity,
@@ -75,7 +76,10 @@ fn one(draft: &Draft, ordinal: usize, (map, shop): (&Map<'_>, &mut Workshop<'_>)
         excuses_prompts: profile == Profile::Ml && tags(draft).any(|tag| PROMPT_TAGS.contains(&tag)),
         number_search: None,
         keeps_matched,
-    }
+        opening: Opening::No,
+    };
+    rule.opening = Opening::of(&rule);
+    rule
 }
 
 const fn reads_matched(variable: Variable) -> bool {

@@ -22,7 +22,13 @@ pub(crate) struct Workshop<'a> {
     pub(crate) trie: Trie,
     /// Variables that some rule reads.
     pub(crate) used: Bits,
+    /// Those that some rule reads after phase 2.
+    pub(crate) used_late: Bits,
+    /// The rule that is compiled runs after phase 2.
+    pub(crate) late: bool,
     pub(crate) problems: Vec<Problem>,
+    /// Actions that open a persistent collection: the first one, and how many there are.
+    pub(crate) opened: Option<(&'static str, Place, usize)>,
 }
 
 impl Workshop<'_> {
@@ -68,9 +74,7 @@ impl Workshop<'_> {
         match Operator::compile(&operator.name, &operator.argument, dynamic, &mut env) {
             Ok(compiled) => (compiled, parameter),
             Err(unusable) => {
-                let mut place = operator.argument_place.clone();
-                place.column = place.column.saturating_add(u32::try_from(unusable.at).unwrap_or(0));
-                let problem = self.error(&place, unusable.message);
+                let problem = self.error(&rule.place_in_argument(unusable.at), unusable.message);
                 problem.hint = unusable.hint;
                 (Operator::UnconditionalMatch, parameter)
             }
@@ -79,7 +83,7 @@ impl Workshop<'_> {
 
     fn look(&mut self, target: &Spanned<Target>) -> Vec<Look> {
         let variable = target.value.variable;
-        self.used.insert(variable as usize);
+        self.uses(variable);
         let Some(select) = self.select(target) else { return Vec::new() };
         vec![Look {
             variable,
@@ -132,7 +136,7 @@ impl Workshop<'_> {
             Ok(text) => {
                 for segment in text.segments() {
                     if let Segment::Variable(variable, _) = segment {
-                        self.used.insert(*variable as usize);
+                        self.uses(*variable);
                     }
                 }
                 text
@@ -143,6 +147,34 @@ impl Workshop<'_> {
                 Text::default()
             }
         }
+    }
+
+    fn uses(&mut self, variable: Variable) {
+        self.used.insert(variable as usize);
+        if self.late {
+            self.used_late.insert(variable as usize);
+        }
+    }
+
+    /// Notes that an action opens a persistent collection.
+    pub(crate) fn opens(&mut self, action: &'static str, place: &Place) {
+        self.opened.get_or_insert_with(|| (action, place.clone(), 0)).2 += 1;
+    }
+
+    /// Says, once, that what was opened outlives no request.
+    pub(crate) fn warn_of_no_store(&mut self) {
+        let Some((action, place, count)) = self.opened.take() else { return };
+        let more = match count - 1 {
+            0 => String::new(),
+            1 => ", here and in 1 more place".to_owned(),
+            more => format!(", here and in {more} more places"),
+        };
+        self.note(
+            &place,
+            format!("`{action}` opens a collection that every request finds empty{more}: there is no store for it"),
+            Severity::Warning,
+        )
+        .hint("count requests where limits are kept: rules can only count within one request");
     }
 
     /// Notes an error.

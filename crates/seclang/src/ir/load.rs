@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::engine::seen::Keys;
 use crate::ir::bits::Bits;
 use crate::ir::compile::compile;
 use crate::ir::link::Workshop;
 use crate::ir::names::Names;
 use crate::ir::plan::Plan;
+use crate::ir::rule::Opening;
 use crate::ir::settings::Settings;
 use crate::ir::trie::Trie;
 use crate::ir::update::{Draft, Item, action_rule, remove, update_actions, update_targets};
-use crate::ir::{Library, Options, RuleSet, prefilter};
+use crate::ir::{Library, Options, RuleSet, prefilter, shelf};
 use crate::parse;
 use crate::parse::ast::{Action, Directive, DirectiveKind, Rule, Spanned, Variable, Which};
 use crate::problem::{Place, Problem, Severity};
@@ -32,10 +34,16 @@ pub(crate) fn load(source: &dyn Source, files: &[String], options: &Options, lib
         names: Names::default(),
         trie: Trie::default(),
         used: Bits::none(Variable::ALL.len()),
+        used_late: Bits::none(Variable::ALL.len()),
+        late: false,
         problems: gathering.problems,
+        opened: None,
     };
     let mut compiled = compile(&gathering.items, &mut shop, options.profile);
-    let Workshop { names, trie, used, mut problems, .. } = shop;
+    if !options.store {
+        shop.warn_of_no_store();
+    }
+    let Workshop { names, trie, used, used_late, mut problems, .. } = shop;
     problems.sort_by(|one, other| one.place.cmp(&other.place));
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
@@ -48,13 +56,16 @@ pub(crate) fn load(source: &dyn Source, files: &[String], options: &Options, lib
         name_filter: prefilter::of_names(&compiled.phases, compiled.infos.len()),
         text_filter: prefilter::of_texts(&compiled.phases, compiled.infos.len()),
         plans,
+        overture: compiled.phases.first().and_then(|rules| Opening::first(rules)),
         serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+        keys: Keys::default(),
         phases: compiled.phases,
         names,
         trie,
         settings: gathering.settings,
         options: options.clone(),
         used,
+        keeps_body: Variable::ALL.iter().any(|it| used_late.contains(*it as usize) && shelf::is_of_body(*it)),
         infos: compiled.infos,
     };
     Ok((Arc::new(rules), problems))

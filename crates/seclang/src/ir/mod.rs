@@ -6,6 +6,7 @@ mod compile;
 mod link;
 mod load;
 pub(crate) mod names;
+pub(crate) mod number_search;
 mod pattern;
 pub(crate) mod plan;
 pub(crate) mod prefilter;
@@ -19,6 +20,7 @@ mod update;
 
 use std::sync::Arc;
 
+use crate::engine::seen::Keys;
 use crate::ir::bits::Bits;
 use crate::ir::names::Names;
 use crate::ir::plan::Plan;
@@ -58,6 +60,8 @@ pub struct Options {
     pub arguments: usize,
     /// Bytes × rules that one transaction may scan before it is [`crate::Verdict::OutOfWork`]. 0 means 100 million.
     pub work: u64,
+    /// Transactions are given a [`crate::Store`]. Without one, rules that open a persistent collection are warned about.
+    pub store: bool,
     /// Every optimisation off: no proof, no prefilter, no runs, no cache. For the equality tests.
     pub plain: bool,
 }
@@ -83,9 +87,13 @@ pub struct Library {
 pub struct RuleSet {
     /// Tells rule sets apart in the memory of a thread.
     pub(crate) serial: u64,
+    /// Tells values apart in the memory of a thread.
+    pub(crate) keys: Keys,
     /// Rules of phases 1 to 5.
     pub(crate) phases: [Vec<Rule>; 5],
     pub(crate) plans: [Plan; 5],
+    /// The first rule of phase 1 that depends on nothing but TX variables, where none before it changes one.
+    pub(crate) overture: Option<usize>,
     /// By ordinal, over literals as [`collapse`] writes them: for the names of the elements of an array.
     pub(crate) name_filter: Prefilter,
     /// By ordinal: for long values.
@@ -96,6 +104,8 @@ pub struct RuleSet {
     pub(crate) options: Options,
     /// Variables that some rule reads.
     used: Bits,
+    /// Some rule after phase 2 reads what lies in the request's body.
+    pub(crate) keeps_body: bool,
     infos: Vec<RuleInfo>,
 }
 

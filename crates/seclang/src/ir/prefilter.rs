@@ -7,6 +7,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use crate::charset::ByteSet;
 use crate::ir::bits::Bits;
 use crate::ir::collapse;
+use crate::ir::number_search::NumberSearch;
 use crate::ir::proof::Spread;
 use crate::ir::rule::Rule;
 use crate::ir::shelf::Shelf;
@@ -100,8 +101,6 @@ pub(crate) fn of_texts(phases: &[Vec<Rule>; 5], count: usize) -> Prefilter {
 
 /// Gives rules that could match numbers, but only some few, a search for these.
 pub(crate) fn add_number_searches(phases: &mut [Vec<Rule>; 5], trie: &Trie) {
-    /// More are no few.
-    const MOST: usize = 64;
     let values = Shelf::of(Variable::ArgsPost);
     let numbers = Spread::new(trie, ByteSet::of(b"+-.eE").with_range(b'0', b'9'));
     for rule in phases.iter_mut().flatten() {
@@ -110,8 +109,6 @@ pub(crate) fn add_number_searches(phases: &mut [Vec<Rule>; 5], trie: &Trie) {
         if !looks || head.negated || !numbers.admits(head) {
             continue;
         }
-        let literals = head.operator.required().filter(|literals| literals.len() <= MOST);
-        rule.number_search =
-            literals.and_then(|literals| AhoCorasick::builder().ascii_case_insensitive(true).build(literals).ok());
+        rule.number_search = head.operator.required().and_then(|literals| NumberSearch::new(&literals));
     }
 }

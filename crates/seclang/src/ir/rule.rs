@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use aho_corasick::AhoCorasick;
 use regex_automata::meta::Regex;
 
 use crate::ir::bits::Bits;
 use crate::ir::names::Slot;
+use crate::ir::number_search::NumberSearch;
 use crate::ir::shelf::Shelf;
 use crate::ir::text::Text;
 use crate::ir::trie::Node;
@@ -30,9 +30,48 @@ pub(crate) struct Rule {
     /// Prompt values are not its business.
     pub(crate) excuses_prompts: bool,
     /// Finds the literals without which the head matches no number, where there are some that a number could hold.
-    pub(crate) number_search: Option<AhoCorasick>,
+    pub(crate) number_search: Option<NumberSearch>,
     /// A link or a text of it reads MATCHED_VARS.
     pub(crate) keeps_matched: bool,
+    pub(crate) opening: Opening,
+}
+
+/// What a rule is as one of those with which a rule set begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Opening {
+    /// It depends on the exchange.
+    No,
+    /// Its head depends on nothing but TX variables: unless that matches, the rule is the same as none.
+    Unless,
+    /// It depends on nothing but TX variables, and changes nothing else.
+    Whole,
+}
+
+impl Opening {
+    /// The first rule that is not [`Opening::No`], where none before it changes a TX variable, or what later rules do.
+    pub(crate) fn first(rules: &[Rule]) -> Option<usize> {
+        let first = rules.iter().position(|rule| rule.opening != Self::No)?;
+        let before = rules.iter().take(first).flat_map(|rule| &rule.links);
+        let is_silent = |link: &Link| {
+            let tells = |act: &Act| match act {
+                Act::SetVar { collection, .. } => *collection == Variable::Tx,
+                Act::RemoveRules(_) | Act::RemoveTargets(..) | Act::RuleEngine(_) => true,
+                _ => false,
+            };
+            !link.capture && !link.acts.iter().any(tells)
+        };
+        before.into_iter().all(is_silent).then_some(first)
+    }
+
+    pub(crate) fn of(rule: &Rule) -> Self {
+        let links_are_own = rule.links.iter().all(Link::is_own);
+        let is_quiet = !rule.log || rule.msg.is_own() && rule.logdata.is_own();
+        if links_are_own && is_quiet && matches!(rule.disruptive, Disruptive::Pass) {
+            return Self::Whole;
+        }
+        let head = rule.links.first().filter(|head| head.acts.is_empty() && !head.capture && !head.unconditional);
+        if head.is_some_and(Link::is_own) { Self::Unless } else { Self::No }
+    }
 }
 
 /// What a matching rule does to the exchange.
@@ -74,6 +113,28 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// Whether it depends on nothing but TX variables, and changes nothing else.
+    fn is_own(&self) -> bool {
+        let looks = self.looks.iter().all(|look| {
+            let is_fixed = matches!(look.select, Select::Name(_) | Select::Slot(_));
+            look.variable == Variable::Tx && is_fixed
+        });
+        let acts = self.acts.iter().all(|act| match act {
+            Act::SetVar { collection: Variable::Tx, name, change } => {
+                let name = match name {
+                    VarName::Computed(text) => text.is_own(),
+                    VarName::Slot(_) => true,
+                };
+                name && match change {
+                    VarChange::Add(text) | VarChange::Assign(text) | VarChange::Subtract(text) => text.is_own(),
+                    VarChange::Unset => true,
+                }
+            }
+            _ => false,
+        });
+        looks && acts && self.parameter.is_own()
+    }
+
     /// The nodes at which a value is tested.
     pub(crate) fn nodes(&self) -> &[Node] {
         if self.stations.is_empty() { std::slice::from_ref(&self.node) } else { &self.stations }

@@ -17,6 +17,8 @@ pub(crate) struct Settings {
     pub(crate) reply_body_limit: u64,
     pub(crate) reply_limit_action: LimitAction,
     pub(crate) reply_types: Vec<String>,
+    /// The rules named some of them: they are no longer the defaults.
+    reply_types_named: bool,
     pub(crate) tables: Tables,
     pub(crate) separator: u8,
     pub(crate) collection_timeout: u64,
@@ -37,6 +39,7 @@ impl Default for Settings {
             reply_body_limit: 512 * 1024,
             reply_limit_action: LimitAction::ProcessPartial,
             reply_types: ["text/plain", "text/html", "text/xml", "application/json"].map(str::to_owned).to_vec(),
+            reply_types_named: false,
             tables: Tables::default(),
             separator: b'&',
             collection_timeout: 3600,
@@ -46,7 +49,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Takes one setting; later ones win.
+    /// Takes one setting; later ones win, but for the media types of replies, which add up.
     pub(crate) fn take(&mut self, setting: &Setting) {
         match setting {
             Setting::RuleEngine(mode) => self.mode = *mode,
@@ -59,13 +62,25 @@ impl Settings {
             Setting::ResponseBodyAccess(on) => self.reply_body = *on,
             Setting::ResponseBodyLimit(bytes) => self.reply_body_limit = *bytes,
             Setting::ResponseBodyLimitAction(action) => self.reply_limit_action = *action,
-            Setting::ResponseBodyMimeType(types) if types.is_empty() => self.reply_types.clear(),
-            Setting::ResponseBodyMimeType(types) => self.reply_types.clone_from(types),
+            Setting::ResponseBodyMimeType(types) => self.add_reply_types(types),
             Setting::UnicodeMap(map) => self.tables = Tables::with_unicode(map.clone()),
             Setting::ArgumentSeparator(byte) => self.separator = *byte,
             Setting::CollectionTimeout(seconds) => self.collection_timeout = *seconds,
             Setting::ComponentSignature(_) => {}
             Setting::WebAppId(id) => self.web_app_id.clone_from(id),
+        }
+    }
+
+    /// The first list takes the place of the defaults, later ones are added; an empty one clears.
+    fn add_reply_types(&mut self, types: &[String]) {
+        if types.is_empty() || !self.reply_types_named {
+            self.reply_types.clear();
+        }
+        self.reply_types_named = true;
+        for kind in types {
+            if !self.reply_types.contains(kind) {
+                self.reply_types.push(kind.clone());
+            }
         }
     }
 

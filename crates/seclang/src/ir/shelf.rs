@@ -72,38 +72,13 @@ pub(crate) const fn is_state(variable: Variable) -> bool {
     )
 }
 
-/// Whether it is a list of named values, so that its full name has a part behind the colon.
-pub(crate) const fn is_collection(variable: Variable) -> bool {
-    matches!(
-        variable,
-        Variable::Args
-            | Variable::ArgsGet
-            | Variable::ArgsGetNames
-            | Variable::ArgsNames
-            | Variable::ArgsPost
-            | Variable::ArgsPostNames
-            | Variable::Env
-            | Variable::Files
-            | Variable::FilesNames
-            | Variable::FilesSizes
-            | Variable::FilesTmpContent
-            | Variable::Global
-            | Variable::Ip
-            | Variable::MatchedVars
-            | Variable::MatchedVarsNames
-            | Variable::MultipartFilename
-            | Variable::MultipartName
-            | Variable::MultipartPartHeaders
-            | Variable::RequestCookies
-            | Variable::RequestCookiesNames
-            | Variable::RequestHeaders
-            | Variable::RequestHeadersNames
-            | Variable::Resource
-            | Variable::ResponseHeaders
-            | Variable::ResponseHeadersNames
-            | Variable::Rule
-            | Variable::Session
-            | Variable::Tx
-            | Variable::User
-    )
+/// Whether values of the variable may lie in the request's body, and be gone when it is let go.
+pub(crate) fn is_of_body(variable: Variable) -> bool {
+    const SHELVES: [Shelf; 4] = [
+        Shelf::of(Variable::ArgsPost),
+        Shelf::of(Variable::ArgsPostNames),
+        Shelf::of(Variable::FilesTmpContent),
+        Shelf::of(Variable::RequestBody),
+    ];
+    shelves(variable).iter().any(|shelf| SHELVES.contains(shelf))
 }

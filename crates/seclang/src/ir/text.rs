@@ -57,6 +57,16 @@ impl Text {
         }
     }
 
+    /// Whether it depends on nothing but TX variables, the rule and what it matched.
+    pub(crate) fn is_own(&self) -> bool {
+        self.segments.iter().all(|segment| match segment {
+            Segment::Literal(_) | Segment::Tx(_) => true,
+            Segment::Variable(variable, _) => {
+                matches!(variable, Variable::MatchedVar | Variable::MatchedVarName | Variable::Rule)
+            }
+        })
+    }
+
     pub(crate) fn segments(&self) -> &[Segment] {
         &self.segments
     }

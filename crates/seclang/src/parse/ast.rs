@@ -349,6 +349,49 @@ variables! {
     Xml = "XML",
 }
 
+impl Variable {
+    /// Whether it is a list of named values, so that the full name of one has a part behind the colon.
+    pub(crate) const fn is_collection(self) -> bool {
+        matches!(
+            self,
+            Self::Args
+                | Self::ArgsGet
+                | Self::ArgsGetNames
+                | Self::ArgsNames
+                | Self::ArgsPost
+                | Self::ArgsPostNames
+                | Self::Env
+                | Self::Files
+                | Self::FilesNames
+                | Self::FilesSizes
+                | Self::FilesTmpContent
+                | Self::Global
+                | Self::Ip
+                | Self::MatchedVars
+                | Self::MatchedVarsNames
+                | Self::MultipartFilename
+                | Self::MultipartName
+                | Self::MultipartPartHeaders
+                | Self::RequestCookies
+                | Self::RequestCookiesNames
+                | Self::RequestHeaders
+                | Self::RequestHeadersNames
+                | Self::Resource
+                | Self::ResponseHeaders
+                | Self::ResponseHeadersNames
+                | Self::Rule
+                | Self::Session
+                | Self::Tx
+                | Self::User
+        )
+    }
+
+    /// Whether a name may stand behind its colon: also for those whose values have none here, or are never set.
+    pub(crate) const fn has_members(self) -> bool {
+        self.is_collection() || matches!(self, Self::FilesTmpNames | Self::Geo | Self::Xml)
+    }
+}
+
 /// An action of a rule, its value checked for form.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {

@@ -63,7 +63,7 @@ fn one<'t>(text: View<'t>, report: &mut Report) -> (Option<Spanned<Target>>, Vie
     }
     let separated = separated.split_at(separated.as_str().find(['|', ',']).unwrap_or(separated.as_str().len())).1;
     let Some(variable) = variable else { return (None, separated) };
-    if selector.is_some() && !has_members(variable) {
+    if selector.is_some() && !variable.has_members() {
         report
             .error(&name.place(), format!("`{}` is a single value and has no members", variable.name()))
             .hint("take away the colon and what follows it");
@@ -105,45 +105,6 @@ pub(crate) fn variable(name: View<'_>, report: &mut Report) -> Option<Variable> 
 
 fn named(name: &str) -> Option<Variable> {
     Variable::ALL.iter().copied().find(|variable| variable.name().eq_ignore_ascii_case(name))
-}
-
-/// Whether the variable holds named members.
-pub(crate) const fn has_members(variable: Variable) -> bool {
-    matches!(
-        variable,
-        Variable::Args
-            | Variable::ArgsGet
-            | Variable::ArgsGetNames
-            | Variable::ArgsNames
-            | Variable::ArgsPost
-            | Variable::ArgsPostNames
-            | Variable::Env
-            | Variable::Files
-            | Variable::FilesNames
-            | Variable::FilesSizes
-            | Variable::FilesTmpContent
-            | Variable::FilesTmpNames
-            | Variable::Geo
-            | Variable::Global
-            | Variable::Ip
-            | Variable::MatchedVars
-            | Variable::MatchedVarsNames
-            | Variable::MultipartFilename
-            | Variable::MultipartName
-            | Variable::MultipartPartHeaders
-            | Variable::RequestCookies
-            | Variable::RequestCookiesNames
-            | Variable::RequestHeaders
-            | Variable::RequestHeadersNames
-            | Variable::Resource
-            | Variable::ResponseHeaders
-            | Variable::ResponseHeadersNames
-            | Variable::Rule
-            | Variable::Session
-            | Variable::Tx
-            | Variable::User
-            | Variable::Xml
-    )
 }
 
 const XML: &str = "write `XML:/*` for all text of the document or `XML://@*` for its attribute values";

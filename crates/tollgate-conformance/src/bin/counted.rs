@@ -106,6 +106,7 @@ fn linear(most: usize) -> Result<(), String> {
 fn cost(rules: &Arc<RuleSet>, (shape, size): (Shape, usize), scratch: &mut Scratch) -> u64 {
     let request = shape(size);
     let once = |_| {
+        scratch.forget_values();
         let before = thread_ns().unwrap_or_default();
         black_box(exchange::run(rules, exchange::facts(true), &request, scratch));
         thread_ns().unwrap_or_default() - before

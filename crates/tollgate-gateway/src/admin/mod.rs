@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{Semaphore, watch};
 
+use crate::drift;
 use crate::record::metrics::{head, row};
 use crate::send::json;
 use crate::start::{CERT_WATCH, Control, StartError};
@@ -37,16 +38,47 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
             }
         }
         tasks.spawn_detached(watch_certs(Arc::clone(control)));
+        tasks.spawn_detached(keep_state(Arc::clone(control)));
+        if control.is_real() {
+            tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
+        }
         drop(stop.wait_for(|stop| *stop).await);
     });
+    // What the last exchanges used.
+    write_state(control);
 }
 
+/// Writes what survives a restart, each second.
+async fn keep_state(control: Arc<Control>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while control.state.keep.is_some() {
+        every.tick().await;
+        let control = Arc::clone(&control);
+        // Waits for the disk: not on the thread that answers health checks.
+        drop(tokio::task::spawn_blocking(move || write_state(&control)).await);
+    }
+}
+
+fn write_state(control: &Control) {
+    let state = &control.state;
+    if let Some(keep) = &state.keep {
+        // A failure is on the metric, and the next second writes everything.
+        drop(keep.write(&state.ledger, state.clock.unix_ms() / 1000));
+    }
+}
+
+/// What is looked after every few seconds: certificate files, and policies that nobody holds any more.
 async fn watch_certs(control: Arc<Control>) {
     let mut every = tokio::time::interval(CERT_WATCH);
     loop {
         every.tick().await;
         let control = Arc::clone(&control);
-        drop(tokio::task::spawn_blocking(move || control.reload_changed_certs()).await);
+        let look = move || {
+            control.reload_changed_certs();
+            control.state.release_retired();
+        };
+        drop(tokio::task::spawn_blocking(look).await);
     }
 }
 
@@ -99,8 +131,13 @@ async fn respond(control: Arc<Control>, request: &Request<Incoming>) -> Response
             response.headers_mut().insert(CONTENT_TYPE, text);
             response
         }
+        (&Method::GET, "/observed") => json(StatusCode::OK, Bytes::from(control.state.policy().observed().to_string())),
+        (&Method::GET, "/drift") => {
+            let found = serde_json::json!({ "models": control.state.drift.found() });
+            json(StatusCode::OK, Bytes::from(found.to_string()))
+        }
         (&Method::POST, "/reload") => reload(control).await,
-        (_, "/healthz" | "/readyz" | "/metrics" | "/reload") => {
+        (_, "/drift" | "/healthz" | "/observed" | "/readyz" | "/metrics" | "/reload") => {
             json(StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"{\"code\":\"method_not_allowed\"}"))
         }
         _ => json(StatusCode::NOT_FOUND, Bytes::from_static(b"{\"code\":\"not_found\"}")),
@@ -151,6 +188,11 @@ fn metrics(control: &Control) -> String {
         ("tollgate_tls_handshakes_failed_total", "Handshakes that failed.", meters.handshakes_failed.load(Relaxed)),
         ("tollgate_records_dropped_total", "Access lines that found no room.", state.recorder.dropped()),
         ("tollgate_ledger_evictions_total", "Address balances that made room.", state.ledger.evictions()),
+        (
+            "tollgate_state_write_failures_total",
+            "Seconds in which what survives a restart could not be written.",
+            state.keep.as_ref().map_or(0, crate::keep::Keep::failures),
+        ),
     ];
     for (kind, list) in [("gauge", &gauges[..]), ("counter", &counters[..])] {
         for (name, help, value) in list {
@@ -165,6 +207,7 @@ fn metrics(control: &Control) -> String {
         row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "running")], running);
         row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "waiting")], waiting);
     }
+    state.drift.render(&mut out);
     head(&mut out, "tollgate_stage_mode", "gauge", "Mode of each guard: 2 enforces, 1 observes, 0 is off.");
     for (stage, mode) in policy.modes() {
         row(&mut out, "tollgate_stage_mode", &[("stage", stage.name())], 2 - mode as u8);

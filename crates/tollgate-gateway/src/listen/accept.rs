@@ -427,8 +427,11 @@ fn quota_fields(policy: &Policy, exchange: &Exchange, retry_after: Option<Durati
         return;
     }
     let from = exchange.seen.from.unwrap_or(exchange.facts.peer.ip);
-    let payer = Payer { who, model: exchange.seen.model, from };
-    if let Some(fields) = headers::fields(&limits.levels(payer, policy.now()), retry_after) {
+    let now = policy.now();
+    let passed = u64::try_from(now.since(exchange.facts.started).as_millis()).unwrap_or(u64::MAX);
+    let unix_ms = exchange.facts.unix_ms.saturating_add(passed);
+    let payer = Payer { who, model: exchange.seen.model, from, unix_ms };
+    if let Some(fields) = headers::fields(&limits.levels(payer, now), retry_after) {
         fields_of.insert(headers::POLICY, fields.policy);
         fields_of.insert(headers::LEVEL, fields.level);
     }

@@ -7,6 +7,7 @@ mod head;
 mod link;
 pub mod mux;
 pub mod pool;
+pub mod probe;
 pub mod queue;
 pub mod talk;
 
@@ -26,6 +27,7 @@ use tollgate_core::backend::Backend;
 use tollgate_core::ruling::{Fault, Origin};
 use tollgate_core::time::Tick;
 use tollgate_layers::hygiene::{Cookies, Ours, forwarded_fields};
+use tollgate_layers::routes::Preset;
 
 use crate::tick::{Alarm, Ticker, within};
 use crate::worker::Tasks;
@@ -51,6 +53,8 @@ pub enum Target {
 pub struct Upstream {
     /// Its name.
     pub name: Box<str>,
+    /// Which server it is, where the configuration says so.
+    pub preset: Option<Preset>,
     /// Who answers.
     pub target: Target,
     /// The line before it.

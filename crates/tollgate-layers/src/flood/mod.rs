@@ -47,7 +47,7 @@ impl Flood {
             None => self.ledger.take_all(&[address], now),
         };
         match granted {
-            Granted::Yes => Ok(()),
+            Granted::Yes { .. } => Ok(()),
             Granted::No { at, wait } => {
                 let bucket = if at == 0 { "address" } else { "network" };
                 let why = format_args!("too many requests from the {bucket} of `{from}`");
@@ -60,7 +60,7 @@ impl Flood {
 impl Bucket {
     fn charge(&self, ledger: &Memory, from: IpAddr) -> Charge {
         let network = self.network(from);
-        Charge { key: Key::open(ledger.hash(self.name, network)), rate: self.rate, units: 1 }
+        Charge::new(Key::open(ledger.hash(self.name, network)), self.rate, 1)
     }
 
     /// The network of `from` that shares this bucket. Whoever has one IPv6 address has 2⁶⁴ of them.

@@ -9,9 +9,10 @@ use tollgate_core::call::ModelId;
 use tollgate_core::check::Checker;
 use tollgate_core::cost::Cost;
 use tollgate_core::guard::{Mode, OnFault, Switch};
-use tollgate_limit::{Ledger, Rate, hash_key};
+use tollgate_limit::{Ledger, hash_key};
 
-use super::{Budget, Limits, MAX_BUDGETS, Places};
+use super::budget::{Budget, BudgetConfig};
+use super::{Limits, MAX_BUDGETS, Places};
 
 /// Budgets: how much compute, or how many requests, each tenant, key, model, address and the whole gateway has.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -32,60 +33,6 @@ pub struct LimitsConfig {
     /// charged to all of its budgets or to none. Default: none.
     #[serde(default)]
     pub budgets: Vec<BudgetConfig>,
-}
-
-/// One budget: a bucket that refills steadily.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct BudgetConfig {
-    /// Its name: what tenants list and what `RateLimit` fields show. It begins with a lower-case letter and goes on with
-    /// lower-case letters, digits, `_` and `-`; at most 64 characters. A budget that keeps its name, `per` and `unit`
-    /// keeps its levels over a reload.
-    pub name: String,
-    /// Whose bucket it is: there is one for each of these. A `key` is one credential; an `address` is one IPv4 address
-    /// or one IPv6 /64.
-    pub per: Per,
-    /// What it counts: `compute` (microseconds of accelerator time) or `requests`. Default: `compute`.
-    #[serde(default)]
-    pub unit: Unit,
-    /// The most that it holds, in microseconds or requests.
-    #[schemars(range(min = 1))]
-    pub burst: u64,
-    /// What comes back each second, in microseconds or requests.
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub refill_per_sec: u64,
-    /// How far below zero a request may push it that cost more than was reserved, in microseconds; the rest is written
-    /// off. Only for `unit: compute`. Default: as much as `burst`.
-    #[serde(default)]
-    pub debt: Option<u64>,
-}
-
-/// Whose bucket a budget is. The order is the one in which a request is charged: likeliest to refuse first, most
-/// contended last.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd)]
-#[serde(rename_all = "snake_case")]
-pub enum Per {
-    /// Each tenant that lists the budget.
-    Tenant,
-    /// Each credential of a tenant that lists the budget.
-    Key,
-    /// Each model, whoever calls it.
-    Model,
-    /// Each address, whoever calls from it.
-    Address,
-    /// One bucket for everything.
-    Global,
-}
-
-/// What a budget counts.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    /// Microseconds of accelerator time: reserved as estimated, settled as measured.
-    #[default]
-    Compute,
-    /// Requests: one each, never given back once admitted.
-    Requests,
 }
 
 /// The budgets that a tenant lists, checked: only [`LimitsConfig::list`] makes it.
@@ -145,21 +92,14 @@ impl LimitsConfig {
     pub fn compile<S: Ledger>(&self, check: &mut Checker, names: &LimitNames<'_>, bank: Bank<S>) -> Limits<S> {
         let Bank { ledger, seed } = bank;
         check.require(self.min_cost_us <= 1_000_000_000, "min_cost_us", "at most 1000000000, which is 1000 seconds");
-        let rates: Vec<_> = check.within("budgets", |check| {
-            let rates = (0..self.budgets.len()).map(|i| check.within(i, |check| self.check_budget(check, i)));
-            rates.collect()
+        let budgets: Vec<_> = check.within("budgets", |check| {
+            let budgets = self.budgets.iter().enumerate();
+            budgets.map(|(i, budget)| check.within(i, |check| self.compile_budget(check, (i, budget), seed))).collect()
         });
         let shared = self.shared();
         let few = shared.len() <= MAX_BUDGETS;
         check.require(few, "budgets", format!("more than {MAX_BUDGETS} budgets for one request"));
         let shared: Places = shared.into_iter().take(MAX_BUDGETS).collect();
-        let budgets = self.budgets.iter().zip(&rates).map(|(budget, rate)| Budget {
-            name: budget.name.as_str().into(),
-            per: budget.per,
-            unit: budget.unit,
-            rate: *rate,
-            policy: hash_key(seed, budget.name.as_str(), (budget.per.name(), budget.unit)),
-        });
         let mut models = vec![0; names.models.len()];
         for (name, id) in names.models {
             if let Some(hash) = models.get_mut(id.index()) {
@@ -167,46 +107,13 @@ impl LimitsConfig {
             }
         }
         let tenants = names.tenants.iter().map(|(name, listed)| (name.as_str().into(), self.order(listed, &shared)));
-        Limits {
-            budgets: budgets.collect(),
-            tenants: tenants.collect(),
-            shared,
-            models,
-            min_cost: Cost(self.min_cost_us),
-            seed,
-            ledger,
-        }
+        Limits { budgets, tenants: tenants.collect(), shared, models, min_cost: Cost(self.min_cost_us), seed, ledger }
     }
 
-    /// Reports every mistake of one budget; the rate is a stand-in where there are some, for a policy never used.
-    fn check_budget(&self, check: &mut Checker, i: usize) -> Rate {
-        const STAND_IN: &str = "one unit in one second is a rate";
-        let stand_in = || Rate::new(1, 1, 0).expect(STAND_IN);
-        let Some(budget) = self.budgets.get(i) else { return stand_in() };
+    fn compile_budget(&self, check: &mut Checker, (i, budget): (usize, &BudgetConfig), seed: (u64, u64)) -> Budget {
         let fresh = self.budgets.iter().take(i).all(|earlier| earlier.name != budget.name);
         check.require(fresh, "name", format!("`{}` names two budgets", budget.name));
-        let why = format!("`{}` is not a name such as `gold_2`", budget.name);
-        check.require(is_name(&budget.name), "name", why);
-        let mut sound = check.require(budget.burst > 0, "burst", "a burst of `0` refuses every request");
-        sound &= check.require(budget.refill_per_sec > 0, "refill_per_sec", "the budget would never refill");
-        let slow_enough = budget.refill_per_sec <= 1_000_000_000;
-        sound &= check.require(slow_enough, "refill_per_sec", "at most 1000000000 a second");
-        let debt = match (budget.unit, budget.debt) {
-            (Unit::Compute, debt) => debt.unwrap_or(budget.burst),
-            (Unit::Requests, None) => 0,
-            (Unit::Requests, Some(_)) => {
-                check.problem("debt", "requests are never in debt: `debt` is for `unit: compute`");
-                0
-            }
-        };
-        if budget.unit == Unit::Compute && budget.burst < self.min_cost_us {
-            check.warn("burst", format!("below `min_cost_us`: every request takes all of `{}`", budget.name));
-        }
-        let rate = Rate::new(budget.burst, budget.refill_per_sec, debt);
-        if sound && rate.is_none() {
-            check.problem("burst", "burst and debt would take longer than 36 years to refill");
-        }
-        rate.unwrap_or_else(stand_in)
+        budget.compile(check, self.min_cost_us, seed)
     }
 
     /// Places of the budgets that everybody shares, in the order in which they are charged.
@@ -240,29 +147,4 @@ pub struct Bank<S> {
     pub ledger: Arc<S>,
     /// Random, secret, drawn once for the life of the ledger: keys every hash, so that nobody can aim at a balance.
     pub seed: (u64, u64),
-}
-
-impl Per {
-    /// The word of the configuration.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tenant => "tenant",
-            Self::Key => "key",
-            Self::Model => "model",
-            Self::Address => "address",
-            Self::Global => "global",
-        }
-    }
-
-    /// Whether only tenants that list it are charged to it.
-    pub(super) const fn is_listed(self) -> bool {
-        matches!(self, Self::Key | Self::Tenant)
-    }
-}
-
-/// Names go into structured fields as they are: nothing in them may need escaping.
-fn is_name(text: &str) -> bool {
-    let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
-    text.len() <= 64 && text.starts_with(|first: char| first.is_ascii_lowercase()) && text.bytes().all(word)
 }

@@ -1,5 +1,6 @@
 //! Who pays for a request, from which budgets, and what is given back. Balances live in the ledger of `tollgate-limit`.
 
+mod budget;
 mod config;
 pub mod headers;
 #[cfg(test)]
@@ -14,14 +15,16 @@ use arrayvec::ArrayVec;
 use tollgate_core::call::ModelId;
 use tollgate_core::cost::{Cost, Estimate};
 use tollgate_core::identity::Identity;
-use tollgate_core::ruling::{Code, Fault, Origin, Refusal, Ruling, Spot};
+use tollgate_core::ruling::{Code, Fault, Origin, Refusal, Ruling};
 use tollgate_core::time::Tick;
-use tollgate_limit::{Charge, Granted, Key, Ledger, Rate, hash_key};
+use tollgate_limit::{Charge, Granted, Key, Ledger, MAX_LEVELS, Mode, Moment, Over, hash_key};
 
-pub use config::{Bank, BudgetConfig, LimitNames, LimitsConfig, Listed, Per, Unit};
+use budget::Budget;
+pub use budget::{BudgetConfig, BudgetMode, Per, Period, Unit};
+pub use config::{Bank, LimitNames, LimitsConfig, Listed};
 
 /// The most budgets that one request can be charged to.
-pub const MAX_BUDGETS: usize = 8;
+pub const MAX_BUDGETS: usize = MAX_LEVELS;
 
 /// The compiled layer: immutable, replaced whole on reload. Balances live in the ledger and survive.
 #[derive(Debug)]
@@ -39,6 +42,7 @@ pub struct Limits<S> {
 }
 
 type Places = ArrayVec<usize, MAX_BUDGETS>;
+type Charges = ArrayVec<Charge, MAX_BUDGETS>;
 
 /// Who is to pay.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +53,8 @@ pub struct Payer<'a> {
     pub model: Option<ModelId>,
     /// From which address, after trusted proxies.
     pub from: IpAddr,
+    /// When, in milliseconds since the Unix epoch: says which day or month a quota is of.
+    pub unix_ms: u64,
 }
 
 /// Proof that a request was paid for. Whoever holds it must settle it.
@@ -56,7 +62,9 @@ pub struct Payer<'a> {
 #[must_use = "an unsettled reservation is never given back"]
 pub struct Reservation {
     /// Compute only: a request that was counted stays counted.
-    held: ArrayVec<Charge, MAX_BUDGETS>,
+    held: tollgate_limit::Reservation,
+    /// What an observed budget would have refused.
+    watched: Option<Box<Refusal>>,
 }
 
 /// Where one budget of a payer stands, in the figures that a client may know.
@@ -76,17 +84,6 @@ pub struct PublicLevel<'a> {
     pub reset_secs: u64,
 }
 
-/// A compiled budget.
-#[derive(Clone, Debug)]
-struct Budget {
-    name: Box<str>,
-    per: Per,
-    unit: Unit,
-    rate: Rate,
-    /// Hash of name, scope and unit.
-    policy: u64,
-}
-
 impl<S: Ledger> Limits<S> {
     /// Charges every budget of `payer`, or none: a refusal, a fault and a cancelled wait all give back.
     ///
@@ -97,15 +94,15 @@ impl<S: Ledger> Limits<S> {
         if estimate.exempt {
             return Ok(Reservation::default());
         }
-        let (charges, places) = self.charges(payer, estimate)?;
+        let (charges, places) = self.charges(payer, estimate, now)?;
         let granted = self.ledger.charge_all(&charges, leaf(now)).await;
         match granted.map_err(|fault| Fault::new(Origin::Store, fault))? {
-            Granted::Yes => Ok(Reservation { held: self.refundable(charges, &places) }),
+            Granted::Yes { over } => {
+                Ok(Reservation { held: self.refundable(&charges, over, &places), watched: self.watched(over, &places) })
+            }
             Granted::No { at, wait } => {
-                let name = places.get(at).and_then(|place| self.budgets.get(*place)).map_or("?", |budget| &budget.name);
                 let wait = self.spread(wait, charges.get(at), now);
-                let why = format_args!("budget `{name}` is spent");
-                Err(Refusal::new(Code::RateLimited).retry_after(wait).because(why).into())
+                Err(self.spent(places.get(at)).retry_after(wait).into())
             }
         }
     }
@@ -114,16 +111,7 @@ impl<S: Ledger> Limits<S> {
     /// nothing ran: all compute is given back. What did run costs at least the minimum.
     pub fn settle(&self, paid: Reservation, real: Cost, now: Tick) {
         let real = if real.0 == 0 { real } else { real.max(self.min_cost) };
-        for Charge { key, rate, units } in paid.held {
-            let unused = units.saturating_sub(real.0);
-            let owed = real.0.saturating_sub(units);
-            if unused > 0 {
-                self.ledger.give_back(key, rate, unused, leaf(now));
-            }
-            if owed > 0 {
-                self.ledger.debit(key, rate, owed, leaf(now));
-            }
-        }
+        self.ledger.settle(paid.held, real.0, leaf(now));
     }
 
     /// Gives all compute back: the request never ran.
@@ -137,28 +125,33 @@ impl<S: Ledger> Limits<S> {
         let own = self.places(payer.who).iter().filter_map(|place| self.budgets.get(*place));
         let own = own.filter(|budget| matches!(budget.per, Per::Address | Per::Key | Per::Tenant));
         own.filter_map(|budget| {
-            let level = self.ledger.peek(self.key(budget, payer)?, budget.rate, leaf(now));
-            Some(budget.public(level.remaining, level.wait))
+            let at = moment(payer, now);
+            let level = self.ledger.peek(self.key(budget, payer)?, budget.limit(at), leaf(now));
+            Some(budget.public(&level, at))
         })
         .collect()
     }
 
     /// What each budget of `payer` is to pay, and the places of these budgets.
-    fn charges(&self, payer: Payer<'_>, estimate: Estimate) -> Ruling<(ArrayVec<Charge, MAX_BUDGETS>, Places)> {
+    fn charges(&self, payer: Payer<'_>, estimate: Estimate, now: Tick) -> Ruling<(Charges, Places)> {
         let cost = estimate.cost.max(self.min_cost);
-        let mut charges = ArrayVec::new();
+        let mut charges = Charges::new();
         let mut places = Places::new();
         for &place in self.places(payer.who) {
             let Some(budget) = self.budgets.get(place) else { continue };
             let Some(key) = self.key(budget, payer) else { continue };
-            let burst = budget.rate.burst();
+            let most = budget.most();
             let units = match budget.unit {
-                Unit::Compute if estimate.declared.0 > burst => return Err(budget.too_small(estimate.declared).into()),
+                Unit::Compute if estimate.declared.0 > most && budget.mode == Mode::Enforce => {
+                    return Err(budget.too_small(estimate.declared).into());
+                }
+                // What only watches says so of what could never fit.
+                Unit::Compute if estimate.declared.0 > most => estimate.declared.0,
                 // An estimate of our own never locks anybody out: what is above the burst becomes debt.
-                Unit::Compute => cost.0.min(burst),
+                Unit::Compute => cost.0.min(most),
                 Unit::Requests => 1,
             };
-            charges.push(Charge { key, rate: budget.rate, units });
+            charges.push(Charge { key, limit: budget.limit(moment(payer, now)), units, mode: budget.mode });
             places.push(place);
         }
         Ok((charges, places))
@@ -180,10 +173,29 @@ impl<S: Ledger> Limits<S> {
         })
     }
 
-    fn refundable(&self, mut charges: ArrayVec<Charge, MAX_BUDGETS>, places: &Places) -> ArrayVec<Charge, MAX_BUDGETS> {
-        let mut units = places.iter().filter_map(|place| self.budgets.get(*place)).map(|budget| budget.unit);
-        charges.retain(|_| units.next() == Some(Unit::Compute));
-        charges
+    fn refundable(&self, charges: &Charges, over: Over, places: &Places) -> tollgate_limit::Reservation {
+        let unit = |place: &usize| self.budgets.get(*place).map(|budget| budget.unit);
+        let (mut compute, mut was_over) = (Charges::new(), Over::default());
+        for (i, (charge, place)) in charges.iter().zip(places).enumerate() {
+            if unit(place) == Some(Unit::Compute) {
+                if over.contains(i) {
+                    was_over = was_over.with(compute.len());
+                }
+                compute.push(*charge);
+            }
+        }
+        tollgate_limit::Reservation::of(&compute, was_over)
+    }
+
+    /// What the first of the observed budgets that are spent would have said.
+    fn watched(&self, over: Over, places: &Places) -> Option<Box<Refusal>> {
+        let first = (0..places.len()).find(|place| over.contains(*place))?;
+        Some(Box::new(self.spent(places.get(first))))
+    }
+
+    fn spent(&self, place: Option<&usize>) -> Refusal {
+        let name = place.and_then(|place| self.budgets.get(*place)).map_or("?", |budget| &budget.name);
+        Refusal::new(Code::RateLimited).because(format_args!("budget `{name}` is spent"))
     }
 
     /// Adds up to a quarter to `wait`, so that a refused crowd does not come back as one. The secret seed makes it
@@ -205,40 +217,12 @@ impl Reservation {
     /// The compute that the most generous budget reserved, in microseconds.
     #[must_use]
     pub fn reserved(&self) -> Cost {
-        Cost(self.held.iter().map(|charge| charge.units).max().unwrap_or(0))
-    }
-}
-
-impl Budget {
-    fn too_small(&self, declared: Cost) -> Refusal {
-        let (name, burst) = (&self.name, self.rate.burst());
-        let spot = Spot {
-            pointer: String::new(),
-            expected: format!("a cost of at most {burst} µs"),
-            found: format!("{} µs", declared.0),
-            index: None,
-        };
-        let why = format_args!("declared cost {} exceeds the burst {burst} of budget `{name}`", declared.0);
-        Refusal::new(Code::TooExpensive).at(spot).because(why)
+        Cost(self.held.charges().iter().map(|charge| charge.units).max().unwrap_or(0))
     }
 
-    fn public(&self, remaining: u64, wait: Duration) -> PublicLevel<'_> {
-        // Compute is announced in milliseconds.
-        let scale = if self.unit == Unit::Compute { 1000 } else { 1 };
-        let burst = self.rate.burst();
-        let lasts = if remaining < scale {
-            wait.max(self.rate.refill_time(scale.saturating_sub(remaining).min(burst)))
-        } else {
-            self.rate.refill_time(remaining)
-        };
-        PublicLevel {
-            name: &self.name,
-            unit: self.unit,
-            quota: burst / scale,
-            window_secs: headers::whole_secs(self.rate.refill_time(burst)),
-            remaining: remaining / scale,
-            reset_secs: headers::whole_secs(lasts),
-        }
+    /// What an observed budget would have refused: for the journal.
+    pub const fn take_watched(&mut self) -> Option<Box<Refusal>> {
+        self.watched.take()
     }
 }
 
@@ -256,4 +240,8 @@ fn network_of(address: IpAddr) -> (u64, u64) {
 /// The leaf crate has a tick of its own.
 const fn leaf(now: Tick) -> tollgate_limit::Tick {
     tollgate_limit::Tick(now.0)
+}
+
+const fn moment(payer: Payer<'_>, now: Tick) -> Moment {
+    Moment { now: leaf(now), unix_ms: payer.unix_ms }
 }

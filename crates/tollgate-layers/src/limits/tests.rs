@@ -30,6 +30,9 @@ use ledgers::{Exact, Trouble, Troubled};
 struct Case {
     what: String,
     given: LimitsConfig,
+    /// Wall time of the first moment, in seconds since the Unix epoch.
+    #[serde(default)]
+    unix: u64,
     steps: Vec<Step>,
 }
 
@@ -46,6 +49,8 @@ struct Step {
     model: Option<u32>,
     settle: Option<u64>,
     refuse: Option<String>,
+    /// The observed budget that would have refused.
+    watched: Option<String>,
     retry_after_ms: Option<u64>,
 }
 
@@ -78,7 +83,7 @@ fn person(who: u64) -> Identity {
 }
 
 fn payer(who: &Identity) -> Payer<'_> {
-    Payer { who, model: None, from: HERE }
+    Payer { who, model: None, from: HERE, unix_ms: 0 }
 }
 
 fn estimate(cost: u64) -> Estimate {
@@ -108,12 +113,15 @@ fn memory() -> Arc<Memory> {
     Arc::new(Memory::new(MemoryConfig { open_slots: 1 << 12, seed: (3, 4) }))
 }
 
-const CASES: [&str; 5] = [
+const CASES: [&str; 8] = [
     include_str!("cases/burst_and_debt.yaml"),
     include_str!("cases/estimates.yaml"),
     include_str!("cases/minimum.yaml"),
+    include_str!("cases/observe.yaml"),
+    include_str!("cases/quotas.yaml"),
     include_str!("cases/requests.yaml"),
     include_str!("cases/scopes.yaml"),
+    include_str!("cases/windows.yaml"),
 ];
 
 fn run<S: Ledger>(yaml: &str, ledger: Arc<S>, coarse: Duration) {
@@ -123,12 +131,20 @@ fn run<S: Ledger>(yaml: &str, ledger: Arc<S>, coarse: Duration) {
         let place = format!("{}: step {i}", case.what);
         let now = START.after(Duration::from_millis(step.at_ms));
         let who = person(step.who);
-        let payer = Payer { who: &who, model: step.model.map(ModelId), from: step.from.unwrap_or(HERE) };
+        let payer = Payer {
+            who: &who,
+            model: step.model.map(ModelId),
+            from: step.from.unwrap_or(HERE),
+            unix_ms: case.unix * 1000 + step.at_ms,
+        };
         let declared = Cost(step.declared.unwrap_or(step.cost));
         let estimate = Estimate { cost: Cost(step.cost), declared, exempt: step.exempt };
         let ruling = now_or_never(limits.reserve(payer, estimate, now)).expect("it answers at once");
         match (ruling, &step.refuse) {
-            (Ok(paid), None) => {
+            (Ok(mut paid), None) => {
+                let watched = paid.take_watched().map(|refusal| refusal.evidence().to_owned());
+                let expected = step.watched.as_ref().map(|name| format!("budget `{name}` is spent"));
+                assert_eq!(watched, expected, "{place}");
                 if let Some(real) = step.settle {
                     limits.settle(paid, Cost(real), now);
                 }
@@ -174,7 +190,7 @@ fn budgets_are_charged_from_tenant_to_global_whatever_their_order_in_the_file() 
     let ledger = Arc::new(Exact::default());
     let limits = compile(&config(THREE), Arc::clone(&ledger));
     let paid = reserve(&limits, 1, 10, START).expect("it fits");
-    let bursts: Vec<_> = ledger.log().iter().map(|(_, rate, _)| rate.burst()).collect();
+    let bursts: Vec<_> = ledger.log().iter().map(|(_, limit, _)| limit.most()).collect();
     assert_eq!(bursts, [200, 100, 300]);
     assert_eq!((paid.reserved(), paid.is_empty()), (Cost(10), false));
     limits.refund(paid, START);
@@ -285,7 +301,7 @@ budgets:
 ";
     let ledger = memory();
     let who = person(1);
-    let digits = |id| Payer { who: &who, model: Some(ModelId(id)), from: HERE };
+    let digits = |id| Payer { who: &who, model: Some(ModelId(id)), from: HERE, unix_ms: 0 };
     let old = compile_for(&config(before), Arc::clone(&ledger), &["digits", "fraud"]);
     let paid = old.reserve(digits(0), estimate(90), START).into_future_at_once().expect("it fits");
     let new = compile_for(&config(after), Arc::clone(&ledger), &["another", "digits", "fraud"]);
@@ -457,7 +473,7 @@ fn every_block_of_the_users_page_loads() {
         limits: LimitsConfig,
     }
     let blocks: Vec<_> = include_str!("README.md").split("```yaml\n").skip(1).collect();
-    assert_eq!(blocks.len(), 1);
+    assert_eq!(blocks.len(), 2);
     for block in blocks {
         let yaml = block.split("```").next().expect("an end");
         let page: Page = serde_saphyr::from_str(yaml).expect("it loads");

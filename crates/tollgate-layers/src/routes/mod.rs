@@ -2,6 +2,7 @@
 
 mod config;
 mod pattern;
+pub mod preset;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use crate::protocol::oip::grpc::Rpc;
 use crate::protocol::openai::Endpoint;
 pub use config::{AuthNeed, IntakeClass, MethodName, Protocol, RouteConfig, RouteNames, StageModes, compile};
 pub use pattern::Pattern;
+pub use preset::{Behind, Faces, Opening, Preset};
 
 /// The compiled layer: every route, in the order of the file.
 #[derive(Debug, Default)]
@@ -104,7 +106,10 @@ impl Routes {
         let mut other_method = false;
         for route in &self.routes {
             let Some(matched) = route.pattern.matches(path) else { continue };
-            let Some((verb, model)) = verb_of(route, path, matched.model) else { continue };
+            let Some((verb, model)) = verb_of(route.protocol, path, matched.model) else { continue };
+            if Rpc::of(path).is_some_and(|rpc| route.protocol == Protocol::OipGrpc && !route.rpcs.contains(&rpc)) {
+                continue;
+            }
             if route.methods.contains(&head.method) && fits(route.protocol, verb, &head.method) {
                 return Ok(Found { route, verb, model });
             }
@@ -121,22 +126,31 @@ impl Routes {
     }
 }
 
-/// What `path` asks for in the words of the route's protocol; `None` where that has no such path.
-fn verb_of<'a>(route: &Route, path: &'a str, model: Option<&'a str>) -> Option<(Verb, Option<&'a str>)> {
-    match route.protocol {
+/// What `path` asks for in the words of `protocol`; `None` where the protocol has no such path.
+fn verb_of<'a>(protocol: Protocol, path: &'a str, model: Option<&'a str>) -> Option<(Verb, Option<&'a str>)> {
+    match protocol {
         Protocol::Health => Some((Verb::Health, None)),
         Protocol::None => Some((Verb::Proxy, model)),
         Protocol::Oip => oip_verb(path),
         // The model stands in the message.
-        Protocol::OipGrpc => Rpc::of(path).filter(|rpc| route.rpcs.contains(rpc)).map(|rpc| (rpc_verb(rpc), None)),
+        Protocol::OipGrpc => Rpc::of(path).map(|rpc| (rpc_verb(rpc), None)),
         Protocol::Json | Protocol::Plain => Some((Verb::Infer, model)),
         Protocol::Anthropic => path.ends_with("/messages").then_some((Verb::Infer, None)),
         Protocol::KserveV1 | Protocol::TfServing => predict_verb(path),
         Protocol::Ollama if path.ends_with("/api/tags") => Some((Verb::ModelList, None)),
         Protocol::Ollama => Endpoint::of_ollama(path).map(|_| (Verb::Infer, None)),
         Protocol::OpenAi if path.ends_with("/models") => Some((Verb::ModelList, None)),
-        Protocol::OpenAi => Endpoint::of_openai(path).map(|_| (Verb::Infer, None)),
+        Protocol::OpenAi => match Endpoint::of_openai(path) {
+            Some(_) => Some((Verb::Infer, None)),
+            None => one_model(path).map(|model| (Verb::ModelMetadata, Some(model))),
+        },
     }
+}
+
+/// The model that `…/models/NAME` names. Names may hold slashes.
+fn one_model(path: &str) -> Option<&str> {
+    let (_, model) = path.split_once("/models/")?;
+    (!model.is_empty()).then_some(model)
 }
 
 /// Paths of KServe v1 and TensorFlow Serving. Versions, labels, `:explain`, `:classify` and `:regress` are absent.

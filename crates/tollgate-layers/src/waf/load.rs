@@ -178,8 +178,9 @@ impl<'a> Loader<'a> {
             warn_of_limit(check, index, route, &rules);
         }
         let looks_at_replies = rules.rules().any(|rule| rule.phase == 4);
+        let concludes = rules.rules().any(|rule| rule.phase == 5);
         let stream_reply = self.config.stream_reply;
-        Some(Plan { rules, pinned: self.pinned(own), stream_reply, looks_at_replies })
+        Some(Plan { rules, pinned: self.pinned(own), stream_reply, looks_at_replies, concludes })
     }
 
     fn load(&mut self, check: &mut Checker, settings: Settings) -> Option<Arc<RuleSet>> {
@@ -192,6 +193,7 @@ impl<'a> Loader<'a> {
             count_numbers: settings.stock,
             arguments: self.config.max_args,
             work: self.config.max_scan_work,
+            store: false,
             plain: false,
         };
         let (rules, problems) = match RuleSet::load(&self.files, &settings.files, &options, &mut self.library) {

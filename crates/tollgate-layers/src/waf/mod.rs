@@ -5,6 +5,7 @@
 
 mod config;
 mod desk;
+mod evidence;
 mod files;
 mod known;
 mod load;
@@ -51,6 +52,8 @@ pub struct Plan {
     stream_reply: bool,
     /// Some rule looks at the bodies of replies.
     looks_at_replies: bool,
+    /// Some rule runs in phase 5.
+    concludes: bool,
 }
 
 /// Who is asked about.
@@ -172,8 +175,15 @@ impl Waf {
         if mode == Mode::Off || turn.tally().is_some() {
             return;
         }
+        // Refused before phase 1, and no rule has a last word: a flood must not pay for a transaction.
+        let silent = |plan: &Plan| !plan.concludes;
+        if !turn.has_begun() && self.plan(asked.route.unwrap_or(usize::MAX)).is_some_and(silent) {
+            return turn.close(Tally::default());
+        }
         let Some(running) = turn.begin(self, asked, mode == Mode::Observe) else { return };
-        let tally = self.scratches.with(asked.thread, |scratch| running.transaction.finish(status, scratch));
+        let score = evidence::score(&running.transaction, 2);
+        let mut tally = self.scratches.with(asked.thread, |scratch| running.transaction.finish(status, scratch));
+        tally.inbound = tally.inbound.max(score);
         turn.close(tally);
     }
 
@@ -214,7 +224,7 @@ impl Turn {
                 Ok(())
             }
             Verdict::Deny { rule, .. } | Verdict::Drop { rule } | Verdict::Redirect { rule, .. } => {
-                let why = format_args!("rule {rule} in phase {phase}");
+                let why = self.evidence(rule, phase);
                 Err(Refusal::new(Code::WafBlocked).because(why).into())
             }
             Verdict::OutOfWork => {

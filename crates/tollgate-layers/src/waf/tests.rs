@@ -72,7 +72,7 @@ fn get() -> String {
     "GET / HTTP/1.1".to_owned()
 }
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     include_str!("cases/budget.yaml"),
     include_str!("cases/exclusions.yaml"),
     include_str!("cases/known.yaml"),
@@ -80,6 +80,7 @@ const FILES: [&str; 7] = [
     include_str!("cases/pack.yaml"),
     include_str!("cases/replies.yaml"),
     include_str!("cases/routes.yaml"),
+    include_str!("cases/types.yaml"),
 ];
 
 /// Rule files of a test.
@@ -335,6 +336,28 @@ fn a_limit_of_the_rules_lowers_the_cap_of_a_route_and_a_higher_one_is_told() {
     let (limit, told) = limited(5000);
     assert_eq!(limit, Some(5000));
     assert!(told.is_some_and(|told| told.contains("5000") && told.contains("1000")));
+}
+
+#[test]
+fn a_collection_that_would_outlive_a_request_is_warned_about_once_where_it_stands() {
+    let routes = routes(
+        "[{ name: a, path: /a, protocol: health }, { name: b, path: /b, protocol: health, waf: { profile: stock } }]",
+    );
+    let shelf = shelf(&[(
+        "c.conf",
+        "SecAction \"id:1,phase:1,pass,nolog,initcol:ip=%{REMOTE_ADDR}\"\n\
+         SecAction \"id:2,phase:1,pass,nolog,initcol:global=g\"\n",
+    )]);
+    let (layer, problems, warnings) = compile(&config("{ pack: none, rules: [c.conf] }"), &routes, &shelf);
+    assert!(layer.is_some());
+    assert_eq!(problems, []);
+    let warnings: Vec<String> = warnings.iter().map(told).filter(|told| told.contains("initcol")).collect();
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert!(warning.starts_with("c.conf:1:36: `initcol` opens a collection"), "{warning}");
+    assert!(warning.contains("here and in 1 more place"), "{warning}");
+    // Nobody is left to believe that it is kept.
+    let named = serde_saphyr::from_str::<WafConfig>("{ store: valkey }").expect_err("no store is wired yet");
+    assert!(named.to_string().contains("store"), "{named}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use seclang::{Matched, Tally, Transaction};
 use tollgate_core::ruling::{Code, Refusal};
 
-use super::{Asked, Waf};
+use super::{Asked, Waf, evidence};
 
 /// One exchange before the rules. Empty, and without cost, until phase 1.
 #[derive(Debug, Default)]
@@ -36,25 +36,36 @@ impl Turn {
         self.spent
     }
 
-    /// Whether phase 1 was run.
+    /// Whether the rules still hold the body that they were shown.
     #[must_use]
-    pub const fn has_begun(&self) -> bool {
-        self.running.is_some() || self.tally.is_some()
+    pub fn holds_body(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.transaction.holds_body())
     }
 
     /// What the rules would have refused the exchange for, had they not only been watched.
     #[must_use]
     pub fn spared(&self) -> Option<Refusal> {
         let tally = self.tally()?;
-        let spared = tally.matched.iter().filter(|matched| matched.spared).min_by_key(|matched| matched.phase)?;
+        let spared = |at: &usize| tally.matched.get(*at).filter(|matched| matched.spared);
+        let first = (0..tally.matched.len()).filter(|at| spared(at).is_some());
+        let at = first.min_by_key(|at| tally.matched.get(*at).map(|matched| matched.phase))?;
+        let spared = spared(&at)?;
         let score = if spared.phase > 2 { tally.outbound } else { tally.inbound };
-        let why = format!("rule {} in phase {}, score {}", spared.id, spared.phase, score.unwrap_or(0));
+        // What came behind it would not have come, had it refused.
+        let why = evidence::told((spared.id, spared.phase), score, tally.matched.iter().take(at + 1));
         Some(Refusal::new(Code::WafBlocked).because(why))
     }
 
     /// Rules that matched and want to be logged.
     pub fn logged(&self) -> impl Iterator<Item = &Matched> {
         self.tally().into_iter().flat_map(|tally| &tally.matched).filter(|matched| matched.log)
+    }
+
+    /// What the journal keeps of a refusal by that rule.
+    pub(super) fn evidence(&self, rule: u64, phase: u8) -> String {
+        let Some(running) = &self.running else { return String::new() };
+        let score = evidence::score(&running.transaction, phase);
+        evidence::told((rule, phase), score, running.transaction.matched().iter())
     }
 
     /// The transaction, begun now if it was not; `None` where the layer is off for the route.
@@ -74,6 +85,10 @@ impl Turn {
             self.running = Some(Box::new(Running { transaction, plan: place }));
         }
         self.running.as_deref_mut()
+    }
+
+    pub(super) const fn has_begun(&self) -> bool {
+        self.running.is_some()
     }
 
     pub(super) fn running(&mut self) -> Option<&mut Running> {

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, USER_AGENT};
 use http::{HeaderValue, Request};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -97,6 +97,7 @@ pub(super) fn all(scene: &Scene) -> anyhow::Result<Vec<Attack>> {
     let mut attacks = callers(scene)?;
     attacks.extend(calls(scene)?);
     attacks.extend(bodies(scene)?);
+    attacks.extend(ruled(scene)?);
     attacks.extend(framing(scene));
     attacks.push(Attack {
         name: "and then an honest request".to_owned(),
@@ -195,6 +196,21 @@ fn bodies(scene: &Scene) -> anyhow::Result<Vec<Attack>> {
     ])
 }
 
+/// What only the rules know to be bad: both are sound requests of a sound caller.
+fn ruled(scene: &Scene) -> anyhow::Result<Vec<Attack>> {
+    let key = &scene.keys.demo;
+    let mut scan = post("/predict", key, digit()?.to_string());
+    scan.headers_mut().insert(USER_AGENT, HeaderValue::from_static("sqlmap/1.8.4#stable (https://sqlmap.org)"));
+    let mut fetch = digit()?;
+    fetch["image_url"] = json!("http://169.254.169.254/latest/meta-data/iam/");
+    Ok(vec![
+        request("a scanner that says its name", Code::WafBlocked, Stage::Waf, scan),
+        request("a URL of the cloud's metadata service", Code::WafBlocked, Stage::Waf, {
+            post("/predict", key, fetch.to_string())
+        }),
+    ])
+}
+
 /// White space, which JSON allows anywhere: what is left after a parser without a cap has read it is a good request.
 fn bomb() -> anyhow::Result<Vec<u8>> {
     let block = vec![b' '; 1_000_000];
@@ -236,10 +252,10 @@ fn framing(scene: &Scene) -> Vec<Attack> {
             format!("GET /health HTTP/1.1\nHost: {host}\n\n"),
         ),
         raw(
-            "1 GiB announced, not a byte of it sent",
+            "32 MiB announced, not a byte of it sent",
             Code::TooLarge,
             Stage::Intake,
-            format!("{head}{json}Content-Length: {}\r\n\r\n", 1_u32 << 30),
+            format!("{head}{json}Content-Length: {}\r\n\r\n", 32_u32 << 20),
         ),
     ]
 }

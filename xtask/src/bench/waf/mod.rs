@@ -1,9 +1,10 @@
 //! `cargo xtask bench waf`: what the Core Rule Set costs in Tollgate and in nginx with libmodsecurity, request by request.
 //!
 //! Four gateways take turns in every round: nginx without and with rules, Tollgate without and with. What a request costs
-//! with rules less what it costs without is the figure. `--callgrind` counts instructions instead, and `--linear` looks
-//! for input whose time grows faster than its length.
+//! with rules less what it costs without is the figure. `--callgrind` counts instructions instead, `--linear` looks for
+//! input whose time grows faster than its length, and `bars` measures what is not CPU time.
 
+mod bars;
 mod counts;
 mod report;
 mod rows;
@@ -21,6 +22,7 @@ use super::process::{Core, pinned};
 use super::{page, root};
 use crate::tally::say;
 
+use bars::{Bar, Effort, Tools};
 use report::Report;
 use rows::Row;
 use scene::{Scene, Side};
@@ -39,8 +41,10 @@ pub(super) struct Options {
     what: What,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 enum What {
+    /// Other numbers than CPU time.
+    Bars(Vec<Bar>),
     /// Count instructions, and compare them with those that are kept, or keep them.
     Callgrind { pin: bool },
     /// Gateways, then engines in one process.
@@ -87,7 +91,11 @@ impl Options {
             programs: None,
             what: What::Gateways,
         };
-        let mut args = args.iter();
+        let bars: Vec<Bar> = args.iter().filter_map(|arg| Bar::named(arg)).collect();
+        if !bars.is_empty() {
+            options.what = What::Bars(bars);
+        }
+        let mut args = args.iter().filter(|arg| Bar::named(arg).is_none());
         while let Some(arg) = args.next() {
             let mut value = || args.next().with_context(|| format!("`{arg}` takes a value"));
             match arg.as_str() {
@@ -113,8 +121,12 @@ impl Options {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<()> {
-    match options.what {
-        What::Callgrind { pin } => counts::run(pin),
+    match &options.what {
+        What::Bars(bars) => {
+            let effort = Effort { quick: options.quick, rounds: options.rounds, keep: options.keep };
+            bars::run(bars, &options.find_tools()?, effort, (options.json, options.write))
+        }
+        What::Callgrind { pin } => counts::run(*pin),
         What::Gateways => gateways(options),
         What::Linear => linear(),
     }
@@ -163,6 +175,20 @@ impl Options {
         let built = build::build(&[("tollgate-bench", "waf"), ("tollgate-bench", "mock"), ("tollgate", "tollgate")])?;
         let [client, mock, tollgate] = built.as_slice() else { bail!("a program is missing") };
         Ok((client.clone(), mock.clone(), tollgate.clone()))
+    }
+
+    /// What the bars need; nginx is not among it.
+    fn find_tools(&self) -> anyhow::Result<Tools> {
+        let crs = crs()?;
+        if let Some(folder) = &self.programs {
+            let [client, load, mock, tollgate] = ["waf", "load", "mock", "tollgate"].map(|name| folder.join(name));
+            return Ok(Tools { client, load, mock, tollgate, crs });
+        }
+        let programs = [("tollgate-bench", "waf"), ("tollgate-bench", "load"), ("tollgate-bench", "mock")];
+        let built = build::build(&[&programs[..], &[("tollgate", "tollgate")]].concat())?;
+        let [client, load, mock, tollgate] = built.as_slice() else { bail!("a program is missing") };
+        let [client, load, mock, tollgate] = [client, load, mock, tollgate].map(Clone::clone);
+        Ok(Tools { client, load, mock, tollgate, crs })
     }
 
     fn measures(&self, row: &Row) -> bool {
@@ -222,7 +248,7 @@ fn crs() -> anyhow::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Options, What};
+    use super::{Bar, Options, What};
 
     fn parse(line: &str) -> anyhow::Result<Options> {
         Options::parse(&line.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>())
@@ -235,6 +261,7 @@ mod tests {
         for line in ["--callgrind --pin", "--pin --callgrind"] {
             assert_eq!(parse(line).expect("sound").what, What::Callgrind { pin: true });
         }
+        assert_eq!(parse("--stall --memory").expect("sound").what, What::Bars(vec![Bar::Stall, Bar::Memory]));
         for line in ["--rounds", "--rounds 0", "--seconds 0", "--fast"] {
             assert!(parse(line).is_err(), "{line}");
         }

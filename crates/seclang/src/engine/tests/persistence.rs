@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Request, drive, facts, load};
+use super::{Request, drive, facts, load, load_with, options};
 use crate::engine::{Scratch, Store, Transaction};
+use crate::ir::Options;
 
 type Vars = BTreeMap<(String, Vec<u8>), BTreeMap<Vec<u8>, (Vec<u8>, u64)>>;
 
@@ -62,4 +63,21 @@ fn without_a_store_a_collection_is_empty_for_each_transaction() {
     for _ in 0..4 {
         assert_eq!(super::once(&rules, &Request::get("/"), &mut Scratch::default()).ids(), Vec::<u64>::new());
     }
+}
+
+#[test]
+fn without_a_store_what_opens_a_collection_is_warned_about_once_where_it_first_stands() {
+    let warnings = |store: bool, rules: &str| {
+        let (_, warnings) = load_with(rules, &Options { store, ..options(false) }).unwrap();
+        warnings.iter().map(|warning| format!("{} {}", warning.place, warning.message)).collect::<Vec<_>>()
+    };
+    let told = "`initcol` opens a collection that every request finds empty";
+    assert_eq!(
+        warnings(false, RULES),
+        [format!("rules.conf:3:40 {told}, here and in 1 more place: there is no store for it")]
+    );
+    let one = "SecAction \"id:1,phase:1,pass,initcol:ip=%{REMOTE_ADDR}\"";
+    assert_eq!(warnings(false, one), [format!("rules.conf:1:30 {told}: there is no store for it")]);
+    assert_eq!(warnings(true, RULES), [""; 0]);
+    assert_eq!(warnings(false, "SecAction \"id:1,phase:1,pass,setvar:tx.a=1\""), [""; 0]);
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Request, facts, load, load_with, once, options, run};
-use crate::engine::{HeadView, ReplyView, Scope, Scratch, Transaction, Verdict};
+use crate::engine::{HeadView, Processor, ReplyView, Scope, Scratch, Transaction, Verdict};
 use crate::ir::Options;
 
 #[test]
@@ -58,6 +58,23 @@ fn allow_ends_what_its_scope_says() {
     assert_eq!((of_request.ids(), of_request.verdict()), (vec![1, 4, 5], Verdict::Allow(Scope::Request)));
     let of_phase = run(&rules(":phase"), &request);
     assert_eq!((of_phase.ids(), of_phase.verdict()), (vec![1, 3, 4, 5], Verdict::Pass));
+}
+
+#[test]
+fn media_types_of_replies_replace_the_defaults_and_then_add_up_until_they_are_cleared() {
+    let wanted = |rules: &str| {
+        let rules = load(rules);
+        let kinds = ["text/html", "text/css", "image/svg+xml", "text/plain"];
+        kinds.into_iter().filter(|kind| rules.wants_reply(kind.as_bytes())).collect::<Vec<_>>()
+    };
+    let named = |types: &str| format!("SecResponseBodyMimeType {types}\n");
+    assert_eq!(wanted(""), ["text/html", "text/plain"]);
+    assert_eq!(wanted(&named("text/css")), ["text/css"]);
+    let both = format!("{}{}", named("text/css text/html"), named("image/svg+xml text/css"));
+    assert_eq!(wanted(&both), ["text/html", "text/css", "image/svg+xml"]);
+    assert_eq!(wanted(&format!("{both}SecResponseBodyMimeTypesClear\n")), [""; 0]);
+    assert_eq!(wanted(&format!("{both}SecResponseBodyMimeTypesClear\n{}", named("text/plain"))), ["text/plain"]);
+    assert_eq!(wanted(&format!("SecResponseBodyMimeTypesClear\n{}", named("text/plain"))), ["text/plain"]);
 }
 
 #[test]
@@ -167,4 +184,39 @@ fn a_transaction_may_move_between_threads() {
     is_send(&turn);
     is_send(&Scratch::default());
     drop(Bytes::new());
+}
+
+#[test]
+fn a_body_is_let_go_after_phase_2_unless_a_later_rule_reads_something_of_it() {
+    let held_after_phase_2 = |rules: &str| {
+        let rules = load(rules);
+        let scratch = &mut Scratch::default();
+        let mut turn = Transaction::new(rules, facts(&Request::json("")));
+        let head = HeadView {
+            line: b"POST / HTTP/1.1",
+            method: b"POST",
+            target: b"/",
+            protocol: b"HTTP/1.1",
+            headers: &[(b"Content-Type", b"application/json")],
+        };
+        turn.head(&head, scratch);
+        let body = Bytes::from(b"{\"a\": \"evil\"}".to_vec());
+        turn.read_body(body.clone(), Processor::Json, &[]);
+        assert!(turn.holds_body());
+        turn.body(scratch);
+        let held = turn.holds_body();
+        assert_eq!(held, !body.is_unique());
+        let ids: Vec<u64> = turn.finish(200, scratch).matched.iter().map(|matched| matched.id).collect();
+        assert!(body.is_unique(), "what is over holds nothing");
+        (held, ids)
+    };
+    let early = "SecRule ARGS \"@contains evil\" \"id:1,phase:2,pass,log,setvar:tx.n=+1\"\n";
+    let with = |late: &str| held_after_phase_2(&format!("{early}{late}"));
+    assert_eq!(with(""), (false, vec![1]));
+    assert_eq!(with("SecRule TX:N \"@eq 1\" \"id:2,phase:5,pass,log,msg:'%{REQUEST_URI}'\""), (false, vec![1, 2]));
+    assert_eq!(with("SecRule REQUEST_BODY_LENGTH \"@gt 1\" \"id:2,phase:5,pass,log\""), (false, vec![1, 2]));
+    assert_eq!(with("SecRule ARGS \"@contains evil\" \"id:2,phase:5,pass,log\""), (true, vec![1, 2]));
+    assert!(with("SecRule ARGS_NAMES \"@contains json\" \"id:2,phase:3,pass,log\"").0);
+    assert_eq!(with("SecAction \"id:2,phase:5,pass,log,msg:'%{ARGS_POST.json.a}'\""), (true, vec![1, 2]));
+    assert!(with("SecRule TX:N \"@eq 1\" \"id:2,phase:5,pass,log,chain\"\nSecRule REQUEST_BODY \"@rx .\"").0);
 }

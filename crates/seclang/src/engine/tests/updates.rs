@@ -61,6 +61,19 @@ fn every_problem_is_reported_at_once_with_its_place() {
 }
 
 #[test]
+fn what_is_wrong_within_an_argument_is_shown_there_however_its_line_is_written() {
+    for (text, expected) in [
+        ("SecRule REMOTE_ADDR \"@ipMatch 10.0.0.1,nowhere\" \"id:1,phase:1,pass\"", "1:40"),
+        ("SecRule REMOTE_ADDR \"@ipMatch 10.0.0.1,\\\nnowhere\" \"id:1,phase:1,pass\"", "2:1"),
+        ("SecRule ARGS \"@rx \\\"a\\\"(\" \"id:1,phase:2,pass\"", "1:24"),
+    ] {
+        let problems = load_with(text, &options(false)).unwrap_err();
+        let places: Vec<String> = problems.iter().map(|it| it.place.to_string()).collect();
+        assert_eq!(places, [format!("rules.conf:{expected}")], "{text}: {problems:?}");
+    }
+}
+
+#[test]
 fn tools_see_every_rule_with_its_chain_and_its_excuse() {
     let rules = r#"
 SecRule ARGS "@contains x" "id:1,phase:2,pass,msg:'hit %{MATCHED_VAR}',tag:'attack-xss',severity:CRITICAL,chain"

@@ -93,7 +93,7 @@ pub(crate) fn is_endpoint(text: &str) -> bool {
     endpoint(text, None).is_ok()
 }
 
-fn endpoint(text: &str, tls: Option<&Arc<ClientConfig>>) -> Result<Address, String> {
+pub(crate) fn endpoint(text: &str, tls: Option<&Arc<ClientConfig>>) -> Result<Address, String> {
     let wrong = |why: &str| format!("`{text}` {why}");
     // Host and port alone are plain HTTP.
     let plain = !text.contains("://") && text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());

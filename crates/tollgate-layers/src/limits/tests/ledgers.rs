@@ -6,24 +6,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tollgate_limit::{Key, Ledger, LedgerFault, Level, Rate, Taken, Tick};
+use tollgate_limit::{Key, Ledger, LedgerFault, Level, Limit, Memory, MemoryConfig, Taken, Tick};
 
-/// Balances to the nanosecond, and the log of all charges taken.
-#[derive(Debug, Default)]
+/// Rates to the nanosecond, and the log of all charges taken. Quotas and windows are exact in the product's own ledger.
+#[derive(Debug)]
 pub(super) struct Exact {
     books: Mutex<Books>,
+    others: Memory,
+}
+
+impl Default for Exact {
+    fn default() -> Self {
+        let config = MemoryConfig { open_slots: 1 << 10, seed: (5, 6) };
+        Self { books: Mutex::default(), others: Memory::new(config) }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Books {
     /// When each bucket is full again.
     full_at: HashMap<Key, u64>,
-    charges: Vec<(Key, Rate, u64)>,
+    charges: Vec<(Key, Limit, u64)>,
     outstanding: i128,
 }
 
 impl Exact {
-    pub(super) fn log(&self) -> Vec<(Key, Rate, u64)> {
+    pub(super) fn log(&self) -> Vec<(Key, Limit, u64)> {
         self.books.lock().charges.clone()
     }
 
@@ -38,8 +46,16 @@ fn nanos(time: Duration) -> u64 {
 }
 
 impl Ledger for Exact {
-    async fn charge(&self, key: Key, rate: Rate, units: u64, now: Tick) -> Result<Taken, LedgerFault> {
+    async fn charge(&self, key: Key, limit: Limit, units: u64, now: Tick) -> Result<Taken, LedgerFault> {
         let mut books = self.books.lock();
+        let Limit::Rate(rate) = limit else {
+            let taken = self.others.take(key, limit, units, now);
+            if taken == Taken::Yes {
+                books.outstanding += i128::from(units);
+                books.charges.push((key, limit, units));
+            }
+            return Ok(taken);
+        };
         let full_at = books.full_at.entry(key).or_default();
         let next = now.0.max(*full_at) + nanos(rate.refill_time(units));
         let latest = now.0 + nanos(rate.refill_time(rate.burst()));
@@ -48,19 +64,27 @@ impl Ledger for Exact {
         }
         *full_at = next;
         books.outstanding += i128::from(units);
-        books.charges.push((key, rate, units));
+        books.charges.push((key, limit, units));
         Ok(Taken::Yes)
     }
 
-    fn give_back(&self, key: Key, rate: Rate, units: u64, _: Tick) {
+    fn give_back(&self, key: Key, limit: Limit, units: u64, now: Tick) {
         let mut books = self.books.lock();
+        let Limit::Rate(rate) = limit else {
+            books.outstanding -= i128::from(units);
+            return self.others.give_back(key, limit, units, now);
+        };
         let full_at = books.full_at.entry(key).or_default();
         *full_at = full_at.saturating_sub(nanos(rate.refill_time(units)));
         books.outstanding -= i128::from(units);
     }
 
-    fn debit(&self, key: Key, rate: Rate, units: u64, now: Tick) {
+    fn debit(&self, key: Key, limit: Limit, units: u64, now: Tick) {
         let mut books = self.books.lock();
+        let Limit::Rate(rate) = limit else {
+            books.outstanding += i128::from(units);
+            return self.others.debit(key, limit, units, now);
+        };
         let full_at = books.full_at.entry(key).or_default();
         let deepest = now.0 + nanos(rate.refill_time(rate.burst())) + nanos(rate.refill_time(rate.debt()));
         let owed = nanos(rate.refill_time(units.min(rate.burst() + rate.debt())));
@@ -68,7 +92,8 @@ impl Ledger for Exact {
         books.outstanding += i128::from(units);
     }
 
-    fn peek(&self, key: Key, rate: Rate, now: Tick) -> Level {
+    fn peek(&self, key: Key, limit: Limit, now: Tick) -> Level {
+        let Limit::Rate(rate) = limit else { return self.others.peek(key, limit, now) };
         let backlog = self.books.lock().full_at.get(&key).copied().unwrap_or(0).saturating_sub(now.0);
         let burst = nanos(rate.refill_time(rate.burst()));
         let unit = nanos(rate.refill_time(1));
@@ -103,11 +128,11 @@ impl Troubled {
 }
 
 impl Ledger for Troubled {
-    async fn charge(&self, key: Key, rate: Rate, units: u64, now: Tick) -> Result<Taken, LedgerFault> {
+    async fn charge(&self, key: Key, limit: Limit, units: u64, now: Tick) -> Result<Taken, LedgerFault> {
         let left = self.charges_left.load(Ordering::Relaxed);
         if left > 0 {
             self.charges_left.store(left - 1, Ordering::Relaxed);
-            return self.exact.charge(key, rate, units, now).await;
+            return self.exact.charge(key, limit, units, now).await;
         }
         match self.trouble {
             Trouble::Fault => Err(LedgerFault::new("the store is gone")),
@@ -115,15 +140,15 @@ impl Ledger for Troubled {
         }
     }
 
-    fn give_back(&self, key: Key, rate: Rate, units: u64, now: Tick) {
-        self.exact.give_back(key, rate, units, now);
+    fn give_back(&self, key: Key, limit: Limit, units: u64, now: Tick) {
+        self.exact.give_back(key, limit, units, now);
     }
 
-    fn debit(&self, key: Key, rate: Rate, units: u64, now: Tick) {
-        self.exact.debit(key, rate, units, now);
+    fn debit(&self, key: Key, limit: Limit, units: u64, now: Tick) {
+        self.exact.debit(key, limit, units, now);
     }
 
-    fn peek(&self, key: Key, rate: Rate, now: Tick) -> Level {
-        self.exact.peek(key, rate, now)
+    fn peek(&self, key: Key, limit: Limit, now: Tick) -> Level {
+        self.exact.peek(key, limit, now)
     }
 }

@@ -57,11 +57,11 @@ fn live<S: Ledger>(limits: &Limits<S>, acts: &[Act], paying: bool) -> i128 {
             Act::Advance(millis) => now = now.after(Duration::from_millis(*millis)),
             Act::Leave { who, cost } => {
                 let who = person(*who);
-                drop(limits.reserve(Payer { who: &who, model: None, from: HERE }, ours(*cost), now));
+                drop(limits.reserve(Payer { who: &who, model: None, from: HERE, unix_ms: 0 }, ours(*cost), now));
             }
             Act::Reserve { who, cost, model } => {
                 let who = person(*who);
-                let payer = Payer { who: &who, model: model.map(ModelId), from: HERE };
+                let payer = Payer { who: &who, model: model.map(ModelId), from: HERE, unix_ms: 0 };
                 if let Some(Ok(paid)) = now_or_never(limits.reserve(payer, ours(*cost), now)) {
                     held.push(paid);
                     admitted += 1;
@@ -111,7 +111,7 @@ proptest! {
         let limits = compile(&config(yaml), Arc::clone(&ledger));
         let who = person(1);
         for (cost, real) in &costs {
-            let payer = Payer { who: &who, model: None, from: HERE };
+            let payer = Payer { who: &who, model: None, from: HERE, unix_ms: 0 };
             let paid = limits.reserve(payer, ours(*cost), START).into_future_at_once().expect("it fits");
             limits.settle(paid, Cost(*real), START);
         }
@@ -124,7 +124,7 @@ proptest! {
         let limits = compile(&config(ALL_KINDS), memory());
         live(&limits, &acts, true);
         let who = person(1);
-        let levels = limits.levels(Payer { who: &who, model: Some(ModelId(9)), from: HERE }, START);
+        let levels = limits.levels(Payer { who: &who, model: Some(ModelId(9)), from: HERE, unix_ms: 0 }, START);
         prop_assert!(headers::fields(&levels, None).is_some());
     }
 

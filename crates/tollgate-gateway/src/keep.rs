@@ -1,0 +1,158 @@
+//! What survives a restart, in the directory `state.directory`: the seed of all keyed hashes, and what was used of calendar
+//! quotas. Each second the control thread appends what changed; nothing here is on the way of a request.
+//!
+//! The log is begun anew, in a file of its own that then takes the old one's name, when it has grown to several times what
+//! it says, and after a write that failed.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use tollgate_limit::{Memory, QuotaLog, Restored};
+
+/// The largest log that is read: a million counts take 28 MB.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// A log grows to so many times its beginning, and to at least [`SMALL`], before it is begun anew.
+const GROWTH: u64 = 8;
+const SMALL: u64 = 1 << 20;
+
+/// The open directory.
+#[derive(Debug)]
+pub struct Keep {
+    directory: PathBuf,
+    log: Mutex<Option<Open>>,
+    failures: AtomicU64,
+    /// Locked as long as this lives: two gateways in one directory would overwrite each other's counts.
+    _lock: File,
+}
+
+/// A log that is appended to.
+#[derive(Debug)]
+struct Open {
+    log: QuotaLog,
+    file: File,
+    bytes: u64,
+    most: u64,
+}
+
+impl Keep {
+    /// Opens the directory, makes it if it is missing, and locks it.
+    ///
+    /// # Errors
+    /// What the system said, or that another gateway is there.
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let lock = private(OpenOptions::new().create(true).truncate(false)).open(directory.join("lock"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(io::Error::other("another gateway keeps its state there")),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let (log, failures) = (Mutex::new(None), AtomicU64::new(0));
+        Ok(Self { directory: directory.to_owned(), log, failures, _lock: lock })
+    }
+
+    /// The seed of the earlier runs, or `fresh`, which is written down.
+    ///
+    /// # Errors
+    /// What the system said, or that the file holds no seed.
+    pub fn seed(&self, fresh: u128) -> io::Result<u128> {
+        let path = self.directory.join("seed");
+        match fs::read_to_string(&path) {
+            Ok(text) => {
+                let digits = text.trim_end();
+                let sound = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+                let seed = u128::from_str_radix(digits, 16).ok().filter(|_| sound);
+                seed.ok_or_else(|| io::Error::other("`seed` does not hold 32 hexadecimal digits"))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Whole or not at all: half a seed would be refused for ever.
+                self.replace("seed", format!("{fresh:032x}\n").as_bytes())?;
+                Ok(fresh)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes over what was used in earlier runs, at `unix` seconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// What the system said, or that the file is none of ours: who loses a month of counts should know.
+    pub fn restore(&self, ledger: &Memory, unix: u64) -> io::Result<Restored> {
+        let path = self.directory.join("quotas");
+        match fs::metadata(&path) {
+            Ok(about) if about.len() > MAX_BYTES => return Err(io::Error::other("`quotas` is larger than 1 GiB")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Restored::default()),
+            about => drop(about?),
+        }
+        ledger.restore(&fs::read(&path)?, unix).map_err(|error| io::Error::other(format!("`quotas`: {error}")))
+    }
+
+    /// Writes what changed since the last time, or everything if that is due, and waits for the disk. A failure is counted,
+    /// and mended by the next call.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn write(&self, ledger: &Memory, unix: u64) -> io::Result<()> {
+        let mut open = self.log.lock();
+        let written = match open.as_mut().filter(|open| open.bytes < open.most) {
+            Some(open) => open.append(ledger),
+            None => self.begin(ledger, unix).map(|begun| *open = Some(begun)),
+        };
+        if written.is_err() {
+            // What was encoded is lost: the next call writes everything.
+            *open = None;
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        written
+    }
+
+    /// How many writes failed.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self, ledger: &Memory, unix: u64) -> io::Result<Open> {
+        let mut bytes = Vec::new();
+        let log = QuotaLog::begin(ledger, unix, &mut bytes);
+        let file = self.replace("quotas", &bytes)?;
+        let length = bytes.len() as u64;
+        Ok(Open { log, file, bytes: length, most: length.saturating_mul(GROWTH).max(SMALL) })
+    }
+
+    /// Puts a file with this content in the place of the one of that name. A crash leaves the one or the other.
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<File> {
+        let fresh = self.directory.join(format!("{name}.new"));
+        let mut file = private(OpenOptions::new().create(true).truncate(true)).open(&fresh)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&fresh, self.directory.join(name))?;
+        File::open(&self.directory)?.sync_all()?;
+        Ok(file)
+    }
+}
+
+impl Open {
+    fn append(&mut self, ledger: &Memory) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        if self.log.append(ledger, &mut bytes) == 0 {
+            return Ok(());
+        }
+        self.bytes += bytes.len() as u64;
+        self.file.write_all(&bytes)?;
+        self.file.sync_data()
+    }
+}
+
+/// Readable and writable by its owner only.
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.read(true).write(true).mode(0o600)
+}
+
+#[cfg(test)]
+mod tests;
