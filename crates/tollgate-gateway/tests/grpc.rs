@@ -3,6 +3,8 @@
 
 #[path = "grpc/scene.rs"]
 mod scene;
+#[path = "grpc/streams.rs"]
+mod streams;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -402,4 +404,34 @@ limits: { budgets: [{ name: small, per: tenant, unit: requests, burst: 1, refill
     assert!(reply.field("grpc-retry-pushback-ms").is_some(), "{:?}", reply.fields);
     assert!(!scene.server.asked().iter().any(|asked| asked.fields.contains_key("authorization")));
     assert_eq!(scene.server.begun(), 1);
+}
+
+#[tokio::test]
+async fn texts_in_tensors_are_shown_to_the_rules() {
+    let server = RpcServer::echo().await;
+    let waf = "waf: { mode: enforce, pack: none, rules: [local.conf] }";
+    let rule = "SecRuleEngine On\nSecRequestBodyAccess On\nSecRule ARGS \"@contains <script\" \"id:7,phase:2,deny,status:403\"\n";
+    let house = scene::house_with(&server.url(), "", waf, ", auth: none", |folder| {
+        folder.write("local.conf", rule);
+    });
+    let scene = Scene { house, server };
+    let mut client = scene.client().await;
+    for (said, end) in [("good day", GOOD), ("<script>", (Some("7"), Some("waf_blocked")))] {
+        let reply = client.call(grpc("ModelInfer", &[]), &scene::spoken(said)).await.expect("an answer");
+        assert_eq!(reply.ended(), end, "{said}");
+    }
+    assert_eq!(scene.server.begun(), 1);
+}
+
+#[tokio::test]
+async fn a_method_that_is_named_by_a_route_passes_whole_and_the_others_do_not_exist() {
+    let server = RpcServer::echo().await;
+    let house = scene::named(&server.url());
+    let mut client = H2Client::plain(house.at("plain")).await;
+    let reply = client.call(grpc("ModelConfig", &[]), b"\x0a\x06linear").await.expect("an answer");
+    assert_eq!((reply.ended(), messages(&reply.body)), (GOOD, vec![b"\x0a\x06linear".to_vec()]));
+    let reply = client.call(grpc("RepositoryIndex", &[]), b"").await.expect("an answer");
+    assert_eq!(reply.ended(), (Some("12"), Some("not_found")));
+    assert_eq!(server.begun(), 1);
+    house.quiet().await;
 }

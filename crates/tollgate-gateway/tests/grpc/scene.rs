@@ -81,12 +81,24 @@ models:
     contract:
       inputs: [{{ name: x, dtype: FP32, shape: [batch, 2], range: [-100, 100] }}]
       batch: {{ max: 1000000 }}
+  echo: {{ upstream: m, contract: {{ inputs: [{{ name: text, dtype: BYTES, shape: [batch, 1] }}] }} }}
 routes:
-  - {{ name: grpc, path: \"{path}\", protocol: oip_grpc, models: [linear]{cap}{of_route} }}
+  - {{ name: grpc, path: \"{path}\", protocol: oip_grpc, models: [linear, echo]{cap}{of_route} }}
 {more}
 "
     );
     House::start_in(&rest, prepare)
+}
+
+/// A gateway that opens one method which it does not understand.
+pub(crate) fn named(url: &str) -> House {
+    let path = "/inference.GRPCInferenceService/ModelConfig";
+    House::start(&format!(
+        "upstreams: {{ m: {{ preset: triton, grpc: [\"{url}\"] }} }}
+routes:
+  - {{ name: config, path: {path}, protocol: none, upstream: m, auth: none }}
+"
+    ))
 }
 
 /// The head of a call.
@@ -122,6 +134,14 @@ pub(crate) fn row(values: &[f32]) -> Vec<u8> {
 /// A request for another model.
 pub(crate) fn text(model: &str) -> Vec<u8> {
     message(model, &[1.0, 2.0])
+}
+
+/// A request of one text for `echo`.
+pub(crate) fn spoken(text: &str) -> Vec<u8> {
+    let shape = [1, 1];
+    let input = [field(1, b"text"), field(2, b"BYTES"), field(3, &shape)].concat();
+    let length = u32::try_from(text.len()).expect("a short text").to_le_bytes();
+    [field(1, b"echo"), field(5, &input), field(7, &[&length, text.as_bytes()].concat())].concat()
 }
 
 fn message(model: &str, values: &[f32]) -> Vec<u8> {

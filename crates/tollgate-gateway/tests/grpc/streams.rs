@@ -1,13 +1,12 @@
 //! `ModelStreamInfer`: each message is judged and charged by itself, and whatever is refused ends the stream.
 
-#[path = "grpc/scene.rs"]
-mod scene;
-
 use h2::{RecvStream, SendStream};
-use scene::{Scene, grpc, infer, text};
+
 use tollgate_testkit::h2::Reason;
 use tollgate_testkit::rpc::{framed, messages};
 use tollgate_testkit::{Gate, H2Client, RpcServer, Step, soon, until};
+
+use crate::scene::{Scene, grpc, infer, text};
 
 const GOOD: (Option<String>, Option<String>) = (None, None);
 
