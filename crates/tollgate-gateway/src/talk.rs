@@ -95,15 +95,19 @@ impl Talk {
         Spoken { work: Some(Box::pin(self.run(exchange, out))), said }
     }
 
-    async fn run(mut self, mut ex: Box<Exchange>, out: mpsc::Sender<Frame<Bytes>>) {
-        let alarm = self.worker.ticker.alarm(deadline(&ex));
-        let ended = match within(alarm, self.both(&mut ex, &out)).await {
+    async fn run(mut self, ex: Box<Exchange>, out: mpsc::Sender<Frame<Bytes>>) {
+        let books = Mutex::default();
+        let mut session = Session { ex: Some(ex), books: &books, worker: Arc::clone(&self.worker) };
+        let Some(ex) = &mut session.ex else { return };
+        let alarm = self.worker.ticker.alarm(deadline(ex));
+        let ended = match within(alarm, self.both(ex, &books, &out)).await {
             Ok(ended) => ended,
             Err(_late) => {
                 let late = Fault::new(Origin::UpstreamLate, "the stream outlived its deadline");
                 Err(ex.log.stop(Stage::Upstream, late.into()))
             }
         };
+        let Some(mut ex) = session.close(false) else { return };
         self.worker.tick(&ex.facts, &mut ex.log);
         let denial = ended.as_ref().err().cloned();
         let end = ended.unwrap_or_else(|denial| trailers(&denial, ex.facts.id));
@@ -115,7 +119,12 @@ impl Talk {
     }
 
     /// Judges the first message, opens the way to the model server, and then lets both ways run.
-    async fn both(&mut self, ex: &mut Exchange, out: &mpsc::Sender<Frame<Bytes>>) -> Result<HeaderMap, Denial> {
+    async fn both(
+        &mut self,
+        ex: &mut Exchange,
+        books: &Mutex<Books>,
+        out: &mpsc::Sender<Frame<Bytes>>,
+    ) -> Result<HeaderMap, Denial> {
         let mut inbox = self.inbox();
         let Some(first) = self.judged(ex, &mut inbox).await? else { return Ok(good_trailers()) };
         let remote = self.upstream(first.model).map_err(|stop| ex.log.stop(Stage::Upstream, stop))?;
@@ -124,13 +133,12 @@ impl Talk {
         let by = Caller { worker: w.index, ticker: &w.ticker, tasks: &w.tasks, now, until: deadline(ex) };
         let talk = remote.talk(&head, by).await;
         let (up, down) = talk.map_err(|fault| ex.log.stop(Stage::Upstream, fault.into()))?;
-        let books = Mutex::new(Books::default());
         let ended = {
             let policy = Arc::clone(&self.policy);
             let reader = w.reader(&policy, ex.facts.started);
             let hides = policy.output.hides_errors();
-            let mut answers = pin!(listen(down, Ear { books: &books, reader, who: self.who.clone(), hides }, out));
-            let mut asks = pin!(self.speak(ex, &mut inbox, up, (first, &remote, &books)));
+            let mut answers = pin!(listen(down, Ear { books, reader, who: self.who.clone(), hides }, out));
+            let mut asks = pin!(self.speak(ex, &mut inbox, up, (first, &remote, books)));
             let mut speaking = true;
             loop {
                 tokio::select! {
@@ -143,16 +151,13 @@ impl Talk {
                 }
             }
         };
-        let (now, mut books) = (self.worker.ticker.now(), books.into_inner());
         let ended = ended.and_then(|mut end| {
             self.policy.output.rpc_verdict(&end).map_err(Cut::Upstream)?;
             self.policy.output.clean_end(&mut end);
             Ok(end)
         });
         // What was answered is paid for; what the model server failed to answer is not.
-        books.close(now, matches!(ended, Err(Cut::Upstream(_))));
-        ex.seen.spent = books.spent;
-        ex.seen.bytes_out = books.bytes_out;
+        books.lock().close(self.worker.ticker.now(), matches!(ended, Err(Cut::Upstream(_))));
         ended.map_err(|cut| match cut {
             Cut::Denied(denial) => denial,
             Cut::Upstream(stop) => ex.log.stop(Stage::Upstream, stop),
@@ -291,6 +296,30 @@ impl Talk {
             reader.keep(&mut inbox.hold, inbox.messages.held() + data.len()).await?;
             inbox.messages.push(&data);
         }
+    }
+}
+
+/// An exchange while messages pass. However it ends, what was answered is settled, and the record says what it cost.
+struct Session<'a> {
+    ex: Option<Box<Exchange>>,
+    books: &'a Mutex<Books>,
+    worker: Arc<Worker>,
+}
+
+impl Session<'_> {
+    fn close(&mut self, failed: bool) -> Option<Box<Exchange>> {
+        let mut ex = self.ex.take()?;
+        let mut books = self.books.lock();
+        books.close(self.worker.ticker.now(), failed);
+        (ex.seen.spent, ex.seen.bytes_out) = (books.spent, books.bytes_out);
+        Some(ex)
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        // An exchange that nobody finished is one whose client left.
+        drop(self.close(false));
     }
 }
 

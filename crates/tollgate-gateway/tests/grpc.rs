@@ -92,6 +92,9 @@ async fn health_and_metadata_are_answered_here() {
     assert_eq!(scene.server.connections(), 0);
 }
 
+/// What, the head, the body, the status and what we call it.
+type Row = (&'static str, http::Request<()>, Vec<u8>, [&'static str; 2]);
+
 #[tokio::test]
 async fn what_is_refused_says_so_in_grpc_and_nothing_reaches_the_server() {
     let scene = Scene::new().await;
@@ -99,7 +102,7 @@ async fn what_is_refused_says_so_in_grpc_and_nothing_reaches_the_server() {
     let good = infer(&[1.0, 2.0]);
     let path = |name: &str| request("POST", &format!("/inference.GRPCInferenceService/{name}"), &scene::FIELDS);
     let with = |name, value| grpc("ModelInfer", &[(name, value)]);
-    let table: [(&str, http::Request<()>, Vec<u8>, [&str; 2]); 16] = [
+    let table: [Row; 16] = [
         ("NaN", grpc("ModelInfer", &[]), framed(&infer(&[f32::NAN, 0.0])), ["3", "invalid_call"]),
         ("out of range", grpc("ModelInfer", &[]), framed(&infer(&[101.0, 0.0])), ["3", "invalid_call"]),
         ("no message", grpc("ModelInfer", &[]), vec![], ["3", "bad_request"]),

@@ -200,7 +200,8 @@ async fn whoever_leaves_resets_the_stream_of_the_server() {
     talk.up.send_reset(Reason::CANCEL);
     until("the server to be told", || scene.server.resets() == [Reason::CANCEL]).await;
     let line = scene.house.line(&talk.id).await;
-    assert_eq!(line["outcome"], "client_left", "{line}");
+    assert_eq!((line["outcome"].as_str(), line["bytes_out"].as_u64()), (Some("client_left"), Some(4)), "{line}");
+    assert!(line["spent_us"].as_u64() > Some(0), "what was answered is paid for: {line}");
     scene.house.quiet().await;
 }
 
