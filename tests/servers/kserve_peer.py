@@ -14,5 +14,5 @@ class KServe(Server):
     READY = ("/v2/models/doubler/ready",)
 
     def start(self):
-        command = [self.python, "-B", HERE / "kserve_server.py", self.host.port, free_port()]
+        command = [self.python, "-B", HERE / "kserve_server.py", self.host.port, self.grpc]
         self.process = Process(command, self.log)

@@ -28,7 +28,7 @@ class MLServer(Server):
 
     def start(self):
         train(self.folder / "iris")
-        ports = {"http_port": self.host.port, "grpc_port": free_port(), "metrics_port": free_port()}
+        ports = {"http_port": self.host.port, "grpc_port": self.grpc, "metrics_port": free_port()}
         (self.folder / "settings.json").write_text(json.dumps({**SETTINGS, **ports}))
         command = pathlib.Path(self.python).parent / "mlserver"
         env = {**os.environ, "MPLCONFIGDIR": str(self.folder), "OMP_NUM_THREADS": "1"}

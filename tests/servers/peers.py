@@ -16,6 +16,7 @@ import curl_checks
 import embedded_checks
 import facts
 import fastapi_checks
+import grpc_checks
 import kserve_checks
 import learn_checks
 import llamacpp_refusals
@@ -37,6 +38,7 @@ SUITES = [
     llamacpp_refusals.SUITE,
     kserve_checks.SUITE,
     triton_checks.SUITE,
+    *grpc_checks.SUITES,
     learn_checks.SUITE,
     facts.BOMB,
 ]

@@ -144,6 +144,7 @@ class Server:
         self.folder = setting.folder(self.NAME)
         self.log = self.folder / f"{self.NAME}.log"
         self.host = None
+        self.grpc = None
         self.process = None
 
     def interpreter(self, setting):
@@ -156,6 +157,7 @@ class Server:
 
     def __enter__(self):
         self.host = Host(free_port())
+        self.grpc = free_port()
         try:
             self.start()
             self.process.ready(self.NAME, self.ready, self.SECONDS)

@@ -18,7 +18,7 @@ class Triton(Server):
 
     def start(self):
         work = self.folder / "workspace"
-        command = [self.python, "-B", HERE / "triton_server.py", self.host.port, free_port(), free_port(), work]
+        command = [self.python, "-B", HERE / "triton_server.py", self.host.port, self.grpc, free_port(), work]
         # Its stub wants the library of the interpreter, which the loader looks for only where it is told to.
         base = run([self.python, "-c", "import sys; print(sys.base_prefix)"]).strip()
         folder = pathlib.Path(self.python).parent

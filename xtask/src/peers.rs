@@ -97,7 +97,9 @@ pub(crate) fn python(project: &Project, suite: &str) -> Result<PathBuf> {
 
 /// Tells the driver the environments that these suites have of their own.
 fn add_own(driver: &mut Command, home: &Path, scripts: &Path, suites: &[String]) -> Result<()> {
-    for own in OWN.iter().filter(|own| suites.is_empty() || suites.iter().any(|suite| suite.starts_with(**own))) {
+    for own in
+        OWN.iter().filter(|own| suites.is_empty() || suites.iter().any(|suite| suite.split('-').next() == Some(*own)))
+    {
         // The driver says what is lacking without it.
         if let Environment::Ready(python) = environment(home, own, &scripts.join(format!("requirements/{own}.txt")))? {
             driver.arg("--python").arg(format!("{own}={}", python.display()));

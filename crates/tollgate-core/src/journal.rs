@@ -132,6 +132,16 @@ impl Journal {
         }
     }
 
+    /// Takes over what another journal of the same exchange says against it, and its notes, but not what passed.
+    pub fn absorb(&mut self, other: Self) {
+        for Entry { stage, event, .. } in other.entries {
+            if !matches!(event, Event::Passed) {
+                self.note(stage, event);
+            }
+        }
+        self.lost = self.lost.saturating_add(other.lost);
+    }
+
     /// Keeps a refusal that a layer decided not to enforce, if there is one.
     pub fn watched(&mut self, stage: Stage, refusal: Option<Box<Refusal>>) {
         if let Some(refusal) = refusal {

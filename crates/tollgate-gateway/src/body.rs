@@ -19,7 +19,8 @@ use tollgate_core::journal::Journal;
 use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal, Ruling, Stop};
 use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
-use tollgate_layers::intake::{Coding, DecodeError, Limits, Plan, decode};
+use tollgate_layers::intake::{Coding, DecodeError, Framing, Limits, Plan, decode};
+use tollgate_layers::protocol::frames::grpc;
 use tollgate_layers::routes::IntakeClass;
 
 use crate::compute::Compute;
@@ -257,6 +258,32 @@ impl Reader<'_> {
         }
     }
 
+    /// Nothing of the budget yet.
+    #[must_use]
+    pub fn empty_hold(&self, who: &Identity) -> Hold {
+        Hold::new(self.budget, who)
+    }
+
+    /// Takes room up to `bytes` in all, waiting for it for a while.
+    ///
+    /// # Errors
+    /// `overloaded`.
+    pub async fn keep(&self, hold: &mut Hold, bytes: usize) -> Ruling<()> {
+        hold.reach(bytes, self.ticker).await
+    }
+
+    /// One message of a stream, decoded if it is compressed.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn open(&self, message: grpc::Message, hold: Hold, plan: &Plan) -> Ruling<(Bytes, Hold)> {
+        match (message.compressed, plan.coding) {
+            (false, _) => Ok((message.bytes, hold)),
+            (true, Coding::Identity) => Err(unnamed_coding()),
+            (true, _) => self.decoded(message.bytes, hold, plan).await,
+        }
+    }
+
     /// Reads a reply, or its beginning, paid for out of the budget.
     ///
     /// # Errors
@@ -347,7 +374,7 @@ impl Reader<'_> {
 
     async fn whole(&self, mut body: Incoming, plan: &Plan, who: &Identity) -> Ruling<(Bytes, Hold, u64)> {
         let mut hold = Hold::new(self.budget, who);
-        let mut clock = Pacing::new(self.pace, self.started);
+        let mut clock = Pacing::new(self.pace.within(plan.timeout), self.started);
         let mut whole = BytesMut::new();
         let mut first = Bytes::new();
         while !body.is_end_stream() {
@@ -377,7 +404,8 @@ impl Reader<'_> {
         }
         let bytes = if whole.is_empty() { first } else { whole.freeze() };
         let sent = bytes.len() as u64;
-        if plan.coding == Coding::Identity {
+        let (bytes, coding) = message(bytes, plan)?;
+        if coding == Coding::Identity {
             return Ok((bytes, hold, sent));
         }
         let (decoded, hold) = self.decoded(bytes, hold, plan).await?;
@@ -420,6 +448,31 @@ impl Reader<'_> {
             Err(DecodeError::NoRoom) => Err(self.budget.refuse("no room for the decoded body")),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+fn unnamed_coding() -> Stop {
+    Refusal::new(Code::BadRequest).because("a compressed message without a `grpc-encoding`").into()
+}
+
+impl Pace {
+    /// The same for a caller who will not wait longer than that.
+    fn within(self, timeout: Option<Duration>) -> Self {
+        Self { total: timeout.map_or(self.total, |timeout| self.total.min(timeout)), ..self }
+    }
+}
+
+/// What of a body is judged and goes on, and how that is coded: all of it, or the message in it.
+fn message(body: Bytes, plan: &Plan) -> Ruling<(Bytes, Coding)> {
+    if plan.framing == Framing::Bare {
+        return Ok((body, plan.coding));
+    }
+    let wrong = |why: &dyn std::fmt::Display| Stop::from(Refusal::new(Code::BadRequest).because(why));
+    let message = grpc::only(&body).map_err(|unframed| wrong(&unframed))?;
+    match (message.compressed, plan.coding) {
+        (false, _) => Ok((message.bytes, Coding::Identity)),
+        (true, Coding::Identity) => Err(unnamed_coding()),
+        (true, coding) => Ok((message.bytes, coding)),
     }
 }
 

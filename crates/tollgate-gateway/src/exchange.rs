@@ -62,6 +62,12 @@ pub struct Seen {
     pub working: Option<Tick>,
     /// Status of the answer.
     pub status: u16,
+    /// It is called gRPC, over HTTP/2: refusals speak so as well.
+    pub rpc: bool,
+    /// How long the caller means to wait for the answer.
+    pub timeout: Option<Duration>,
+    /// The status that an answer over gRPC ended with.
+    pub rpc_status: Option<u8>,
     /// Bytes of body that the head announced.
     pub declared: u64,
     /// Bytes of the request body, as sent.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
-use tollgate_core::call::Call;
+use tollgate_core::call::{Call, Dialect};
 use tollgate_core::guard::Mode;
 use tollgate_core::identity::Identity;
 use tollgate_core::journal::{Event, Fact, Journal};
@@ -48,6 +48,9 @@ pub async fn inspect(
     (log, waf): (&mut Journal, &mut Turn),
     x: Parts<'_>,
 ) -> Result<Call, Denial> {
+    if x.found.verb == Verb::Stream && matches!(x.body, Payload::Streamed(..)) {
+        return Ok(Call { dialect: Dialect::OipGrpc, ..Call::default() }); // each message is looked at by itself
+    }
     let scanned = p.waf.layer.is_some() && p.waf.mode(log) != Mode::Off;
     let long_head = scanned && is_long(&x.head.uri, &x.head.headers);
     let Payload::Held(bytes, _) = x.body else {

@@ -38,6 +38,8 @@ use crate::worker::Worker;
 /// What the client may know of a refusal or fault; what the call cost is settled.
 pub async fn leave(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, reply: Reply) -> Result<Reply, Denial> {
     match reply {
+        // Its head says nothing, and what it says is not there yet.
+        Reply::Messages(talk) => Ok(Reply::Messages(talk)),
         Reply::Whole(mut response) => {
             ask_of_head(p, w, ex, &response)?;
             if let Some(awaited) = ex.seen.awaited.take() {
@@ -81,6 +83,15 @@ async fn guard(
         pending.tab.refund();
         pending.slot.spent = Some(Cost(0));
         return Err(ex.log.stop(Stage::Upstream, stop));
+    }
+    if response.body().is_rpc() && response.body().is_end_stream() {
+        // A call of gRPC that failed says so in place of its first message, under status 200.
+        let none = HeaderMap::new();
+        p.output.rpc_verdict(response.body().trailers().unwrap_or(&none)).map_err(|stop| {
+            pending.tab.refund();
+            pending.slot.spent = Some(Cost(0));
+            ex.log.stop(Stage::Upstream, stop)
+        })?;
     }
     ex.log.note(Stage::Upstream, Event::Passed);
     let judged = hold_to_contract(p, w, ex, response, &pending.alarm).await;

@@ -8,7 +8,7 @@ use tollgate_core::call::Call;
 use tollgate_core::identity::Identity;
 use tollgate_core::ruling::{Denial, Fault, Origin};
 use tollgate_core::stage::Stage;
-use tollgate_layers::intake::{Coding, Plan};
+use tollgate_layers::intake::{Coding, Framing, Plan};
 use tollgate_layers::routes::IntakeClass;
 use tollgate_layers::waf::{Asked, Content};
 
@@ -46,9 +46,11 @@ async fn show(p: &Policy, w: &Worker, ex: &mut Exchange, req: Incoming) -> Resul
         class: IntakeClass::Inspect,
         max_bytes: BODY,
         declared: None,
+        framing: Framing::Bare,
         coding: Coding::Identity,
         max_decoded: BODY,
         max_ratio: 1,
+        timeout: None,
     };
     let (body, sent) = w.reader(p, facts.started).read(req.body, &plan, &Identity::anonymous(), log).await?;
     seen.bytes_in = sent;

@@ -26,6 +26,7 @@ use crate::inspect::{Parts, inspect};
 use crate::leave::leave;
 use crate::send;
 use crate::snapshot::Policy;
+use crate::talk;
 use crate::worker::Worker;
 
 /// A request as it came in, from whichever codec.
@@ -84,6 +85,7 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     let heads = (seen.raw.as_ref(), Some(&head));
     p.waf.ask(log, |f, notes| firewall::head(f, waf, &asked, heads, notes))?; // phase 1
     let plan = p.intake.demand(log, |i, _| i.plan(&head, route))?; // class, caps, decoder
+    seen.timeout = plan.timeout;
     let (body, sent) = w.reader(p, now).read(body, &plan, who, log).await?; // bytes, rate, time, ratio, budget
     seen.bytes_in = sent;
     let parts = Parts { head: &head, found: &found, body: &body, who };
@@ -110,6 +112,9 @@ pub async fn serve(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, req: Inc
     if let Some(reply) = send::answer_here(p, w, ex, &job) {
         return Ok(reply); // health and metadata
     }
+    if job.verb == Verb::Stream {
+        return talk::open(p, w, ex, *job).map(send::Reply::Messages); // each message: look, limits, queue
+    }
     let placed = send::enter(p, w, ex, job).await?; // fair, bounded
     let reply = send::run(p, w, ex, placed).await?; // embedded or remote
     leave(p, w, ex, reply).await // phases 3 and 4, then `output`
@@ -124,7 +129,7 @@ pub fn look(p: &Policy, log: &mut Journal, waf: &mut waf::Turn, x: &View<'_>) ->
     if let Some(model) = call.model {
         p.authz.ask(log, |z, _| z.use_model(x.who, x.found.route, model))?; // the model is known only now
     }
-    if x.found.verb == Verb::Infer {
+    if matches!(x.found.verb, Verb::Infer | Verb::Stream) {
         p.contract.ask(log, |c, notes| c.check(x.found.route, &call, x.body, notes))?; // shape, dtype, range, NaN
         p.observe(log, &call); // numbers for a proposal, where it is watched
     }

@@ -3,13 +3,17 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 use tollgate_core::identity::ExchangeId;
 use tollgate_core::ruling::{Code, Denial};
+use tollgate_layers::intake::ACCEPTED_OF_MESSAGES;
 use tollgate_layers::limits::headers::{is_too_long_to_retry, retry_after};
-use tollgate_layers::routes::{Protocol, Route};
+use tollgate_layers::output::rpc;
+use tollgate_layers::routes::Protocol;
+
+use crate::exchange::Seen;
 
 /// Where the codes are explained; each has an anchor of its own name.
 pub const DOCS: &str = "https://tollgate.dev/reference/codes";
@@ -19,6 +23,8 @@ pub const DOCS: &str = "https://tollgate.dev/reference/codes";
 pub enum Face {
     /// Anthropic's error object.
     Anthropic,
+    /// The trailers of gRPC, under status 200.
+    Grpc,
     /// Ollama's: a text.
     Ollama,
     /// OpenAI's error object, which its SDKs turn into exceptions.
@@ -29,10 +35,11 @@ pub enum Face {
 }
 
 impl Face {
-    /// The face of a route; where none was found, a problem document.
+    /// The face of an exchange: what the request called itself, then its route; where none was found, a problem document.
     #[must_use]
-    pub fn of(route: Option<&Route>) -> Self {
-        match route.map(|route| route.protocol) {
+    pub fn of(seen: &Seen) -> Self {
+        match seen.route.as_ref().map(|route| route.protocol) {
+            _ if seen.rpc => Self::Grpc,
             Some(Protocol::Anthropic) => Self::Anthropic,
             Some(Protocol::Ollama) => Self::Ollama,
             Some(Protocol::OpenAi) => Self::OpenAi,
@@ -73,6 +80,9 @@ struct Document<'a> {
 /// Makes the answer to a denied exchange.
 #[must_use]
 pub fn problem(denial: &Denial, id: ExchangeId, face: Face, figures: Figures) -> Response<Bytes> {
+    if face == Face::Grpc {
+        return trailers_only(denial, id);
+    }
     let spot = denial.spot.as_deref();
     let document = Document {
         r#type: type_of(denial.code),
@@ -121,7 +131,67 @@ pub fn event(denial: &Denial, id: ExchangeId, face: Face) -> Option<Bytes> {
         Face::Anthropic => Some(format!("event: error\ndata: {document}\n\n").into()),
         Face::Ollama => Some(format!("{document}\n").into()),
         Face::OpenAi => Some(format!("data: {document}\n\n").into()),
-        Face::Problem => None,
+        Face::Grpc | Face::Problem => None,
+    }
+}
+
+/// An answer of gRPC that is nothing but its end.
+fn trailers_only(denial: &Denial, id: ExchangeId) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.headers_mut() = trailers(denial, id);
+    response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    if denial.code == Code::Unsupported {
+        response.headers_mut().insert("grpc-accept-encoding", HeaderValue::from_static(ACCEPTED_OF_MESSAGES));
+    }
+    response
+}
+
+/// The content type of answers over gRPC.
+pub const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+
+/// What an answer of gRPC ends with where the exchange is denied. The text says what a problem document says.
+#[must_use]
+pub fn trailers(denial: &Denial, id: ExchangeId) -> HeaderMap {
+    let mut out = HeaderMap::with_capacity(4);
+    out.insert(rpc::STATUS, HeaderValue::from(u16::from(denial.code.grpc_status())));
+    if let Ok(message) = HeaderValue::try_from(percent_encoded(&message(denial, id))) {
+        out.insert(rpc::MESSAGE, message);
+    }
+    out.insert("tollgate-problem", HeaderValue::from_static(denial.code.name()));
+    if let Some(wait) = denial.retry_after {
+        // What clients with a retry policy wait (gRFC A6); below zero: not at all.
+        let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        out.insert("grpc-retry-pushback-ms", HeaderValue::from(wait));
+    } else if denial.code == Code::TooExpensive {
+        out.insert("grpc-retry-pushback-ms", HeaderValue::from_static("-1"));
+    }
+    out
+}
+
+/// What an answer of gRPC ends with that is as it was asked for.
+#[must_use]
+pub fn good_trailers() -> HeaderMap {
+    std::iter::once((rpc::STATUS, HeaderValue::from_static("0"))).collect()
+}
+
+/// As `grpc-message` is written: printable ASCII without `%` stays.
+fn percent_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// One sentence for people.
+fn message(denial: &Denial, id: ExchangeId) -> String {
+    let title = denial.code.title();
+    match denial.spot.as_deref() {
+        None => format!("{title} (exchange {id})"),
+        Some(spot) => format!("{title}: expected {}, found {} (exchange {id})", spot.expected, spot.found),
     }
 }
 
@@ -129,10 +199,7 @@ pub fn event(denial: &Denial, id: ExchangeId, face: Face) -> Option<Bytes> {
 fn spoken(denial: &Denial, id: ExchangeId, face: Face) -> serde_json::Value {
     let code = denial.code;
     let spot = denial.spot.as_deref();
-    let message = spot.map_or_else(
-        || format!("{} (exchange {id})", code.title()),
-        |spot| format!("{}: expected {}, found {} (exchange {id})", code.title(), spot.expected, spot.found),
-    );
+    let message = message(denial, id);
     let kind = match (code.status(), face) {
         (401, _) => "authentication_error",
         (403, _) => "permission_error",
@@ -154,7 +221,7 @@ fn spoken(denial: &Denial, id: ExchangeId, face: Face) -> serde_json::Value {
             "error": { "type": kind, "message": message, "code": code.name(), "pointer": pointer }
         }),
         Face::Ollama => json!({ "error": message, "code": code.name(), "pointer": pointer }),
-        Face::OpenAi | Face::Problem => {
+        Face::Grpc | Face::OpenAi | Face::Problem => {
             json!({ "error": { "message": message, "type": kind, "param": param, "code": code.name() } })
         }
     }
@@ -183,14 +250,32 @@ mod tests {
     fn no_code_and_no_face_lets_evidence_out() {
         for code in Code::ALL {
             let stop = Stop::from(Refusal::new(*code).because("EVIDENCE-MARKER"));
-            for face in [Face::Anthropic, Face::Ollama, Face::OpenAi, Face::Problem] {
+            for face in [Face::Anthropic, Face::Grpc, Face::Ollama, Face::OpenAi, Face::Problem] {
                 let response = problem(&stop.denial(), ExchangeId(7), face, Figures::default());
-                assert_eq!(response.status().as_u16(), code.status());
+                let status = if face == Face::Grpc { 200 } else { code.status() };
+                assert_eq!(response.status().as_u16(), status);
                 let last = event(&stop.denial(), ExchangeId(7), face);
                 let text = format!("{response:?} {last:?}");
                 assert!(!text.contains("EVIDENCE-MARKER"), "{code:?} leaks");
             }
         }
+    }
+
+    #[test]
+    fn a_refusal_over_grpc_is_nothing_but_an_end() {
+        let spot =
+            Spot { pointer: "/inputs/0/shape".into(), expected: "100 % é".into(), found: "2".into(), index: None };
+        let wait = Some(Duration::from_millis(1500));
+        let denial = Denial { code: Code::RateLimited, retry_after: wait, spot: Some(spot.into()) };
+        let response = problem(&denial, ExchangeId(1), Face::Grpc, Figures::default());
+        assert!(response.body().is_empty());
+        let field = |name: &str| response.headers().get(name).map(|value| value.to_str().expect("ASCII").to_owned());
+        assert_eq!(field("content-type").as_deref(), Some("application/grpc"));
+        assert_eq!(field("grpc-status").as_deref(), Some("8"));
+        assert_eq!(field("tollgate-problem").as_deref(), Some("rate_limited"));
+        assert_eq!(field("grpc-retry-pushback-ms").as_deref(), Some("1500"));
+        let message = field("grpc-message").expect("a message");
+        assert!(message.contains("expected 100 %25 %C3%A9, found 2 (exchange "), "{message}");
     }
 
     #[test]

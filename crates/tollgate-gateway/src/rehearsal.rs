@@ -30,7 +30,8 @@ impl Rehearsal {
     /// report.
     pub(crate) fn dress(&self, config: &mut Config) {
         for upstream in config.upstreams.values_mut() {
-            for endpoint in upstream.endpoints.iter_mut().filter(|endpoint| is_endpoint(endpoint)) {
+            let all = upstream.endpoints.iter_mut().chain(&mut upstream.grpc);
+            for endpoint in all.filter(|endpoint| is_endpoint(endpoint)) {
                 *endpoint = format!("http://{}", self.upstream);
             }
             upstream.ca = None;

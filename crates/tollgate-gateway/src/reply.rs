@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tollgate_core::ruling::{Denial, Fault, Origin, Stop};
 use tollgate_core::stage::Stage;
+use tollgate_layers::output::rpc;
 
 use crate::body::Hold;
 use crate::exchange::{Exchange, Outcome};
@@ -15,7 +17,8 @@ use crate::flow::Flow;
 use crate::listen::accept::OpenStream;
 use crate::listen::heads::Turn;
 use crate::pipeline::Tab;
-use crate::problem::{Face, event};
+use crate::problem::{Face, event, trailers};
+use crate::talk::Spoken;
 use crate::tick::{Alarm, Ticker};
 use crate::upstream::{Answer, Remote, Slot};
 use crate::window::Window;
@@ -40,8 +43,10 @@ pub enum Kept {
 enum From {
     /// Streamed from a model server.
     Stream(Box<Stream>),
-    /// All of it.
-    Whole(Option<Bytes>),
+    /// Made while it is written.
+    Spoken(Box<Spoken>),
+    /// All of it, and what ends it.
+    Whole(Option<Bytes>, Option<HeaderMap>),
 }
 
 /// An answer that is still coming. It owns the exchange: however it ends, the bill is settled and the record written.
@@ -93,7 +98,22 @@ impl ReplyBody {
     /// An answer that is all here.
     #[must_use]
     pub fn whole(bytes: Bytes, kept: Kept) -> Self {
-        Self { from: From::Whole(Some(bytes)), _kept: kept }
+        Self { from: From::Whole(Some(bytes), None), _kept: kept }
+    }
+
+    /// An answer that is made while it is written.
+    #[must_use]
+    pub fn spoken(spoken: Spoken, kept: Kept) -> Self {
+        Self { from: From::Spoken(Box::new(spoken)), _kept: kept }
+    }
+
+    /// With trailers behind what is all here.
+    #[must_use]
+    pub fn ending(mut self, trailers: Option<HeaderMap>) -> Self {
+        if let From::Whole(_, end) = &mut self.from {
+            *end = trailers;
+        }
+        self
     }
 
     /// An answer that is still coming.
@@ -122,7 +142,11 @@ impl Stream {
     }
 
     /// The model server has ended its answer: what is left of it in our hands.
-    fn end(&mut self) -> Option<Frame<Bytes>> {
+    ///
+    /// # Errors
+    /// Over gRPC it ended by saying that it failed.
+    fn end(&mut self) -> Result<Option<Frame<Bytes>>, Denial> {
+        let trailers = if self.body.is_rpc() { Some(self.clean_trailers()?) } else { None };
         self.over = true;
         let rest = self.open.as_mut().and_then(|open| {
             let rest = open.pending.flow.as_mut()?.end();
@@ -130,7 +154,19 @@ impl Stream {
             (!rest.is_empty()).then(|| Frame::data(rest))
         });
         self.complete();
-        rest
+        Ok(rest.or_else(|| trailers.map(Frame::trailers)))
+    }
+
+    /// What of the trailers leaves.
+    fn clean_trailers(&mut self) -> Result<HeaderMap, Denial> {
+        let mut trailers = self.body.trailers().cloned().unwrap_or_default();
+        if let Some(Open { exchange, .. }) = &mut self.open {
+            let output = &Arc::clone(exchange.policy()).output;
+            output.rpc_verdict(&trailers).map_err(|stop| exchange.log.stop(Stage::Upstream, stop))?;
+            exchange.seen.rpc_status = rpc::status_of(&trailers);
+            output.clean_end(&mut trailers);
+        }
+        Ok(trailers)
     }
 
     /// Bytes that wait in front of the body.
@@ -177,12 +213,14 @@ impl Stream {
         self.over = true;
         let waiting = self.open.as_mut().and_then(|open| open.pending.flow.as_mut()).map(Flow::let_go);
         let Some(mut exchange) = self.settled() else { return Err(CutError) };
-        let face = Face::of(exchange.seen.route.as_deref());
+        let face = Face::of(&exchange.seen);
         let last = event(denial, exchange.facts.id, face).filter(|_| framed);
-        let last = last.map(|last| Bytes::from([waiting.unwrap_or_default(), last].concat()));
-        exchange.seen.bytes_out += last.as_ref().map_or(0, |last| last.len() as u64);
+        let last = last.map(|last| Frame::data(Bytes::from([waiting.unwrap_or_default(), last].concat())));
+        let end = (face == Face::Grpc).then(|| Frame::trailers(trailers(denial, exchange.facts.id)));
+        exchange.seen.rpc_status = end.as_ref().map(|_| denial.code.grpc_status());
+        exchange.seen.bytes_out += last.as_ref().and_then(Frame::data_ref).map_or(0, |last| last.len() as u64);
         exchange.finish(Outcome::Cut, Some(denial));
-        last.map(Frame::data).ok_or(CutError)
+        last.or(end).ok_or(CutError)
     }
 
     fn is_framed(&self) -> bool {
@@ -265,7 +303,12 @@ impl Body for Stream {
                     let denial = self.broken(fault);
                     return self.fail(denial, cx);
                 }
-                Poll::Ready(None) => return Poll::Ready(self.end().map(Ok)),
+                Poll::Ready(None) => {
+                    return match self.end() {
+                        Ok(last) => Poll::Ready(last.map(Ok)),
+                        Err(denial) => self.fail(Some(denial), cx),
+                    };
+                }
                 Poll::Pending => {
                     if self.open.as_ref().is_some_and(|open| open.pending.alarm.poll_rung(cx).is_ready()) {
                         let fault = Fault::new(Origin::UpstreamLate, "the answer outlived the route's deadline");
@@ -280,7 +323,7 @@ impl Body for Stream {
 
     fn is_end_stream(&self) -> bool {
         // Of a framed answer something may be left in our hands when the body has ended.
-        self.over || (self.failed.is_none() && self.is_read() && !self.is_framed())
+        self.over || (self.failed.is_none() && self.is_read() && !self.is_framed() && !self.body.is_rpc())
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -306,24 +349,30 @@ impl Body for ReplyBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
         match &mut self.from {
+            From::Spoken(spoken) => spoken.poll(cx).map(|frame| frame.map(Ok)),
             From::Stream(stream) => Pin::new(&mut **stream).poll_frame(cx),
-            From::Whole(bytes) => {
-                Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))))
+            From::Whole(bytes, end) => {
+                let data = bytes.take().filter(|bytes| !bytes.is_empty()).map(Frame::data);
+                Poll::Ready(data.or_else(|| end.take().map(Frame::trailers)).map(Ok))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.from {
+            From::Spoken(_) => false,
             From::Stream(stream) => stream.is_end_stream(),
-            From::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            From::Whole(bytes, end) => end.is_none() && bytes.as_ref().is_none_or(Bytes::is_empty),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.from {
+            From::Spoken(_) => SizeHint::default(),
             From::Stream(stream) => stream.size_hint(),
-            From::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            // A length would be a second statement of where it ends.
+            From::Whole(_, Some(_)) => SizeHint::default(),
+            From::Whole(bytes, None) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
         }
     }
 }

@@ -24,13 +24,17 @@ use crate::exchange::Exchange;
 use crate::flow::Flow;
 use crate::pipeline::Admitted;
 use crate::reply::Pending;
+use crate::rpc;
 use crate::snapshot::Policy;
+use crate::talk::Talk;
 use crate::tick::within;
-use crate::upstream::{Answer, Ask, Caller, Order, Remote, Sent, Slot, Target, Upload, Upstream, Upward};
+use crate::upstream::{Answer, Ask, Caller, Order, Over, Remote, Sent, Slot, Target, Upload, Upstream, Upward};
 use crate::worker::Worker;
 
 /// An answer on its way out.
 pub enum Reply {
+    /// Messages both ways; the exchange joins it on the way out.
+    Messages(Box<Talk>),
     /// Streamed from a model server; what is open travels with it, and the exchange joins it on the way out.
     Stream(Response<Answer>, Box<Pending>),
     /// All of it is here.
@@ -40,6 +44,7 @@ pub enum Reply {
 /// Answers what needs no model: health and metadata.
 pub fn answer_here(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, job: &Admitted) -> Option<Reply> {
     let answer = match job.verb {
+        _ if job.call.dialect == Dialect::OipGrpc => rpc::answer_here(p, w, job)?,
         Verb::Health => json(StatusCode::OK, Bytes::from_static(b"{\"status\":\"ok\"}")),
         Verb::ServerLive => json(StatusCode::OK, Bytes::from_static(b"{\"live\":true}")),
         Verb::ServerReady => ready(w.state.is_ready()),
@@ -54,7 +59,7 @@ pub fn answer_here(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, job: &Admitte
             let card = protocol::model_card(job.route.protocol, &model.name);
             json(StatusCode::OK, card.map_or_else(|| model.metadata.clone(), Bytes::from))
         }
-        Verb::Infer | Verb::Proxy => return None,
+        Verb::Infer | Verb::Proxy | Verb::Stream => return None,
     };
     let mut answer = answer;
     p.output.secure(answer.headers_mut(), ex.facts.peer.tls);
@@ -95,10 +100,10 @@ pub struct Placed {
     at: Tick,
 }
 
-/// When the route of an exchange wants it to be over.
-fn deadline(ex: &Exchange) -> Tick {
-    let timeout = ex.seen.route.as_ref().map_or(0, |route| route.timeout_ms);
-    ex.facts.started.after(Duration::from_millis(timeout))
+/// When the route of an exchange wants it to be over, or its caller, whichever comes first.
+pub fn deadline(ex: &Exchange) -> Tick {
+    let timeout = Duration::from_millis(ex.seen.route.as_ref().map_or(0, |route| route.timeout_ms));
+    ex.facts.started.after(ex.seen.timeout.map_or(timeout, |asked| asked.min(timeout)))
 }
 
 /// Waits for a place before the upstream of `job`.
@@ -179,23 +184,24 @@ async fn local(
     slot.spent = Some(ex.seen.spent);
     drop(slot);
     ex.log.note(Stage::Upstream, Event::Passed);
-    let body = encode(p, &job.call, &output).map_err(|fault| ex.log.stop(Stage::Output, fault.into()))?;
-    Ok(Reply::Whole(json(StatusCode::OK, Bytes::from(body))))
+    encode(p, &job.call, &output).map(Reply::Whole).map_err(|fault| ex.log.stop(Stage::Output, fault.into()))
 }
 
 /// The answer of an embedded model, in the words of the request.
-fn encode(p: &Policy, call: &Call, output: &Output) -> Result<String, Fault> {
+fn encode(p: &Policy, call: &Call, output: &Output) -> Result<Response<Bytes>, Fault> {
     let model = call.model.and_then(|model| p.models.get(model.index()));
     let model = model.ok_or_else(|| Fault::new(Origin::Own, "the call names no model"))?;
-    match call.dialect {
+    let body = match call.dialect {
+        Dialect::OipGrpc => return rpc::encode(&model.name, call, output),
         Dialect::KserveV1 => kserve_v1::reply(kserve_v1::PREDICTIONS, output),
         Dialect::TfColumns => kserve_v1::reply(kserve_v1::OUTPUTS, output),
         Dialect::Plain => plain::reply(&model.name, &model.signature, call, output),
         Dialect::Anthropic | Dialect::Json | Dialect::Ollama | Dialect::OpenAi | Dialect::Upload => {
             Err(Fault::new(Origin::Own, "an embedded model has no such dialect"))
         }
-        Dialect::Oip | Dialect::OipGrpc | Dialect::Other => oip::reply(&model.name, call, output),
-    }
+        Dialect::Oip | Dialect::Other => oip::reply(&model.name, call, output),
+    }?;
+    Ok(json(StatusCode::OK, Bytes::from(body)))
 }
 
 async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc<Remote>) -> Result<Reply, Denial> {
@@ -207,11 +213,17 @@ async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc
         Payload::Streamed(body, most) => (Upload::Streamed(body, most), None),
     };
     let repeatable = verb == Verb::Infer || head.method.is_idempotent();
-    let order =
-        Order { head: upward(ex, head, verb == Verb::Infer && call.dialect != Dialect::Upload), upload, repeatable };
+    let over = match call.dialect {
+        Dialect::OipGrpc => Over::Rpc,
+        _ if ex.seen.rpc && !remote.rpc.is_empty() => Over::H2,
+        _ => Over::H1,
+    };
+    let spoken = verb == Verb::Infer && call.dialect != Dialect::Upload;
+    let order = Order { head: upward(ex, head, spoken), upload, over, repeatable };
     tab.begin(at);
     ex.seen.working = Some(at);
-    let sent = remote.send(order, Caller { worker: w.index, ticker: &w.ticker, now: at, until: deadline(ex) }).await;
+    let by = Caller { worker: w.index, ticker: &w.ticker, tasks: &w.tasks, now: at, until: deadline(ex) };
+    let sent = remote.send(order, by).await;
     ex.seen.working = None;
     // Where a later rule reads something of the body, the rules keep it until then, and its room in the budget with it.
     ex.held = hold.filter(|_| ex.waf.holds_body());
@@ -250,13 +262,17 @@ fn note(ex: &mut Exchange, sent: &Sent) {
 /// The head that goes up, with our own fields beside the client's.
 ///
 /// `spoken`: it was read as JSON. A file keeps the type that it was judged by.
-fn upward(ex: &Exchange, head: Head, spoken: bool) -> Upward {
+pub fn upward(ex: &Exchange, head: Head, spoken: bool) -> Upward {
     let Head { method, uri, headers, .. } = head;
     let client = ex.seen.from.unwrap_or(ex.facts.peer.ip);
     // It was read as JSON, or as JSON and tensors, whatever the client called it; a server must not be left to guess (KServe
     // would).
     let binary = headers.contains_key(oip::binary::HEADER);
-    let content_type = if binary { "application/octet-stream" } else { "application/json" };
+    let content_type = match (binary, ex.seen.rpc) {
+        (_, true) => "application/grpc",
+        (true, false) => "application/octet-stream",
+        (false, false) => "application/json",
+    };
     let content_type = spoken.then_some(content_type);
     let ours = Ours { id: ex.facts.id, trace: trace(ex, &headers), client: Some(client), content_type };
     Upward { method, uri, headers, ours }

@@ -91,6 +91,8 @@ pub struct Model {
     pub name: Box<str>,
     /// Place of its upstream.
     pub upstream: usize,
+    /// What runs it, as its metadata says.
+    pub platform: Box<str>,
     /// What it takes and gives.
     pub signature: Signature,
     /// The answer to `GET /v2/models/NAME`.
@@ -106,7 +108,8 @@ impl Policy {
     #[must_use]
     pub fn estimate(&self, found: &Found<'_>, call: &Call) -> Estimate {
         let estimate = self.cost.estimate(found.route, call);
-        let works = matches!(found.verb, Verb::Infer | Verb::Proxy);
+        let works =
+            matches!(found.verb, Verb::Infer | Verb::Proxy) || (found.verb == Verb::Stream && call.model.is_some());
         Estimate { exempt: estimate.exempt || !works, ..estimate }
     }
 

@@ -31,6 +31,8 @@ pub struct H2Reply {
     pub body: Vec<u8>,
     /// Whether trailers came.
     pub trailers: bool,
+    /// The trailers.
+    pub end: HeaderMap,
     /// How it broke off, if it did.
     pub broken: Option<h2::Error>,
 }
@@ -77,6 +79,16 @@ impl H2Client {
         Ok(H2Open { response, body })
     }
 
+    /// Sends one message of gRPC, and reads the answer.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn call(&mut self, request: Request<()>, message: &[u8]) -> Result<H2Reply, h2::Error> {
+        let mut open = self.open(request, false).await?;
+        drop(open.body.send_data(crate::rpc::framed(message).into(), true));
+        open.reply().await
+    }
+
     /// Sends a request with a body, and reads its answer.
     ///
     /// # Errors
@@ -119,7 +131,8 @@ impl H2Open {
         let response = soon("an answer", self.response).await?;
         let (parts, mut stream) = response.into_parts();
         let (status, fields) = (parts.status.as_u16(), parts.headers);
-        let mut reply = H2Reply { status, fields, body: Vec::new(), trailers: false, broken: None };
+        let mut reply =
+            H2Reply { status, fields, body: Vec::new(), trailers: false, end: HeaderMap::new(), broken: None };
         reply.read(&mut stream).await;
         Ok(reply)
     }
@@ -139,7 +152,17 @@ impl H2Reply {
                 }
             }
         }
-        self.trailers = soon("the end of an answer", stream.trailers()).await.is_ok_and(|found| found.is_some());
+        if let Ok(Some(end)) = soon("the end of an answer", stream.trailers()).await {
+            (self.trailers, self.end) = (true, end);
+        }
+    }
+
+    /// The status of a call over gRPC, and what we say that it is: from the trailers, or from a head that is all there is.
+    #[must_use]
+    pub fn ended(&self) -> (Option<&str>, Option<&str>) {
+        let from = if self.trailers { &self.end } else { &self.fields };
+        let field = |name: &str| from.get(name).and_then(|value| value.to_str().ok());
+        (field("grpc-status"), field("tollgate-problem"))
     }
 
     /// The value of a field.

@@ -10,6 +10,7 @@ pub mod folder;
 pub mod h2;
 pub mod house;
 pub mod process;
+pub mod rpc;
 pub mod server;
 
 use std::fmt::Display;
@@ -21,6 +22,7 @@ pub use folder::Folder;
 pub use h2::{H2Client, H2Reply};
 pub use house::House;
 pub use process::Process;
+pub use rpc::{RpcServer, Step};
 pub use server::{Act, Gate, ModelServer, Taken};
 
 /// How long anything that must happen may take: long enough for a machine that does much else.

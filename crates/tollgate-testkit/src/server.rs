@@ -77,6 +77,11 @@ impl Gate {
     pub fn open(&self) {
         self.0.send_replace(true);
     }
+
+    /// Waits until it is open.
+    pub async fn passed(&self) {
+        drop(self.0.subscribe().wait_for(|open| *open).await);
+    }
 }
 
 impl Act {

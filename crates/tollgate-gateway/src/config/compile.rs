@@ -1,12 +1,12 @@
 //! From a document of the right shape to a policy: every mistake of meaning is reported, then the layers are built.
 
+mod remote;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use rustls::ClientConfig;
 use tollgate_core::backend::{Backend, Signature};
 use tollgate_core::call::ModelId;
 use tollgate_core::check::Checker;
@@ -33,8 +33,9 @@ use crate::listen::head::HeadLimits;
 use crate::secrets::Vault;
 use crate::snapshot::{Model, Policy};
 use crate::state::State;
-use crate::tls::{Certified, client_config};
-use crate::upstream::{Address, QueueBounds, Remote, Settings, Target, Upstream};
+use crate::tls::Certified;
+use crate::upstream::{QueueBounds, Target, Upstream};
+pub(crate) use remote::{endpoint, is_endpoint};
 
 /// What a compilation yields beside the policy: applied together with it, or not at all.
 pub struct Compiled {
@@ -102,7 +103,7 @@ fn capped(routes: &[RouteConfig], waf: Option<&Waf>) -> Vec<RouteConfig> {
     let mut routes = routes.to_vec();
     for (index, route) in routes.iter_mut().enumerate() {
         let limit = waf.and_then(|waf| waf.body_limit(index)).unwrap_or(u64::MAX);
-        route.max_body_bytes = route.max_body_bytes.min(limit);
+        route.max_body_bytes = Some(route.body_cap().min(limit));
     }
     routes
 }
@@ -146,17 +147,17 @@ impl Desk<'_> {
     }
 
     fn upstream(&self, name: &str, config: &UpstreamConfig, base: &Path, check: &mut Checker) -> Option<Upstream> {
-        let target = match (&config.embedded, config.endpoints.as_slice()) {
-            (Some(_), [_, ..]) => {
+        let target = match (&config.embedded, config.endpoints.is_empty() && config.grpc.is_empty()) {
+            (Some(_), false) => {
                 check.problem("embedded", "an upstream has either `endpoints` or an `embedded` model");
                 None
             }
-            (Some(embedded), []) => self.embedded(embedded, base, check).map(Target::Local),
-            (None, []) => {
-                check.problem_here("an upstream needs `endpoints` or an `embedded` model");
+            (Some(embedded), true) => self.embedded(embedded, base, check).map(Target::Local),
+            (None, true) => {
+                check.problem_here("an upstream needs `endpoints`, `grpc` or an `embedded` model");
                 None
             }
-            (None, _) => self.remote(name, config, base, check).map(Target::Remote),
+            (None, false) => self.remote(name, config, base, check).map(Target::Remote),
         };
         let queue = &self.config.queue;
         let bounds = QueueBounds {
@@ -185,44 +186,6 @@ impl Desk<'_> {
             }
         });
         loaded.map_err(|why| check.problem("embedded", why)).ok()
-    }
-
-    fn remote(&self, name: &str, config: &UpstreamConfig, base: &Path, check: &mut Checker) -> Option<Arc<Remote>> {
-        let defaults = self.config.upstream_defaults;
-        let ms = Duration::from_millis;
-        let settings = Settings {
-            connect: ms(config.connect_ms.unwrap_or(defaults.connect_ms)),
-            first_byte: ms(config.first_byte_ms.unwrap_or(defaults.first_byte_ms)),
-            idle: ms(config.idle_ms.unwrap_or(defaults.idle_ms)),
-            max_idle: defaults.max_idle_per_worker,
-        };
-        let tls = self.client_tls(config, base, check);
-        let endpoints: Vec<Option<Address>> = check.within("endpoints", |check| {
-            let endpoints = config.endpoints.iter().enumerate();
-            endpoints.map(|(i, text)| endpoint(text, tls.as_ref()).map_err(|why| check.problem(i, why)).ok()).collect()
-        });
-        let endpoints: Vec<Address> = endpoints.into_iter().collect::<Option<_>>()?;
-        let fingerprint = format!("{endpoints:?} {settings:?} {:?}", config.ca);
-        let workers = self.state.workers;
-        Some(self.state.remote(name, fingerprint, || Remote::new(endpoints, settings, workers)))
-    }
-
-    fn client_tls(&self, config: &UpstreamConfig, base: &Path, check: &mut Checker) -> Option<Arc<ClientConfig>> {
-        if !config.endpoints.iter().any(|endpoint| endpoint.starts_with("https://")) {
-            check.require(config.ca.is_none(), "ca", "`ca` is for endpoints with `https://`");
-            return None;
-        }
-        let pem = match &config.ca {
-            None => None,
-            Some(file) => match super::disk::read_up_to(&base.join(file), 4 << 20) {
-                Ok(pem) => Some(pem),
-                Err(error) => {
-                    check.problem("ca", format!("`{file}` cannot be read: {error}"));
-                    return None;
-                }
-            },
-        };
-        client_config(pem.as_deref()).map_err(|why| check.problem("ca", why)).ok()
     }
 
     fn listeners(&mut self, base: &Path, check: &mut Checker) -> HashMap<String, Certified> {
@@ -437,6 +400,9 @@ impl Desk<'_> {
         let known = place.is_some();
         check.require(known, "upstream", format!("`{}` is not an upstream", model.upstream));
         let upstream = place.and_then(|place| upstreams.get(place)).and_then(Option::as_ref);
+        if let Some(Target::Remote(remote)) = upstream.map(|upstream| &upstream.target) {
+            self.check_faces(name, &model.upstream, remote, check);
+        }
         let embedded: Option<&Signature> = match upstream.map(|upstream| &upstream.target) {
             Some(Target::Local(backend)) => Some(backend.signature()),
             _ => None,
@@ -471,6 +437,7 @@ impl Desk<'_> {
         built.models.push(Model {
             name: name.into(),
             upstream: place.unwrap_or_default(),
+            platform: platform.into(),
             signature: contract.signature().clone(),
             metadata: Bytes::from(metadata),
             seen: self.state.observed.of(name),
@@ -519,32 +486,4 @@ fn certified(
         }
     });
     table
-}
-
-/// Whether `text` is where a model server may be.
-pub(crate) fn is_endpoint(text: &str) -> bool {
-    endpoint(text, None).is_ok()
-}
-
-pub(crate) fn endpoint(text: &str, tls: Option<&Arc<ClientConfig>>) -> Result<Address, String> {
-    let wrong = |why: &str| format!("`{text}` {why}");
-    // Host and port alone are plain HTTP.
-    let plain = !text.contains("://") && text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let full = if plain { format!("http://{text}") } else { text.to_owned() };
-    let uri: http::Uri = full.parse().map_err(|_| wrong("is not an address such as `http://10.0.0.5:8000`"))?;
-    let secure = match uri.scheme_str() {
-        Some("http") => false,
-        Some("https") => true,
-        _ => return Err(wrong("does not begin with `http://` or `https://`")),
-    };
-    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-        return Err(wrong("has a path: the path comes from the request"));
-    }
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("an endpoint holds no credentials".to_owned());
-    }
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("has no host"))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    Address::new(host, port, secure.then(|| tls.cloned()).flatten()).ok_or_else(|| wrong("has no usable host"))
 }

@@ -331,6 +331,9 @@ pub struct UpstreamConfig {
     /// Where the server is: `http://` or `https://`, host and port; host and port alone are `http://`. Tried in turn.
     #[serde(default)]
     pub endpoints: Vec<String>,
+    /// Where the server speaks gRPC, in the same form: HTTP/2 by prior knowledge for `http://`, by ALPN for `https://`.
+    #[serde(default)]
+    pub grpc: Vec<String>,
     /// A model inside the gateway, instead of endpoints.
     #[serde(default)]
     pub embedded: Option<EmbeddedConfig>,
@@ -405,6 +408,23 @@ pub struct UpstreamDefaults {
     /// Idle connections that a worker keeps for an endpoint. Default: 64.
     #[schemars(range(max = 65_536))]
     pub max_idle_per_worker: usize,
+    /// Connections of HTTP/2, which many calls share.
+    pub h2: UpstreamH2Config,
+}
+
+/// Connections of HTTP/2 to model servers.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpstreamH2Config {
+    /// Calls at once on one connection; a server may allow fewer. Default: 100.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_streams_per_connection: usize,
+    /// A connection takes no new calls after this long, so that load spreads again. Default: 600000.
+    #[schemars(range(min = 1000))]
+    pub max_connection_age_ms: u64,
+    /// How long a connection without a call is kept. Default: 60000.
+    #[schemars(range(min = 1))]
+    pub idle_ms: u64,
 }
 
 /// A model.
@@ -481,7 +501,19 @@ impl Default for H2Config {
 
 impl Default for UpstreamDefaults {
     fn default() -> Self {
-        Self { connect_ms: 2000, first_byte_ms: 60_000, idle_ms: 4000, max_idle_per_worker: 64 }
+        Self {
+            connect_ms: 2000,
+            first_byte_ms: 60_000,
+            idle_ms: 4000,
+            max_idle_per_worker: 64,
+            h2: UpstreamH2Config::default(),
+        }
+    }
+}
+
+impl Default for UpstreamH2Config {
+    fn default() -> Self {
+        Self { max_streams_per_connection: 100, max_connection_age_ms: 600_000, idle_ms: 60_000 }
     }
 }
 

@@ -3,7 +3,8 @@
 
 use serde::Serialize;
 use tollgate_core::check::Checker;
-use tollgate_layers::routes::{Behind, MethodName, Preset, Protocol, RouteConfig, preset};
+use tollgate_layers::protocol::oip::grpc;
+use tollgate_layers::routes::{Behind, Faces, MethodName, Preset, Protocol, RouteConfig, preset};
 
 use super::document::{Config, ModelConfig, UpstreamConfig};
 
@@ -53,7 +54,8 @@ pub(super) fn opened(config: &Config, check: &mut Checker) -> (Config, Vec<Opene
 
 fn behind<'a>(config: &'a Config, (name, upstream): (&'a String, &UpstreamConfig)) -> Option<Behind<'a>> {
     let models = config.models.iter().filter(|(_, model)| model.upstream == *name).map(|(name, _)| name.as_str());
-    Some(Behind { upstream: name, preset: upstream.preset?, models: models.collect() })
+    let faces = Faces { rest: !upstream.endpoints.is_empty(), rpc: !upstream.grpc.is_empty() };
+    Some(Behind { upstream: name, preset: upstream.preset?, faces, models: models.collect() })
 }
 
 /// Written routes may open single paths of a closed server, never all of them.
@@ -62,7 +64,8 @@ fn check_written(config: &Config, check: &mut Checker) {
         for (index, route) in config.routes.iter().enumerate() {
             let upstream = route.upstream.as_ref().and_then(|name| config.upstreams.get(name));
             let Some(preset) = upstream.and_then(|upstream| upstream.preset) else { continue };
-            if route.protocol == Protocol::None && route.path.contains("{*") {
+            let service = route.path.starts_with(grpc::PATH) && route.path.contains('{');
+            if route.protocol == Protocol::None && (route.path.contains("{*") || service) {
                 let message = format!("`{}` opens everything that preset `{}` closes", route.path, preset.name());
                 check.within(index, |check| check.problem_hint("path", message, "name each path that is meant"));
             }

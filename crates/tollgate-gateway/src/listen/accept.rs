@@ -25,6 +25,7 @@ use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal};
 use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
 use tollgate_layers::hygiene::RawVerdict;
+use tollgate_layers::intake::is_called_grpc;
 use tollgate_layers::limits::{Payer, headers};
 
 use crate::exchange::{Exchange, Outcome};
@@ -34,7 +35,7 @@ use crate::listen::h1::{Deadlines, StrictIo, StrictSettings};
 use crate::listen::head::RawHead;
 use crate::listen::heads::{HeadQueue, Turn};
 use crate::pipeline::{Incoming, serve};
-use crate::problem::{Face, Figures, problem};
+use crate::problem::{Face, Figures, good_trailers, problem};
 use crate::reply::{Kept, Open, ReplyBody, Stream};
 use crate::send::{Reply, stamp};
 use crate::snapshot::Policy;
@@ -314,6 +315,7 @@ async fn answer(
     let (parts, body) = request.into_parts();
     exchange.seen.method = Some(parts.method.clone());
     exchange.seen.declared = body.size_hint().lower();
+    exchange.seen.rpc = !h1 && is_called_grpc(&parts.headers);
     let mut lenient = false;
     let (raw, paired, keep) = match front {
         Front::H1 { gate: Some((head, turn)), lenient: is_lenient } => {
@@ -380,8 +382,15 @@ fn admitted(mut exchange: Box<Exchange>, reply: Reply, keep: Kept) -> Response<R
         Reply::Whole(response) => {
             exchange.seen.status = response.status().as_u16();
             exchange.seen.bytes_out = response.body().len() as u64;
+            let trailers = exchange.seen.rpc.then(good_trailers);
+            exchange.seen.rpc_status = trailers.as_ref().map(|_| 0);
             exchange.finish(Outcome::Answered, None);
-            response.map(|body| ReplyBody::whole(body, keep))
+            response.map(|body| ReplyBody::whole(body, keep).ending(trailers))
+        }
+        Reply::Messages(talk) => {
+            let response = talk.head();
+            exchange.seen.status = response.status().as_u16();
+            response.map(|()| ReplyBody::spoken(talk.spoken(exchange), keep))
         }
         Reply::Stream(response, pending) => {
             exchange.seen.status = response.status().as_u16();
@@ -393,7 +402,7 @@ fn admitted(mut exchange: Box<Exchange>, reply: Reply, keep: Kept) -> Response<R
 fn denied(policy: &Policy, mut exchange: Box<Exchange>, denial: &Denial, h1: bool, keep: Kept) -> Response<ReplyBody> {
     let known = exchange.seen.who.as_ref().is_some_and(|who| !who.is_anonymous());
     let cost = Some(exchange.seen.reserved.0).filter(|cost| known && *cost > 0);
-    let face = Face::of(exchange.seen.route.as_deref());
+    let face = Face::of(&exchange.seen);
     let mut response = problem(denial, exchange.facts.id, face, Figures { cost });
     policy.output.secure(response.headers_mut(), exchange.facts.peer.tls);
     let stage = exchange.log.verdict().map(|entry| entry.stage);
@@ -404,6 +413,7 @@ fn denied(policy: &Policy, mut exchange: Box<Exchange>, denial: &Denial, h1: boo
     }
     quota_fields(policy, &exchange, denial.retry_after, response.headers_mut());
     exchange.seen.status = response.status().as_u16();
+    exchange.seen.rpc_status = (face == Face::Grpc).then(|| denial.code.grpc_status());
     exchange.seen.bytes_out = response.body().len() as u64;
     exchange.finish(Outcome::Denied, Some(denial));
     response.map(|body| ReplyBody::whole(body, keep))

@@ -24,6 +24,8 @@ struct Line<'a> {
     tenant: Option<&'a str>,
     principal: Option<&'a str>,
     status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grpc_status: Option<u8>,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
@@ -115,6 +117,7 @@ pub fn write(out: &mut Vec<u8>, exchange: &Exchange, ending: Ending<'_>, redacto
         tenant: who.map(|who| &*who.tenant),
         principal: who.map(|who| &*who.principal),
         status: seen.status,
+        grpc_status: seen.rpc_status,
         outcome: outcome.name(),
         code: denial.map(|denial| denial.code.name()),
         stage: verdict.map(|entry| entry.stage.name()),

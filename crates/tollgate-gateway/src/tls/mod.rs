@@ -2,4 +2,4 @@
 
 mod table;
 
-pub use table::{CertTable, Certified, client_config, server_config};
+pub use table::{CertTable, Certified, Speaks, client_config, server_config};

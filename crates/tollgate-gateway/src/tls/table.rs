@@ -116,11 +116,20 @@ pub fn server_config(table: &Arc<CertTable>, listener: &str, min: TlsVersion) ->
     Ok(Arc::new(config))
 }
 
+/// What is offered to a model server by ALPN.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Speaks {
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/2.
+    H2,
+}
+
 /// TLS towards a model server: roots from `ca`, or the public ones.
 ///
 /// # Errors
 /// What is wrong with the roots.
-pub fn client_config(ca: Option<&[u8]>) -> Result<Arc<ClientConfig>, String> {
+pub fn client_config(ca: Option<&[u8]>, speaks: Speaks) -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
     match ca {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
@@ -139,6 +148,10 @@ pub fn client_config(ca: Option<&[u8]>) -> Result<Arc<ClientConfig>, String> {
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let offered: &[u8] = match speaks {
+        Speaks::H1 => b"http/1.1",
+        Speaks::H2 => b"h2",
+    };
+    config.alpn_protocols = vec![offered.to_vec()];
     Ok(Arc::new(config))
 }

@@ -5,14 +5,26 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use super::head::Coming;
+use super::call::Call;
+use super::head::{AnswerHead, Coming};
 use super::link::{Link, LinkError};
 use crate::listen::chunked::{ChunkCheck, Then};
 
-/// The body of an answer. Dropped before its end, it closes the connection.
+/// The body of an answer. Dropped before its end, it closes the connection or resets the stream.
 pub struct Answer {
+    from: From,
+}
+
+enum From {
+    Link(Linked),
+    Stream(Box<Call>),
+}
+
+/// A body on a connection of HTTP/1.1.
+struct Linked {
     /// Until it is kept for another request.
     link: Option<Box<Link>>,
     left: Left,
@@ -36,7 +48,41 @@ struct Chunks {
 }
 
 impl Answer {
-    pub(super) fn new(link: Box<Link>, coming: Coming, keep: bool) -> Self {
+    pub(super) fn over_link(link: Box<Link>, head: AnswerHead) -> Self {
+        Self { from: From::Link(Linked::new(link, head.coming, head.keep)) }
+    }
+
+    pub(super) const fn over_stream(call: Box<Call>) -> Self {
+        Self { from: From::Stream(call) }
+    }
+
+    /// The connection, if it can carry another request: both sides have said all that they had to say. A stream of
+    /// HTTP/2 gives its place back by being dropped.
+    pub(super) fn take_link(&mut self) -> Option<Box<Link>> {
+        match &mut self.from {
+            From::Link(linked) => linked.take_link(),
+            From::Stream(_) => None,
+        }
+    }
+
+    /// Whether it is one of gRPC, which ends with trailers.
+    #[must_use]
+    pub fn is_rpc(&self) -> bool {
+        matches!(self.from, From::Stream(_))
+    }
+
+    /// What came behind the body, once that has ended. Over HTTP/1.1 trailers say nothing that a client was promised.
+    #[must_use]
+    pub fn trailers(&self) -> Option<&HeaderMap> {
+        match &self.from {
+            From::Link(_) => None,
+            From::Stream(call) => call.trailers(),
+        }
+    }
+}
+
+impl Linked {
+    fn new(link: Box<Link>, coming: Coming, keep: bool) -> Self {
         let left = match coming {
             Coming::Chunked => Left::Chunked(Box::new(Chunks::new())),
             Coming::Close => Left::Close,
@@ -45,8 +91,7 @@ impl Answer {
         Self { link: Some(link), left, keep }
     }
 
-    /// The connection, if it can carry another request: both sides have said all that they had to say.
-    pub(super) fn take_link(&mut self) -> Option<Box<Link>> {
+    fn take_link(&mut self) -> Option<Box<Link>> {
         let over = self.keep && self.is_end_stream();
         let mut link = self.link.take().filter(|link| over && link.is_clear())?;
         link.rest();
@@ -96,6 +141,32 @@ impl Chunks {
 }
 
 impl Body for Answer {
+    type Data = Bytes;
+    type Error = LinkError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, LinkError>>> {
+        match &mut self.from {
+            From::Link(linked) => Pin::new(linked).poll_frame(cx),
+            From::Stream(call) => Pin::new(&mut **call).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.from {
+            From::Link(linked) => linked.is_end_stream(),
+            From::Stream(call) => call.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.from {
+            From::Link(linked) => linked.size_hint(),
+            From::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl Body for Linked {
     type Data = Bytes;
     type Error = LinkError;
 

@@ -8,9 +8,9 @@ use http::HeaderValue;
 use rustls_pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tollgate_core::ruling::{Fault, Origin};
 
-use super::link::Link;
 use crate::tick::{Ticker, within};
 
 /// Where an endpoint is, and how it is spoken to.
@@ -43,25 +43,33 @@ impl std::fmt::Debug for Address {
     }
 }
 
+/// A fresh connection.
+pub enum Wire {
+    /// In plain text.
+    Plain(TcpStream),
+    /// Over TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
 /// Opens a connection within `limit`.
 ///
 /// # Errors
 /// A retryable fault of the upstream: nothing was sent.
-pub async fn connect(address: &Address, limit: Duration, ticker: &Arc<Ticker>) -> Result<Box<Link>, Fault> {
+pub async fn connect(address: &Address, limit: Duration, ticker: &Arc<Ticker>) -> Result<Wire, Fault> {
     let alarm = ticker.alarm(ticker.now().after(limit));
     match within(alarm, open(address)).await {
-        Ok(Ok(link)) => Ok(link),
+        Ok(Ok(wire)) => Ok(wire),
         Ok(Err(error)) => Err(Fault::new(Origin::Upstream, format_args!("cannot connect: {error}")).retryable()),
         Err(_late) => Err(Fault::new(Origin::Upstream, "connecting took too long").retryable()),
     }
 }
 
-async fn open(address: &Address) -> std::io::Result<Box<Link>> {
+async fn open(address: &Address) -> std::io::Result<Wire> {
     let stream = dial(address).await?;
     stream.set_nodelay(true)?;
-    let Some(tls) = &address.tls else { return Ok(Link::plain(stream)) };
+    let Some(tls) = &address.tls else { return Ok(Wire::Plain(stream)) };
     let name = ServerName::try_from(address.host.clone()).map_err(std::io::Error::other)?;
-    Ok(Link::tls(TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?))
+    Ok(Wire::Tls(Box::new(TlsConnector::from(Arc::clone(tls)).connect(name, stream).await?)))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that connects")]

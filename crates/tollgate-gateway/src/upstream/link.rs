@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::connect::Wire;
 use super::head::{self, AnswerHead, Sending};
 use super::{Upload, UploadError, Upward};
 
@@ -71,20 +72,21 @@ pub enum LinkError {
     /// It said something that is no answer.
     #[error("{0}")]
     Malformed(&'static str),
+    /// The stream, over HTTP/2.
+    #[error("{0}")]
+    Stream(#[from] h2::Error),
     /// The client's part of it.
     #[error("{0}")]
     Upload(#[from] UploadError),
 }
 
 impl Link {
-    /// A fresh connection in plain text.
-    pub(super) fn plain(stream: TcpStream) -> Box<Self> {
-        Self::new(Io::Plain(stream))
-    }
-
-    /// A fresh connection over TLS.
-    pub(super) fn tls(stream: TlsStream<TcpStream>) -> Box<Self> {
-        Self::new(Io::Tls(Box::new(stream)))
+    /// Over a fresh connection.
+    pub(super) fn over(wire: Wire) -> Box<Self> {
+        Self::new(match wire {
+            Wire::Plain(stream) => Io::Plain(stream),
+            Wire::Tls(stream) => Io::Tls(stream),
+        })
     }
 
     fn new(io: Io) -> Box<Self> {

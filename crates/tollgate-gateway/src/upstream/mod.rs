@@ -1,12 +1,15 @@
 //! Model servers: where they are, their queue, their connections, and one request to one of them.
 
 mod answer;
+mod call;
 pub mod connect;
 mod head;
 mod link;
+pub mod mux;
 pub mod pool;
 pub mod probe;
 pub mod queue;
+pub mod talk;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -16,19 +19,23 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, Uri};
+use http::header::TE;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tollgate_core::backend::Backend;
 use tollgate_core::ruling::{Fault, Origin};
 use tollgate_core::time::Tick;
-use tollgate_layers::hygiene::Ours;
+use tollgate_layers::hygiene::{Cookies, Ours, forwarded_fields};
 use tollgate_layers::routes::Preset;
 
 use crate::tick::{Alarm, Ticker, within};
+use crate::worker::Tasks;
 pub use answer::Answer;
+use call::Call;
 pub use connect::Address;
 pub use link::{Link, LinkError};
+pub use mux::{Mux, MuxBounds};
 pub use pool::Pool;
 pub use queue::{Ask, Queue, QueueBounds, Slot};
 
@@ -62,6 +69,10 @@ pub struct Remote {
     pub settings: Settings,
     /// Idle connections, one pool for each worker.
     pub pools: Vec<Pool>,
+    /// Where it is for calls over gRPC.
+    pub rpc: Vec<Address>,
+    /// Connections of those, shared by many calls, for each worker.
+    pub muxes: Vec<Mux>,
     next: AtomicUsize,
 }
 
@@ -76,6 +87,8 @@ pub struct Settings {
     pub idle: Duration,
     /// How many idle connections a worker keeps for an endpoint.
     pub max_idle: usize,
+    /// Bounds of connections of HTTP/2.
+    pub mux: MuxBounds,
 }
 
 /// What goes up: a body that is held whole, or a stream under a cap.
@@ -105,6 +118,8 @@ pub struct Caller<'a> {
     pub worker: usize,
     /// Its timer.
     pub ticker: &'a Arc<Ticker>,
+    /// Its tasks.
+    pub tasks: &'a Arc<Tasks>,
     /// Now.
     pub now: Tick,
     /// When the request must have been answered.
@@ -117,8 +132,21 @@ pub struct Order {
     pub head: Upward,
     /// Body.
     pub upload: Upload,
+    /// What carries it.
+    pub over: Over,
     /// Whether it may be sent again after a kept connection died without a byte of an answer.
     pub repeatable: bool,
+}
+
+/// What carries a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Over {
+    /// A connection of HTTP/1.1 that carries nothing else meanwhile.
+    H1,
+    /// A stream of HTTP/2, for a call of gRPC whose body nobody looked into.
+    H2,
+    /// A stream of HTTP/2, for a call of gRPC with one message.
+    Rpc,
 }
 
 /// The head of a request. What of the client's fields goes on is decided where it is written.
@@ -136,9 +164,10 @@ pub struct Upward {
 impl Remote {
     /// A server with fresh pools for `workers` workers.
     #[must_use]
-    pub fn new(endpoints: Vec<Address>, settings: Settings, workers: usize) -> Self {
+    pub fn new(endpoints: Vec<Address>, rpc: Vec<Address>, settings: Settings, workers: usize) -> Self {
         let pools = (0..workers.max(1)).map(|_| Pool::new(endpoints.len())).collect();
-        Self { endpoints, settings, pools, next: AtomicUsize::new(0) }
+        let muxes = (0..workers.max(1)).map(|_| Mux::new(rpc.len())).collect();
+        Self { endpoints, settings, pools, rpc, muxes, next: AtomicUsize::new(0) }
     }
 
     /// Sends one request to one endpoint; tries once more, elsewhere if there is an elsewhere, when nothing of an answer
@@ -147,10 +176,10 @@ impl Remote {
     /// # Errors
     /// A fault of the upstream.
     pub async fn send(&self, order: Order, by: Caller<'_>) -> Result<Sent, Fault> {
-        let Order { mut head, upload, repeatable } = order;
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let Order { mut head, upload, over, repeatable } = order;
+        let first = self.turn();
         let spare = if repeatable { upload.again() } else { None };
-        let failure = match self.attempt(first, &mut head, upload, by).await {
+        let failure = match self.attempt(first, &mut head, (upload, over), by).await {
             Ok(sent) => return Ok(sent),
             Err(failure) => failure,
         };
@@ -161,15 +190,30 @@ impl Remote {
             Failed::Final => None,
         };
         let Some(again) = again else { return Err(failure.fault) };
-        match Box::pin(self.attempt(first + 1, &mut head, again, by)).await {
+        match Box::pin(self.attempt(first + 1, &mut head, (again, over), by)).await {
             Ok(sent) => Ok(Sent { retried: true, ..sent }),
             Err(failure) => Err(failure.fault),
         }
     }
 
+    /// Whose turn it is.
+    fn turn(&self) -> usize {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Sends to one endpoint. The fields of the answer take the place of those of `head`, which are still whole if it
     /// may be sent again.
-    async fn attempt(&self, turn: usize, head: &mut Upward, upload: Upload, by: Caller<'_>) -> Result<Sent, Failure> {
+    async fn attempt(
+        &self,
+        turn: usize,
+        head: &mut Upward,
+        (upload, over): (Upload, Over),
+        by: Caller<'_>,
+    ) -> Result<Sent, Failure> {
+        if over != Over::H1 {
+            // Boxed: most exchanges are over HTTP/1.1, and carry this future about.
+            return Box::pin(self.call(turn, head, (upload, over), by)).await;
+        }
         let endpoint = turn % self.endpoints.len().max(1);
         let address = self.endpoints.get(endpoint).ok_or_else(no_endpoint)?;
         let (mut link, kept) = match self.connection(endpoint, address, by).await {
@@ -181,7 +225,7 @@ impl Remote {
         let Upward { method, headers, .. } = head;
         match within(&alarm, poll_fn(|cx| link.poll_head(cx, method, headers))).await {
             Ok(Ok(found)) => {
-                let mut response = Response::new(Answer::new(link, found.coming, found.keep));
+                let mut response = Response::new(Answer::over_link(link, found));
                 *response.status_mut() = found.status;
                 *response.headers_mut() = std::mem::take(headers);
                 Ok(Sent { response, endpoint, alarm, retried: false })
@@ -192,11 +236,50 @@ impl Remote {
                     LinkError::Closed | LinkError::Io(_) if kept && !link.has_heard() => Failed::OnKept,
                     _ => Failed::Final,
                 };
-                Err(Failure { fault: Fault::new(Origin::Upstream, format_args!("no answer: {error}")), stage })
+                Err(Failure { fault: no_answer(&error), stage })
+            }
+            Err(_late) => Err(Failure { fault: late(), stage: Failed::Final }),
+        }
+    }
+
+    /// The same over a stream of HTTP/2.
+    async fn call(
+        &self,
+        turn: usize,
+        head: &mut Upward,
+        (upload, over): (Upload, Over),
+        by: Caller<'_>,
+    ) -> Result<Sent, Failure> {
+        let endpoint = turn % self.rpc.len().max(1);
+        let address = self.rpc.get(endpoint).ok_or_else(no_endpoint)?;
+        let mux = self.muxes.get(by.worker).ok_or_else(no_endpoint)?;
+        let bounds = (self.settings.mux, self.settings.connect);
+        let place = match mux.place(endpoint, address, bounds, by).await {
+            Ok(place) => place,
+            Err(fault) => return Err(Failure { fault, stage: Failed::Unsent(upload) }),
+        };
+        let kept = place.kept;
+        let request = head.request(address, by).ok_or_else(no_endpoint)?;
+        let mut call = match Call::begin(place, request, upload, over) {
+            Ok(call) => call,
+            Err((error, upload)) => {
+                return Err(Failure { fault: no_answer(&error.into()), stage: Failed::Unsent(upload) });
+            }
+        };
+        let alarm = by.ticker.alarm(by.now.after(self.settings.first_byte).min(by.until));
+        match within(&alarm, poll_fn(|cx| call.poll_head(cx))).await {
+            Ok(Ok(found)) => {
+                let response = Response::from_parts(found, Answer::over_stream(call));
+                Ok(Sent { response, endpoint, alarm, retried: false })
+            }
+            Ok(Err(error)) => {
+                let again = matches!(&error, LinkError::Stream(error) if is_unserved(error, kept));
+                let stage = if again { Failed::OnKept } else { Failed::Final };
+                Err(Failure { fault: no_answer(&error), stage })
             }
             Err(_late) => {
-                let fault = Fault::new(Origin::UpstreamLate, "the first byte took too long");
-                Err(Failure { fault, stage: Failed::Final })
+                call.suspect();
+                Err(Failure { fault: late(), stage: Failed::Final })
             }
         }
     }
@@ -209,13 +292,17 @@ impl Remote {
             return Ok((kept, true));
         }
         // Boxed: connecting is rare, and its TLS handshake would make every exchange's future 8 KB larger.
-        Ok((Box::pin(connect::connect(address, self.settings.connect, ticker)).await?, false))
+        let wire = Box::pin(connect::connect(address, self.settings.connect, ticker)).await?;
+        Ok((Link::over(wire), false))
     }
 
     /// Closes connections that were idle for too long.
     pub fn sweep(&self, worker: usize, ticker: &Ticker) {
         if let Some(pool) = self.pools.get(worker) {
             pool.sweep(self.oldest(ticker.now()));
+        }
+        if let Some(mux) = self.muxes.get(worker) {
+            mux.sweep(self.settings.mux, ticker.now());
         }
     }
 
@@ -231,6 +318,21 @@ impl Remote {
             pool.put(endpoint, link, now, self.settings.max_idle);
         }
     }
+}
+
+fn no_answer(error: &LinkError) -> Fault {
+    Fault::new(Origin::Upstream, format_args!("no answer: {error}"))
+}
+
+fn late() -> Fault {
+    Fault::new(Origin::UpstreamLate, "the first byte took too long")
+}
+
+/// Whether the server said that it did not begin (RFC 9113, 8.7), or a connection that was there before died: the common
+/// race with a server that closes it.
+fn is_unserved(error: &h2::Error, kept: bool) -> bool {
+    let refused = error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM));
+    refused || (kept && error.is_io())
 }
 
 fn no_endpoint() -> Failure {
@@ -259,6 +361,30 @@ impl Upload {
             Self::Held(bytes) => Some(Self::Held(bytes.clone())),
             Self::Streamed(..) => None,
         }
+    }
+}
+
+impl Upward {
+    /// The head for a stream of HTTP/2: what the client said of compression is over, and how long it waits is told anew.
+    fn request(&self, address: &Address, by: Caller<'_>) -> Option<Request<()>> {
+        let host = address.host_field.to_str().ok()?;
+        let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
+        let scheme = if address.tls.is_some() { "https" } else { "http" };
+        let mut request = Request::new(());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = format!("{scheme}://{host}{target}").parse().ok()?;
+        *request.version_mut() = Version::HTTP_2;
+        let mut headers = forwarded_fields(&self.headers, Cookies::Drop, &self.ours);
+        if self.ours.content_type.is_some() {
+            headers.remove("grpc-encoding");
+            headers.remove("grpc-accept-encoding");
+        }
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        // At most eight digits (gRPC over HTTP/2, "Timeout").
+        let left = by.until.since(by.now).as_millis().min(99_999_999);
+        headers.insert("grpc-timeout", HeaderValue::try_from(format!("{left}m")).ok()?);
+        *request.headers_mut() = headers;
+        Some(request)
     }
 }
 

@@ -11,10 +11,10 @@ use tollgate_core::identity::ExchangeId;
 use tollgate_core::time::Clock;
 use tollgate_layers::hygiene::{Fresh, Ours, Trace};
 
-use super::{Caller, Order, Remote, Settings, Upload, Upward};
+use super::{Caller, MuxBounds, Order, Over, Remote, Settings, Upload, Upward};
 use crate::config::endpoint;
 use crate::tick::{Ticker, within};
-use crate::tls::client_config;
+use crate::tls::{Speaks, client_config};
 
 /// The largest answer.
 const LARGEST: usize = 8 << 20;
@@ -31,11 +31,12 @@ pub async fn ask(remote: &Remote, path: &str, ticker: &Arc<Ticker>) -> Result<By
     let trace = Trace::follow(&HeaderMap::new(), Fresh { trace_id: 1, span_id: 1, sampled: false });
     let ours = Ours { id, trace, client: None, content_type: None };
     let head = Upward { method: Method::GET, uri, headers: HeaderMap::new(), ours };
-    let order = Order { head, upload: Upload::Held(None), repeatable: false };
+    let order = Order { head, upload: Upload::Held(None), over: Over::H1, repeatable: false };
     let now = ticker.now();
     let until = now.after(PATIENCE);
     // A worker that does not exist has no kept connections.
-    let caller = Caller { worker: usize::MAX, ticker, now, until };
+    let tasks = Arc::default();
+    let caller = Caller { worker: usize::MAX, ticker, tasks: &tasks, now, until };
     let sent = remote.send(order, caller).await.map_err(|fault| fault.evidence().to_string())?;
     match sent.response.status() {
         StatusCode::OK => {}
@@ -77,12 +78,13 @@ impl Place {
         let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at_checked(end).ok_or_else(wrong)?;
-        let tls = (scheme == "https").then(|| client_config(ca)).transpose()?;
+        let tls = (scheme == "https").then(|| client_config(ca, Speaks::H1)).transpose()?;
         let address = endpoint(&format!("{scheme}://{authority}"), tls.as_ref())?;
+        let mux = MuxBounds { streams: 1, age: Duration::ZERO, idle: Duration::ZERO };
         let settings =
-            Settings { connect: Duration::from_secs(5), first_byte: PATIENCE, idle: Duration::ZERO, max_idle: 0 };
+            Settings { connect: Duration::from_secs(5), first_byte: PATIENCE, idle: Duration::ZERO, max_idle: 0, mux };
         let ticker = Ticker::new(Clock::real());
-        Ok(Self { remote: Remote::new(vec![address], settings, 1), ticker, path: path.to_owned() })
+        Ok(Self { remote: Remote::new(vec![address], Vec::new(), settings, 1), ticker, path: path.to_owned() })
     }
 
     /// Asks it for `path`.

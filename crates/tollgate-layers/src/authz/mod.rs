@@ -113,7 +113,7 @@ impl Need {
     const fn of(verb: Verb) -> Self {
         match verb {
             Verb::Health => Self::Nothing,
-            Verb::Infer | Verb::Proxy => Self::Infer,
+            Verb::Infer | Verb::Proxy | Verb::Stream => Self::Infer,
             Verb::ModelList
             | Verb::ModelMetadata
             | Verb::ModelReady

@@ -89,6 +89,33 @@ pub fn write(out: &mut Vec<u8>, headers: &HeaderMap, cookies: Cookies, ours: &Ou
     }
 }
 
+/// The same fields for HTTP/2, whose heads are written by who knows its tables.
+#[must_use]
+pub fn fields(headers: &HeaderMap, cookies: Cookies, ours: &Ours) -> HeaderMap {
+    let mut out = HeaderMap::with_capacity(headers.len() + 4);
+    for (name, value) in kept(headers, cookies) {
+        let foreign = ours.trace.parent.is_none() && name.as_str() == "tracestate";
+        if !foreign && (ours.content_type.is_none() || *name != CONTENT_TYPE) {
+            out.append(name.clone(), value.clone());
+        }
+    }
+    if let Some(content_type) = ours.content_type {
+        out.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    let mut set = |name: &'static str, value: &[u8]| {
+        // INVARIANT: digits, dashes, dots and colons alone.
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            out.insert(HeaderName::from_static(name), value);
+        }
+    };
+    set("x-request-id", &ours.id.digits());
+    set("traceparent", &ours.trace.field());
+    if let Some(client) = ours.client {
+        set("x-forwarded-for", client.to_string().as_bytes());
+    }
+    out
+}
+
 /// The client's fields that go on.
 fn kept(headers: &HeaderMap, cookies: Cookies) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     let hops = headers.contains_key(CONNECTION);

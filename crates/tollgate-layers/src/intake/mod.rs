@@ -2,17 +2,23 @@
 
 mod config;
 mod decode;
+mod rpc;
 #[cfg(test)]
 mod tests;
+
+use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use tollgate_core::ruling::{Code, Refusal, Ruling};
 
 use crate::hygiene::Head;
-use crate::routes::{IntakeClass, Route};
+use crate::protocol::frames::grpc::PREFIX;
+use crate::protocol::oip::grpc::Rpc;
+use crate::routes::{IntakeClass, Protocol, Route};
 pub use config::IntakeConfig;
 pub use decode::{BLOCK, DecodeError, Decoded, Limits, RATIO_FLOOR, decode};
+pub use rpc::{ACCEPTED as ACCEPTED_OF_MESSAGES, is_called_grpc};
 
 /// The codings that a body may have, for the `Accept-Encoding` of a 415 (RFC 9110, 15.5.16).
 pub const ACCEPTED_CODINGS: &str = "gzip, deflate, br";
@@ -32,12 +38,26 @@ pub struct Plan {
     pub max_bytes: u64,
     /// The length that the head declared; `None` for a chunked body and for one that HTTP/2 ends.
     pub declared: Option<u64>,
-    /// What must be decoded. A streamed body is never decoded: its plan says `Identity`, whatever its head says.
+    /// Whether the body is what it says, or a message of gRPC is in it.
+    pub framing: Framing,
+    /// What must be decoded: the body, or the message in it if that says so. A streamed body is never decoded: its plan says `Identity`, whatever its head says.
     pub coding: Coding,
     /// The most bytes after decoding.
     pub max_decoded: u64,
     /// The most bytes of output for one byte of input, counted while decoding.
     pub max_ratio: u32,
+    /// How long the caller means to wait for the answer.
+    pub timeout: Option<Duration>,
+}
+
+/// What a body is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Framing {
+    /// What it says.
+    #[default]
+    Bare,
+    /// Exactly one message of gRPC.
+    Message,
 }
 
 /// How a body is coded.
@@ -61,6 +81,9 @@ impl Intake {
     /// `too_large` if the declared length is above the cap, `unsupported` for an unknown coding or more than one,
     /// `bad_request` for a length that is not one number.
     pub fn plan(&self, head: &Head, route: &Route) -> Ruling<Plan> {
+        if route.protocol == Protocol::OipGrpc {
+            return self.plan_messages(head, route);
+        }
         let declared = declared_length(&head.headers, route.max_body_bytes)?;
         let coding = match route.intake {
             IntakeClass::Inspect => Coding::of(&head.headers)?,
@@ -70,9 +93,29 @@ impl Intake {
             class: route.intake,
             max_bytes: route.max_body_bytes,
             declared,
+            framing: Framing::Bare,
             coding,
             max_decoded: route.max_body_bytes,
             max_ratio: self.max_ratio,
+            timeout: None,
+        })
+    }
+
+    /// The cap is that of a message: what stands before it does not count.
+    fn plan_messages(&self, head: &Head, route: &Route) -> Ruling<Plan> {
+        let coding = rpc::coding(head)?;
+        let max_bytes = route.max_body_bytes.saturating_add(PREFIX as u64);
+        // A stream is read message by message, by who judges each.
+        let streams = Rpc::of(head.path()) == Some(Rpc::ModelStreamInfer);
+        Ok(Plan {
+            class: if streams { IntakeClass::Meter } else { route.intake },
+            max_bytes,
+            declared: declared_length(&head.headers, max_bytes)?,
+            framing: Framing::Message,
+            coding,
+            max_decoded: route.max_body_bytes,
+            max_ratio: self.max_ratio,
+            timeout: rpc::timeout(&head.headers)?,
         })
     }
 }

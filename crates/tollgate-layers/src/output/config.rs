@@ -27,6 +27,10 @@ pub struct OutputConfig {
     /// Fields of one connection are never passed. Default: none.
     #[serde(default)]
     pub keep_headers: Vec<String>,
+    /// Trailers of an answer over gRPC that leave besides `grpc-status` and `grpc-message`; a `*` at the end stands for
+    /// any rest. Default: none.
+    #[serde(default)]
+    pub trailers: Vec<String>,
 }
 
 /// What becomes of a model server's 4xx.
@@ -53,6 +57,7 @@ impl Default for OutputConfig {
             security_headers: true,
             drop_headers: Vec::new(),
             keep_headers: Vec::new(),
+            trailers: Vec::new(),
         }
     }
 }
@@ -68,6 +73,7 @@ impl OutputConfig {
         }
         let drop = names(check, "drop_headers", &self.drop_headers);
         let keep = names(check, "keep_headers", &self.keep_headers);
+        let trailers = names(check, "trailers", &self.trailers);
         check.within("drop_headers", |check| {
             for (i, text) in self.drop_headers.iter().enumerate() {
                 let needed = matches!(known(text), Some(name) if NEEDED.contains(&name));
@@ -82,7 +88,7 @@ impl OutputConfig {
                 check.require(!both, i, format!("`{text}` is also in `drop_headers`"));
             }
         });
-        Output { errors: self.errors, security_headers: self.security_headers, drop, keep }
+        Output { errors: self.errors, security_headers: self.security_headers, drop, keep, trailers }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod config;
 mod names;
+pub mod rpc;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,8 @@ pub struct Output {
     drop: Names,
     /// Kept although the built-in list names them.
     keep: Names,
+    /// Trailers of gRPC that leave besides the status.
+    trailers: Names,
 }
 
 /// Fields that a browser obeys: the gateway decides them, never the model server. No scripts, frames, sniffing or

@@ -69,8 +69,11 @@ impl Parse {
     pub fn call(&self, given: Given<'_>) -> Ruling<Call> {
         let Given { head, found, body } = given;
         let body_bytes = body.len() as u64;
+        if found.route.protocol == Protocol::OipGrpc {
+            return self.message(given);
+        }
         match found.verb {
-            Verb::Infer => self.infer(given),
+            Verb::Infer | Verb::Stream => self.infer(given),
             Verb::Proxy => Ok(Call { body_bytes, ..Call::default() }),
             Verb::Health | Verb::ModelList | Verb::ServerLive | Verb::ServerMetadata | Verb::ServerReady => {
                 bodiless(body, None)
@@ -96,6 +99,32 @@ impl Parse {
             (None, _) => return None,
         };
         u32::try_from(place).ok().map(ModelId)
+    }
+
+    /// A message of gRPC, without what stands before it.
+    fn message(&self, given: Given<'_>) -> Ruling<Call> {
+        let Given { found, body, .. } = given;
+        let body_bytes = body.len() as u64;
+        let (model, version, request) = match found.verb {
+            Verb::Infer | Verb::Stream => {
+                let oip::grpc::Infer { model, version, request } = oip::grpc::infer(body)?;
+                (model, version, request)
+            }
+            Verb::ModelMetadata | Verb::ModelReady => {
+                let oip::grpc::Named { model, version } = oip::grpc::named(body)?;
+                (model, version, oip::Request::default())
+            }
+            _ => {
+                oip::grpc::empty(body)?;
+                return Ok(Call { dialect: Dialect::OipGrpc, body_bytes, ..Call::default() });
+            }
+        };
+        let (model, _) = self.model(found, Some(&model))?;
+        if version.is_some() {
+            // As over REST: a contract is that of a model, and another version may have another one.
+            return Err(Refusal::new(Code::NotFound).because("versions of models are not served by number").into());
+        }
+        Ok(Call { dialect: Dialect::OipGrpc, model: Some(model), body_bytes, ..oip_call(request) })
     }
 
     fn infer(&self, given: Given<'_>) -> Ruling<Call> {
@@ -138,9 +167,12 @@ impl Parse {
                 content_type::json(head, false)?;
                 rows_call(body, self.limits, &of.contract, found.route.protocol)?
             }
-            Protocol::Anthropic | Protocol::Health | Protocol::None | Protocol::Ollama | Protocol::OpenAi => {
-                Call::default()
-            }
+            Protocol::Anthropic
+            | Protocol::Health
+            | Protocol::None
+            | Protocol::OipGrpc
+            | Protocol::Ollama
+            | Protocol::OpenAi => Call::default(),
         };
         call.model = Some(model);
         call.body_bytes = body.len() as u64;

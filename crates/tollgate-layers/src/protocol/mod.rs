@@ -20,7 +20,7 @@ pub mod plain;
 pub mod protobuf;
 pub mod tensor;
 pub mod tokens;
-mod write;
+pub(crate) mod write;
 mod wrong;
 
 pub use wrong::{Wrong, escaped, refuse};

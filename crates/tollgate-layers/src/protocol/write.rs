@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// Appends `text` as a JSON string.
-pub(super) fn string(out: &mut String, text: &str) {
+pub(crate) fn string(out: &mut String, text: &str) {
     out.push('"');
     for letter in text.chars() {
         match letter {
@@ -24,12 +24,12 @@ pub(super) fn string(out: &mut String, text: &str) {
 
 /// Appends a value that prints as JSON: an integer, a boolean, or a float in `{:?}`, which is the shortest that reads
 /// back as the same and uses an exponent where it helps.
-pub(super) fn value(out: &mut String, value: impl std::fmt::Debug) {
+pub(crate) fn value(out: &mut String, value: impl std::fmt::Debug) {
     write!(out, "{value:?}").expect("a string takes everything");
 }
 
 /// Appends the items of a list, separated by commas, in brackets.
-pub(super) fn list<T>(out: &mut String, items: impl IntoIterator<Item = T>, mut each: impl FnMut(&mut String, T)) {
+pub(crate) fn list<T>(out: &mut String, items: impl IntoIterator<Item = T>, mut each: impl FnMut(&mut String, T)) {
     out.push('[');
     for (i, item) in items.into_iter().enumerate() {
         if i > 0 {

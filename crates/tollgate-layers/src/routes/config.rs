@@ -11,6 +11,7 @@ use tollgate_core::guard::{Mode, Switches};
 use tollgate_core::stage::Stage;
 
 use super::{Pattern, Route, Routes};
+use crate::protocol::oip::grpc::{PATH, Rpc};
 use crate::waf::RouteWaf;
 
 /// One route. What no route lists does not exist: it is answered 404.
@@ -39,10 +40,11 @@ pub struct RouteConfig {
     /// How its bodies are read. Default: `inspect`.
     #[serde(default)]
     pub intake: IntakeClass,
-    /// The most bytes of a body, as sent and as decoded. Default: 1048576 (1 MiB).
-    #[serde(default = "default_max_body_bytes")]
+    /// The most bytes of a body, as sent and as decoded; of a message for `protocol: oip_grpc`. Default: 1048576 (1 MiB),
+    /// and 4194304 (4 MiB) for `protocol: oip_grpc`.
+    #[serde(default)]
     #[schemars(range(max = 1_073_741_824))]
-    pub max_body_bytes: u64,
+    pub max_body_bytes: Option<u64>,
     /// From the first byte of the request to the last of the answer, in milliseconds. Default: 60000.
     #[serde(default = "default_timeout_ms")]
     #[schemars(range(min = 1, max = 86_400_000))]
@@ -61,6 +63,9 @@ pub struct RouteConfig {
     #[serde(default)]
     #[schemars(range(min = 1, max = 268_435_456))]
     pub max_reply_bytes: Option<u64>,
+    /// Methods that a route with `protocol: oip_grpc` serves. Default: all that are understood.
+    #[serde(default)]
+    pub rpcs: Option<Vec<Rpc>>,
     /// What this route changes of the section `waf`. Its mode stands under `stages`.
     #[serde(default)]
     pub waf: Option<RouteWaf>,
@@ -118,6 +123,8 @@ pub enum Protocol {
     None,
     /// Open Inference Protocol v2 (REST, tensors as JSON or binary).
     Oip,
+    /// Open Inference Protocol v2 over gRPC: `POST /inference.GRPCInferenceService/{method}`, over HTTP/2.
+    OipGrpc,
     /// Ollama's native API: `POST …/api/{chat,embed,generate}`, `GET …/api/tags`.
     Ollama,
     /// OpenAI's API: `POST …/{chat/completions,completions,embeddings,moderations,rerank,responses}`, `GET …/models` and
@@ -188,10 +195,6 @@ fn stages(generator: &mut SchemaGenerator) -> Schema {
     schema
 }
 
-const fn default_max_body_bytes() -> u64 {
-    1 << 20
-}
-
 const fn default_timeout_ms() -> u64 {
     60_000
 }
@@ -210,6 +213,12 @@ pub fn compile(routes: &[RouteConfig], check: &mut Checker, names: &RouteNames<'
 }
 
 impl RouteConfig {
+    /// The most bytes of a body.
+    #[must_use]
+    pub fn body_cap(&self) -> u64 {
+        self.max_body_bytes.unwrap_or(if self.protocol == Protocol::OipGrpc { 4 << 20 } else { 1 << 20 })
+    }
+
     fn compile(&self, index: usize, check: &mut Checker, names: &RouteNames<'_>) -> Option<Route> {
         let pattern = Pattern::new(&self.path).map_err(|why| check.problem("path", why)).ok();
         let models = self.models(check, names);
@@ -240,6 +249,7 @@ impl RouteConfig {
         check.require(held || self.max_reply_bytes.is_none(), "max_reply_bytes", "only with `reply: hold`");
         let most = self.max_reply_bytes.unwrap_or(8 << 20);
         check.require((1..=1 << 28).contains(&most), "max_reply_bytes", "a number of bytes from 1 to 268435456");
+        let rpcs = self.rpcs(check, pattern.as_ref());
         let methods = self.methods.clone().unwrap_or_else(|| self.protocol.methods());
         Some(Route {
             name: self.name.as_str().into(),
@@ -251,12 +261,13 @@ impl RouteConfig {
             upstream,
             auth: if self.protocol == Protocol::Health { AuthNeed::None } else { self.auth },
             intake: self.intake,
-            max_body_bytes: self.max_body_bytes,
+            max_body_bytes: self.body_cap(),
             timeout_ms: self.timeout_ms,
             reply: self.reply,
             max_reply_bytes: most,
             free: self.free.unwrap_or(self.protocol == Protocol::Health),
             cost_class: self.cost_class.as_deref().map(Into::into),
+            rpcs,
             switches,
         })
     }
@@ -315,6 +326,29 @@ impl RouteConfig {
         }
     }
 
+    /// The methods of a gRPC service that the route serves: those that are listed, at paths that it has.
+    fn rpcs(&self, check: &mut Checker, pattern: Option<&Pattern>) -> Vec<Rpc> {
+        if self.protocol != Protocol::OipGrpc {
+            check.require(self.rpcs.is_none(), "rpcs", "`rpcs` is for routes with `protocol: oip_grpc`");
+            return Vec::new();
+        }
+        let post = self.methods.as_deref().is_none_or(|methods| methods == [MethodName::Post]);
+        check.require(post, "methods", "gRPC knows one method of HTTP: `POST`");
+        let Some(pattern) = pattern else { return Vec::new() };
+        let has = |rpc: &Rpc| pattern.matches(&format!("{PATH}{}", rpc.name())).is_some();
+        let listed = self.rpcs.as_deref().unwrap_or(&Rpc::ALL);
+        check.within("rpcs", |check| {
+            for (i, rpc) in self.rpcs.iter().flatten().enumerate() {
+                check.require(has(rpc), i, format!("the path does not lead to `{}`", rpc.name()));
+            }
+        });
+        let rpcs: Vec<Rpc> = listed.iter().copied().filter(has).collect();
+        if self.rpcs.is_none() && rpcs.is_empty() {
+            check.problem_hint("path", "the path leads to no method that is understood", format!("`{PATH}{{method}}`"));
+        }
+        rpcs
+    }
+
     fn switches(&self, check: &mut Checker) -> Switches {
         let mut switches = Switches::default();
         check.within("stages", |check| {
@@ -347,6 +381,7 @@ impl Protocol {
             Self::Multipart => "multipart",
             Self::None => "none",
             Self::Oip => "oip",
+            Self::OipGrpc => "oip_grpc",
             Self::Ollama => "ollama",
             Self::OpenAi => "openai",
             Self::Plain => "plain",
@@ -357,13 +392,13 @@ impl Protocol {
     /// Whether its calls are tensors, so that a model says its `inputs`.
     #[must_use]
     pub const fn has_tensors(self) -> bool {
-        matches!(self, Self::KserveV1 | Self::Oip | Self::Plain | Self::TfServing)
+        matches!(self, Self::KserveV1 | Self::Oip | Self::OipGrpc | Self::Plain | Self::TfServing)
     }
 
     pub(super) fn methods(self) -> Vec<MethodName> {
         match self {
             Self::Health => vec![MethodName::Get],
-            Self::Anthropic | Self::Json | Self::Media | Self::Multipart | Self::None | Self::Plain => {
+            Self::Anthropic | Self::Json | Self::Media | Self::Multipart | Self::None | Self::OipGrpc | Self::Plain => {
                 vec![MethodName::Post]
             }
             Self::KserveV1 | Self::Oip | Self::Ollama | Self::OpenAi | Self::TfServing => {

@@ -13,12 +13,13 @@ use tollgate_core::guard::Switches;
 use tollgate_core::ruling::{Code, Refusal, Ruling};
 
 use crate::hygiene::Head;
+use crate::protocol::oip::grpc::Rpc;
 use crate::protocol::openai::Endpoint;
 pub use config::{
     AuthNeed, IntakeClass, MethodName, Protocol, ReplyMode, RouteConfig, RouteNames, StageModes, compile,
 };
 pub use pattern::Pattern;
-pub use preset::{Behind, Opening, Preset};
+pub use preset::{Behind, Faces, Opening, Preset};
 
 /// The compiled layer: every route, in the order of the file.
 #[derive(Debug, Default)]
@@ -59,6 +60,8 @@ pub struct Route {
     pub free: bool,
     /// Named cost class.
     pub cost_class: Option<Box<str>>,
+    /// Methods of a gRPC service that it serves.
+    pub rpcs: Vec<Rpc>,
     /// Modes of stages for this route.
     pub switches: Switches,
 }
@@ -95,6 +98,8 @@ pub enum Verb {
     ServerMetadata,
     /// Whether the server is ready: answered here.
     ServerReady,
+    /// Inferences on one stream, each judged by itself.
+    Stream,
 }
 
 impl Routes {
@@ -108,7 +113,10 @@ impl Routes {
         for route in &self.routes {
             let Some(matched) = route.pattern.matches(path) else { continue };
             let Some((verb, model)) = verb_of(route.protocol, path, matched.model) else { continue };
-            if route.methods.contains(&head.method) && fits(verb, &head.method) {
+            if Rpc::of(path).is_some_and(|rpc| route.protocol == Protocol::OipGrpc && !route.rpcs.contains(&rpc)) {
+                continue;
+            }
+            if route.methods.contains(&head.method) && fits(route.protocol, verb, &head.method) {
                 return Ok(Found { route, verb, model });
             }
             other_method = true;
@@ -130,6 +138,8 @@ fn verb_of<'a>(protocol: Protocol, path: &'a str, model: Option<&'a str>) -> Opt
         Protocol::Health => Some((Verb::Health, None)),
         Protocol::None => Some((Verb::Proxy, model)),
         Protocol::Oip => oip_verb(path),
+        // The model stands in the message.
+        Protocol::OipGrpc => Rpc::of(path).map(|rpc| (rpc_verb(rpc), None)),
         Protocol::Json | Protocol::Media | Protocol::Multipart | Protocol::Plain => Some((Verb::Infer, model)),
         Protocol::Anthropic => path.ends_with("/messages").then_some((Verb::Infer, None)),
         Protocol::KserveV1 | Protocol::TfServing => predict_verb(path),
@@ -190,10 +200,23 @@ fn oip_verb(path: &str) -> Option<(Verb, Option<&str>)> {
     (!model.is_empty()).then_some((verb, Some(model)))
 }
 
-/// Reading verbs are for GET, inference is for POST.
-fn fits(verb: Verb, method: &http::Method) -> bool {
+const fn rpc_verb(rpc: Rpc) -> Verb {
+    match rpc {
+        Rpc::ModelInfer => Verb::Infer,
+        Rpc::ModelMetadata => Verb::ModelMetadata,
+        Rpc::ModelReady => Verb::ModelReady,
+        Rpc::ModelStreamInfer => Verb::Stream,
+        Rpc::ServerLive => Verb::ServerLive,
+        Rpc::ServerMetadata => Verb::ServerMetadata,
+        Rpc::ServerReady => Verb::ServerReady,
+    }
+}
+
+/// Reading verbs are for GET, inference is for POST, as everything is in gRPC.
+fn fits(protocol: Protocol, verb: Verb, method: &http::Method) -> bool {
     match verb {
-        Verb::Infer => method == http::Method::POST,
+        _ if protocol == Protocol::OipGrpc => method == http::Method::POST,
+        Verb::Infer | Verb::Stream => method == http::Method::POST,
         Verb::Proxy => true,
         _ => method == http::Method::GET || method == http::Method::HEAD,
     }

@@ -57,6 +57,15 @@ pub struct Opening {
     pub protocol: Protocol,
 }
 
+/// How an upstream is reached.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Faces {
+    /// It has `endpoints`.
+    pub rest: bool,
+    /// It has `grpc`.
+    pub rpc: bool,
+}
+
 /// An upstream with a preset, and the models behind it.
 #[derive(Clone, Debug)]
 pub struct Behind<'a> {
@@ -64,6 +73,8 @@ pub struct Behind<'a> {
     pub upstream: &'a str,
     /// Its preset.
     pub preset: Preset,
+    /// Whether it is reached over REST, and over gRPC.
+    pub faces: Faces,
     /// Names of its models.
     pub models: Vec<&'a str>,
 }
@@ -88,6 +99,7 @@ const RERANK: Opening = post("openai.rerank", "/v1/rerank", Protocol::OpenAi);
 const MESSAGES: Opening = post("anthropic.messages", "/v1/messages", Protocol::Anthropic);
 const OIP_MODELS: Opening = get("oip.models", "/v2/{*rest}", Protocol::Oip);
 const OIP_INFER: Opening = post("oip.infer", "/v2/{*rest}", Protocol::Oip);
+const OIP_RPC: Opening = post("oip.grpc", "/inference.GRPCInferenceService/{method}", Protocol::OipGrpc);
 const KSERVE: &[Opening] = &[
     OIP_MODELS,
     OIP_INFER,
@@ -166,6 +178,15 @@ impl Preset {
         }
     }
 
+    /// What it opens of a server that is also reached over gRPC.
+    #[must_use]
+    pub const fn opens_rpc(self) -> &'static [Opening] {
+        match self {
+            Self::Kserve | Self::Mlserver | Self::Triton => &[OIP_RPC],
+            _ => &[],
+        }
+    }
+
     /// Where the server itself says that it is ready. For us alone: no preset opens it to clients.
     #[must_use]
     pub const fn ready_path(self) -> &'static str {
@@ -208,7 +229,7 @@ pub fn open(written: &[RouteConfig], presets: &[Behind<'_>], check: &mut Checker
         let at = |check: &mut Checker, tell: &mut dyn FnMut(&mut Checker)| {
             check.within("upstreams", |check| check.within(behind.upstream, tell));
         };
-        for opening in behind.preset.opens().iter().filter(|_| !behind.models.is_empty()) {
+        for opening in behind.openings() {
             if let Some(route) = written.iter().find(|route| opening.is_served_by(route)) {
                 at(check, &mut |check| behind.check_written(opening, route, check));
                 continue;
@@ -241,6 +262,15 @@ fn meets(one: &str, other: &str) -> bool {
 }
 
 impl Behind<'_> {
+    /// What its preset opens, where it is reached that way and serves anything.
+    fn openings(&self) -> impl Iterator<Item = &'static Opening> + use<> {
+        let Self { preset, faces, .. } = *self;
+        let rest = if faces.rest { preset.opens() } else { &[] };
+        let rpc = if faces.rpc { preset.opens_rpc() } else { &[] };
+        let serves = !self.models.is_empty();
+        rest.iter().chain(rpc).filter(move |_| serves)
+    }
+
     /// Warns of models that a written route takes the path from.
     fn check_written(&self, opening: &Opening, route: &RouteConfig, check: &mut Checker) {
         let missing = self.models.iter().find(|model| !route.models.iter().any(|listed| listed == *model));
@@ -262,7 +292,8 @@ impl Opening {
         let path = format!("{}{verb}", self.path);
         let Ok(pattern) = Pattern::new(&route.path) else { return false };
         let method = self.method.method();
-        let served = |model| verb_of(route.protocol, &path, model).is_some_and(|(verb, _)| fits(verb, &method));
+        let served =
+            |model| verb_of(route.protocol, &path, model).is_some_and(|(verb, _)| fits(route.protocol, verb, &method));
         route.serves(self.method)
             && (route.path == self.path || pattern.matches(&path).is_some_and(|matched| served(matched.model)))
     }
@@ -284,12 +315,17 @@ impl Opening {
             auth: AuthNeed::Required,
             intake: IntakeClass::Inspect,
             // Texts with images in them, or tensors of a batch of pictures.
-            max_body_bytes: if texts { 4 << 20 } else { 16 << 20 },
+            max_body_bytes: match self.protocol {
+                Protocol::OipGrpc => None,
+                _ if texts => Some(4 << 20),
+                _ => Some(16 << 20),
+            },
             reply: None,
             max_reply_bytes: None,
             timeout_ms: if texts { 600_000 } else { 60_000 },
             free: None,
             cost_class: None,
+            rpcs: None,
             waf: None,
             stages: std::collections::BTreeMap::new(),
         }

@@ -35,6 +35,7 @@ fn compiled(config: &[RouteConfig]) -> (Routes, Vec<String>) {
 fn opened(written: &[RouteConfig], presets: &[Behind]) -> (Vec<RouteConfig>, Vec<String>, Vec<String>) {
     let names: Vec<_> = (0..presets.len()).map(|at| format!("server{at}")).collect();
     let behind = presets.iter().zip(&names).map(|(behind, upstream)| super::Behind {
+        faces: super::Faces { rest: true, rpc: false },
         upstream,
         preset: behind.preset,
         models: behind.models.iter().map(String::as_str).collect(),
@@ -87,6 +88,7 @@ fn verb_name(verb: Verb) -> &'static str {
         Verb::ModelMetadata => "model_metadata",
         Verb::ModelReady => "model_ready",
         Verb::Proxy => "proxy",
+        Verb::Stream => "stream",
         Verb::ServerLive => "server_live",
         Verb::ServerMetadata => "server_metadata",
         Verb::ServerReady => "server_ready",

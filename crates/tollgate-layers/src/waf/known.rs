@@ -1,7 +1,10 @@
 //! What the parser has proved of a body, in the words of the engine: which bytes are numbers, which are prompts.
 
+use bytes::Bytes;
 use seclang::{Knowledge, Known};
-use tollgate_core::call::{Call, Values};
+use tollgate_core::call::{Call, Dtype, Values};
+
+use crate::protocol::{tensor, write};
 
 /// Where the text of a body of `length` bytes ends: before the first tensor that stands behind the JSON.
 pub(super) fn text_end(call: &Call, length: usize) -> usize {
@@ -30,4 +33,27 @@ pub(super) fn of(call: &Call, body: &[u8]) -> Vec<Known> {
     known.extend(call.prompts.iter().map(|prompt| Known { at: prompt.at.clone(), what: Knowledge::Prompt }));
     known.sort_by_key(|known| known.at.start);
     known
+}
+
+/// The texts of a call whose body no rule could read, as the JSON that would say the same: names and numbers are the
+/// contract's, texts are what a model reads.
+pub(super) fn spoken(call: &Call) -> (Bytes, Vec<Known>) {
+    let (mut out, mut known) = (String::new(), Vec::new());
+    for input in &call.inputs {
+        let Values::Raw(raw, _) = &input.values else { continue };
+        if input.dtype != Dtype::Bytes {
+            continue;
+        }
+        out.push_str(if out.is_empty() { r#"{"inputs":[{"name":"# } else { r#",{"name":"# });
+        write::string(&mut out, &input.name);
+        out.push_str(r#","data":"#);
+        let start = out.len();
+        write::list(&mut out, tensor::strings(raw), |out, text| write::string(out, &String::from_utf8_lossy(text)));
+        known.push(Known { at: start..out.len(), what: Knowledge::Prompt });
+        out.push('}');
+    }
+    if !out.is_empty() {
+        out.push_str("]}");
+    }
+    (out.into(), known)
 }

@@ -251,8 +251,8 @@ impl<'a> Loader<'a> {
 
 /// `SecRequestBodyLimit` can only lower the route's own cap.
 fn warn_of_limit(check: &mut Checker, index: usize, route: &RouteConfig, rules: &RuleSet) {
-    let Some(limit) = rules.request_body_limit().filter(|limit| *limit > route.max_body_bytes) else { return };
-    let cap = route.max_body_bytes;
+    let Some(limit) = rules.request_body_limit().filter(|limit| *limit > route.body_cap()) else { return };
+    let cap = route.body_cap();
     let why = format!("`SecRequestBodyLimit {limit}` is above the cap of this route, {cap} bytes: the cap holds");
     at(check, &["routes".into(), index.into()], &mut |check| check.warn("max_body_bytes", why.clone()));
 }

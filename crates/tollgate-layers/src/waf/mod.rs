@@ -109,12 +109,17 @@ impl Waf {
     /// As [`Waf::head`].
     pub fn body(&self, turn: &mut Turn, content: Content<'_>, thread: usize) -> Ruling<()> {
         self.ask(turn, 2, thread, |transaction, scratch| {
-            if let Some(bytes) = content.bytes.filter(|bytes| !bytes.is_empty()) {
+            if content.call.dialect == Dialect::OipGrpc {
+                let (text, known) = known::spoken(content.call);
+                if !text.is_empty() {
+                    transaction.read_body(text, Processor::Json, &known);
+                }
+            } else if let Some(bytes) = content.bytes.filter(|bytes| !bytes.is_empty()) {
                 let (processor, known) = match content.call.dialect {
                     Dialect::Other => (Processor::Auto, Vec::new()),
                     // A form is read by the rules' own reader; the bytes of an image are no text.
                     Dialect::Upload if !content.call.parts.is_empty() => (Processor::Auto, Vec::new()),
-                    Dialect::Upload | Dialect::OipGrpc => (Processor::None, Vec::new()),
+                    Dialect::Upload => (Processor::None, Vec::new()),
                     _ => (Processor::Json, known::of(content.call, bytes)),
                 };
                 // Tensors behind the JSON are numbers by contract, and no text.

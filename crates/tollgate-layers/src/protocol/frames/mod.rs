@@ -1,8 +1,9 @@
-//! Frames of answers that come in pieces: events of a stream, lines of NDJSON.
+//! Frames of answers that come in pieces: events of a stream, lines of NDJSON; and messages of gRPC, both ways.
 //!
 //! A frame goes on as soon as it is complete, byte for byte as it came; only a frame that is cut in two is held until the
 //! rest has come. What stands in it is told to the caller, who may take a whole frame out, or let it wait for the next.
 
+pub mod grpc;
 pub mod meter;
 mod ndjson;
 mod sse;

@@ -4,6 +4,9 @@
 //! unknown fields, singular fields twice (they merge or take the last), typed contents beside raw ones, raw contents
 //! without an input (Triton and MLServer ignore them), a typed field of another datatype (KServe and MLServer pick one).
 
+mod reply;
+mod service;
+
 use bytes::{Bytes, BytesMut};
 use tollgate_core::call::{Dtype, Tensor};
 
@@ -13,6 +16,8 @@ use crate::protocol::Wrong;
 use crate::protocol::name::{check_id, check_name};
 use crate::protocol::protobuf::{Field, Fields, Wire, once};
 use crate::protocol::tensor::{self, Dims, MAX_RANK};
+pub use reply::{reply, without_error};
+pub use service::{Named, PATH, Rpc, empty, model_metadata, named, server_metadata, state};
 
 /// The longest `id`.
 const MAX_ID: usize = 128;

@@ -1,0 +1,117 @@
+//! Model servers of the configuration: where they are, how they are spoken to, and whether their routes can be served.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use tollgate_core::check::Checker;
+use tollgate_layers::routes::Protocol;
+
+use super::Desk;
+use crate::config::disk;
+use crate::config::document::UpstreamConfig;
+use crate::tls::{Speaks, client_config};
+use crate::upstream::{Address, MuxBounds, Remote, Settings};
+
+impl Desk<'_> {
+    pub(super) fn remote(
+        &self,
+        name: &str,
+        config: &UpstreamConfig,
+        base: &Path,
+        check: &mut Checker,
+    ) -> Option<Arc<Remote>> {
+        let defaults = self.config.upstream_defaults;
+        let ms = Duration::from_millis;
+        let settings = Settings {
+            connect: ms(config.connect_ms.unwrap_or(defaults.connect_ms)),
+            first_byte: ms(config.first_byte_ms.unwrap_or(defaults.first_byte_ms)),
+            idle: ms(config.idle_ms.unwrap_or(defaults.idle_ms)),
+            max_idle: defaults.max_idle_per_worker,
+            mux: MuxBounds {
+                streams: defaults.h2.max_streams_per_connection,
+                age: ms(defaults.h2.max_connection_age_ms),
+                idle: ms(defaults.h2.idle_ms),
+            },
+        };
+        let roots = roots(config, base, check);
+        let endpoints = addresses("endpoints", &config.endpoints, (Speaks::H1, &roots), check);
+        let rpc = addresses("grpc", &config.grpc, (Speaks::H2, &roots), check);
+        let (endpoints, rpc) = (endpoints?, rpc?);
+        let fingerprint = format!("{endpoints:?} {rpc:?} {settings:?} {:?}", config.ca);
+        let workers = self.state.workers;
+        Some(self.state.remote(name, fingerprint, || Remote::new(endpoints, rpc, settings, workers)))
+    }
+
+    /// Every route of a model finds what it speaks at the model's upstream.
+    pub(super) fn check_faces(&self, model: &str, upstream: &str, remote: &Remote, check: &mut Checker) {
+        for route in self.routes_of(model) {
+            let (lacks, member) = match route.protocol {
+                Protocol::OipGrpc => (remote.rpc.is_empty(), "grpc"),
+                _ => (remote.endpoints.is_empty(), "endpoints"),
+            };
+            let protocol = route.protocol.name();
+            let why =
+                format!("route `{}` speaks `{protocol}`, and upstream `{upstream}` has no `{member}`", route.name);
+            check.require(!lacks, "upstream", why);
+        }
+    }
+}
+
+/// The roots of an upstream's TLS: `Ok(None)` for the public ones, `Err` where they cannot be read.
+fn roots(config: &UpstreamConfig, base: &Path, check: &mut Checker) -> Result<Option<Vec<u8>>, ()> {
+    let mut all = config.endpoints.iter().chain(&config.grpc);
+    if !all.any(|endpoint| endpoint.starts_with("https://")) {
+        check.require(config.ca.is_none(), "ca", "`ca` is for endpoints with `https://`");
+        return Ok(None);
+    }
+    let Some(file) = &config.ca else { return Ok(None) };
+    let pem = disk::read_up_to(&base.join(file), 4 << 20)
+        .map_err(|error| check.problem("ca", format!("`{file}` cannot be read: {error}")))?;
+    client_config(Some(&pem), Speaks::H1).map_err(|why| check.problem("ca", why))?;
+    Ok(Some(pem))
+}
+
+/// Every address of a list, or the mistakes in it. Where the roots cannot be used, that is told once and elsewhere.
+fn addresses(
+    member: &str,
+    listed: &[String],
+    (speaks, roots): (Speaks, &Result<Option<Vec<u8>>, ()>),
+    check: &mut Checker,
+) -> Option<Vec<Address>> {
+    let tls = roots.as_ref().ok().and_then(|pem| client_config(pem.as_deref(), speaks).ok());
+    let found: Vec<Option<Address>> = check.within(member, |check| {
+        let listed = listed.iter().enumerate();
+        listed.map(|(i, text)| endpoint(text, tls.as_ref()).map_err(|why| check.problem(i, why)).ok()).collect()
+    });
+    found.into_iter().collect()
+}
+
+/// Whether `text` is where a model server may be.
+pub(crate) fn is_endpoint(text: &str) -> bool {
+    endpoint(text, None).is_ok()
+}
+
+pub(crate) fn endpoint(text: &str, tls: Option<&Arc<ClientConfig>>) -> Result<Address, String> {
+    let wrong = |why: &str| format!("`{text}` {why}");
+    // Host and port alone are plain HTTP.
+    let plain = !text.contains("://") && text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let full = if plain { format!("http://{text}") } else { text.to_owned() };
+    let uri: http::Uri = full.parse().map_err(|_| wrong("is not an address such as `http://10.0.0.5:8000`"))?;
+    let secure = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err(wrong("does not begin with `http://` or `https://`")),
+    };
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Err(wrong("has a path: the path comes from the request"));
+    }
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("an endpoint holds no credentials".to_owned());
+    }
+    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("has no host"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    Address::new(host, port, secure.then(|| tls.cloned()).flatten()).ok_or_else(|| wrong("has no usable host"))
+}

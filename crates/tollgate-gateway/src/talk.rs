@@ -1,0 +1,450 @@
+//! A stream of inferences: each message is a call of its own, judged and charged before it goes up, and settled when it
+//! is answered. Whatever is refused ends the stream, with the trailers that say so.
+//!
+//! The work is done by whoever writes the answer: no task stands between a client and its model server, and a client that
+//! does not read is not read from.
+
+use std::collections::VecDeque;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Response};
+use http_body::Frame;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tollgate_core::call::{Call, ModelId};
+use tollgate_core::cost::Cost;
+use tollgate_core::identity::Identity;
+use tollgate_core::journal::Journal;
+use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal, Ruling, Stop};
+use tollgate_core::stage::Stage;
+use tollgate_core::time::Tick;
+use tollgate_layers::hygiene::Head;
+use tollgate_layers::intake::Plan;
+use tollgate_layers::limits::Payer;
+use tollgate_layers::output::rpc;
+use tollgate_layers::protocol::frames::grpc::{Message, Messages, Unframed, prefix};
+use tollgate_layers::protocol::oip::grpc::without_error;
+use tollgate_layers::routes::{Found, Route, Verb};
+use tollgate_layers::waf::{Asked, Turn};
+
+use crate::body::{Hold, Payload, Reader};
+use crate::exchange::{Exchange, Outcome};
+use crate::firewall;
+use crate::inspect::{Parts, inspect};
+use crate::pipeline::{Admitted, Tab};
+use crate::problem::{GRPC, good_trailers, trailers};
+use crate::send::{deadline, upward};
+use crate::snapshot::Policy;
+use crate::tick::within;
+use crate::upstream::talk::{Down, Up};
+use crate::upstream::{Ask, Caller, Remote, Slot, Target};
+use crate::worker::Worker;
+
+/// The largest message of an answer.
+const MAX_ANSWER: usize = 16 << 20;
+
+/// A stream that has not begun.
+pub struct Talk {
+    policy: Arc<Policy>,
+    worker: Arc<Worker>,
+    head: Head,
+    route: Arc<Route>,
+    who: Identity,
+    body: Incoming,
+    plan: Plan,
+}
+
+/// The body of an answer that is made while it is written.
+pub struct Spoken {
+    work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    said: mpsc::Receiver<Frame<Bytes>>,
+}
+
+/// Begins a stream for an admitted head.
+///
+/// # Errors
+/// A fault of ours if it is no stream.
+pub fn open(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Admitted) -> Result<Box<Talk>, Denial> {
+    let Admitted { head, route, who, body, .. } = job;
+    let plan = p.intake.demand(&mut ex.log, |intake, _| intake.plan(&head, &route))?;
+    let Payload::Streamed(body, _) = body else {
+        return Err(ex.log.stop(Stage::Intake, Fault::new(Origin::Own, "a stream that was held").into()));
+    };
+    Ok(Box::new(Talk { policy: Arc::clone(p), worker: Arc::clone(w), head, route, who, body, plan }))
+}
+
+impl Talk {
+    /// The head of the answer, which says nothing yet.
+    #[must_use]
+    pub fn head(&self) -> Response<()> {
+        let mut response = Response::new(());
+        response.headers_mut().insert(CONTENT_TYPE, GRPC);
+        response
+    }
+
+    /// Its body: owns the exchange, and ends it.
+    #[must_use]
+    pub fn spoken(self, exchange: Box<Exchange>) -> Spoken {
+        let (out, said) = mpsc::channel(2);
+        Spoken { work: Some(Box::pin(self.run(exchange, out))), said }
+    }
+
+    async fn run(mut self, ex: Box<Exchange>, out: mpsc::Sender<Frame<Bytes>>) {
+        let books = Mutex::default();
+        let mut session = Session { ex: Some(ex), books: &books, worker: Arc::clone(&self.worker) };
+        let Some(ex) = &mut session.ex else { return };
+        let alarm = self.worker.ticker.alarm(deadline(ex));
+        let ended = match within(alarm, self.both(ex, &books, &out)).await {
+            Ok(ended) => ended,
+            Err(_late) => {
+                let late = Fault::new(Origin::UpstreamLate, "the stream outlived its deadline");
+                Err(ex.log.stop(Stage::Upstream, late.into()))
+            }
+        };
+        let Some(mut ex) = session.close(false) else { return };
+        self.worker.tick(&ex.facts, &mut ex.log);
+        let denial = ended.as_ref().err().cloned();
+        let end = ended.unwrap_or_else(|denial| trailers(&denial, ex.facts.id));
+        ex.seen.rpc_status = rpc::status_of(&end);
+        let outcome = if denial.is_some() { Outcome::Cut } else { Outcome::Answered };
+        ex.finish(outcome, denial.as_ref());
+        // Whoever has left is told nothing.
+        drop(out.send(Frame::trailers(end)).await);
+    }
+
+    /// Judges the first message, opens the way to the model server, and then lets both ways run.
+    async fn both(
+        &mut self,
+        ex: &mut Exchange,
+        books: &Mutex<Books>,
+        out: &mpsc::Sender<Frame<Bytes>>,
+    ) -> Result<HeaderMap, Denial> {
+        let mut inbox = self.inbox();
+        let Some(first) = self.judged(ex, &mut inbox).await? else { return Ok(good_trailers()) };
+        let remote = self.upstream(first.model).map_err(|stop| ex.log.stop(Stage::Upstream, stop))?;
+        let head = upward(ex, self.head.clone(), true);
+        let (w, now) = (Arc::clone(&self.worker), self.worker.ticker.now());
+        let by = Caller { worker: w.index, ticker: &w.ticker, tasks: &w.tasks, now, until: deadline(ex) };
+        let talk = remote.talk(&head, by).await;
+        let (up, down) = talk.map_err(|fault| ex.log.stop(Stage::Upstream, fault.into()))?;
+        let ended = {
+            let policy = Arc::clone(&self.policy);
+            let reader = w.reader(&policy, ex.facts.started);
+            let hides = policy.output.hides_errors();
+            let mut answers = pin!(listen(down, Ear { books, reader, who: self.who.clone(), hides }, out));
+            let mut asks = pin!(self.speak(ex, &mut inbox, up, (first, &remote, books)));
+            let mut speaking = true;
+            loop {
+                tokio::select! {
+                    biased;
+                    ended = &mut answers => break ended.map_err(Cut::Upstream),
+                    spoken = &mut asks, if speaking => match spoken {
+                        Ok(()) => speaking = false,
+                        Err(denial) => break Err(Cut::Denied(denial)),
+                    },
+                }
+            }
+        };
+        let ended = ended.and_then(|mut end| {
+            self.policy.output.rpc_verdict(&end).map_err(Cut::Upstream)?;
+            self.policy.output.clean_end(&mut end);
+            Ok(end)
+        });
+        // What was answered is paid for; what the model server failed to answer is not.
+        books.lock().close(self.worker.ticker.now(), matches!(ended, Err(Cut::Upstream(_))));
+        ended.map_err(|cut| match cut {
+            Cut::Denied(denial) => denial,
+            Cut::Upstream(stop) => ex.log.stop(Stage::Upstream, stop),
+        })
+    }
+
+    fn inbox(&self) -> Inbox {
+        let cap = usize::try_from(self.plan.max_decoded).unwrap_or(usize::MAX);
+        let hold = self.worker.reader(&self.policy, self.worker.ticker.now()).empty_hold(&self.who);
+        Inbox { messages: Messages::new(cap), hold, number: 0 }
+    }
+
+    /// The model server of the first message: a stream has one.
+    fn upstream(&self, model: ModelId) -> Ruling<Arc<Remote>> {
+        match self.policy.upstream_of(model).map(|upstream| &upstream.target) {
+            Some(Target::Remote(remote)) => Ok(Arc::clone(remote)),
+            _ => Err(Refusal::new(Code::Unsupported).because("a stream for a model that is no model server's").into()),
+        }
+    }
+
+    /// Sends what was judged, and judges what comes, until the client has said all.
+    async fn speak(
+        &mut self,
+        ex: &mut Exchange,
+        inbox: &mut Inbox,
+        mut up: Up,
+        (first, remote, books): (Judged, &Arc<Remote>, &Mutex<Books>),
+    ) -> Result<(), Denial> {
+        let mut next = Some(first);
+        while let Some(Judged { model, message, mut bill }) = next {
+            let of = self.upstream(model).map_err(|stop| ex.log.stop(Stage::Upstream, stop))?;
+            if !Arc::ptr_eq(&of, remote) {
+                let why = "a stream for models of two model servers";
+                return Err(ex.log.stop(Stage::Upstream, Refusal::new(Code::Unsupported).because(why).into()));
+            }
+            bill.tab.begin(self.worker.ticker.now());
+            books.lock().open.push_back(bill);
+            let prefix = prefix(message.len()).unwrap_or_default();
+            if !(up.send(Bytes::copy_from_slice(&prefix)).await && up.send(message).await) {
+                // The way down knows why.
+                return std::future::pending().await;
+            }
+            next = self.judged(ex, inbox).await?;
+        }
+        up.end();
+        Ok(())
+    }
+
+    /// The next message, judged, paid for and with a place; `None` where the client has said all.
+    async fn judged(&mut self, ex: &mut Exchange, inbox: &mut Inbox) -> Result<Option<Judged>, Denial> {
+        let (policy, w) = (Arc::clone(&self.policy), Arc::clone(&self.worker));
+        let reader = w.reader(&policy, ex.facts.started);
+        let message = self.next_message(inbox, &reader).await.map_err(|stop| ex.log.stop(Stage::Intake, stop))?;
+        let Some(message) = message else { return Ok(None) };
+        ex.seen.bytes_in += message.bytes.len() as u64;
+        let opened = reader.open(message, std::mem::take(&mut inbox.hold), &self.plan).await;
+        let (bytes, hold) = opened.map_err(|stop| ex.log.stop(Stage::Intake, stop))?;
+        let body = Payload::Held(bytes, hold);
+        let looked = self.look(ex, inbox.number, &body).await;
+        inbox.number += 1;
+        let Payload::Held(bytes, hold) = body else { return Ok(None) };
+        inbox.hold = hold;
+        let call = looked?;
+        let Some(model) = call.model else { return Ok(None) };
+        ex.seen.model = Some(model);
+        let bill = self.pay(ex, &call).await?;
+        Ok(Some(Judged { model, message: bytes, bill }))
+    }
+
+    /// Everything that reads the message, each under a journal of its own: the exchange keeps what was said against it.
+    async fn look(&self, ex: &mut Exchange, number: u64, body: &Payload) -> Result<Call, Denial> {
+        let Self { policy: p, worker: w, head, route, who, .. } = self;
+        let mut log = Journal::default();
+        log.override_switches(route.switches);
+        log.set_time(w.ticker.now().since(ex.facts.started));
+        let Exchange { facts, seen, waf, log: kept, .. } = ex;
+        let asked = match number {
+            0 => Ok(()), // The rules have seen the head.
+            _ => {
+                *waf = Turn::default();
+                let from = seen.from.unwrap_or(facts.peer.ip);
+                let asked = Asked { facts, from, route: Some(route.index), thread: w.index };
+                let heads = (seen.raw.as_ref(), Some(head));
+                p.waf.ask(&mut log, |f, notes| firewall::head(f, waf, &asked, heads, notes))
+            }
+        };
+        let found = Found { route, verb: Verb::Stream, model: None };
+        let looked = match asked {
+            Ok(()) => inspect(p, w, (&mut log, waf), Parts { head, found: &found, body, who }).await,
+            Err(denial) => Err(denial),
+        };
+        kept.absorb(log);
+        looked
+    }
+
+    /// Charges a message and waits for its place before the model server.
+    async fn pay(&self, ex: &mut Exchange, call: &Call) -> Result<Bill, Denial> {
+        let Self { policy: p, worker: w, route, who, .. } = self;
+        let found = Found { route, verb: Verb::Stream, model: None };
+        let now = w.tick(&ex.facts, &mut ex.log);
+        let estimate = p.estimate(&found, call);
+        let from = ex.seen.from.unwrap_or(ex.facts.peer.ip);
+        let payer = Payer { who, model: call.model, from, unix_ms: w.unix_ms(now) };
+        let mut log = Journal::default();
+        log.override_switches(route.switches);
+        let held = p.limits.ask_store(&mut log, |l| l.reserve(payer, estimate, now)).await;
+        ex.log.absorb(log);
+        let mut held = held?;
+        ex.log.watched(Stage::Limits, held.take_watched());
+        let tab = Tab::open(p, &w.state.clock, held);
+        if !estimate.exempt {
+            ex.seen.reserved.0 = ex.seen.reserved.0.saturating_add(estimate.cost.0);
+        }
+        let upstream = call.model.and_then(|model| p.upstream_of(model));
+        let Some(upstream) = upstream else {
+            return Err(ex.log.stop(Stage::Queue, Fault::new(Origin::Own, "the model has no upstream").into()));
+        };
+        let weight = p.weight_of(who);
+        let ask = Ask { tenant: who.tenant_id, weight, cost: estimate.cost, bytes: call.body_bytes };
+        let slot = upstream.queue.enter(ask, &w.ticker).await.map_err(|stop| ex.log.stop(Stage::Queue, stop))?;
+        Ok(Bill { tab, slot })
+    }
+
+    /// The next message as it was sent, held within the budget while it comes.
+    async fn next_message(&mut self, inbox: &mut Inbox, reader: &Reader<'_>) -> Ruling<Option<Message>> {
+        loop {
+            if let Some(message) = inbox.messages.take().map_err(malformed)? {
+                return Ok(Some(message));
+            }
+            let data = match self.body.frame().await {
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                Some(Err(_)) => return Err(Fault::new(Origin::Client, "the stream broke off").into()),
+                None if inbox.messages.is_clear() => return Ok(None),
+                None => return Err(malformed(Unframed::NotOne)),
+            };
+            reader.keep(&mut inbox.hold, inbox.messages.held() + data.len()).await?;
+            inbox.messages.push(&data);
+        }
+    }
+}
+
+/// An exchange while messages pass. However it ends, what was answered is settled, and the record says what it cost.
+struct Session<'a> {
+    ex: Option<Box<Exchange>>,
+    books: &'a Mutex<Books>,
+    worker: Arc<Worker>,
+}
+
+impl Session<'_> {
+    fn close(&mut self, failed: bool) -> Option<Box<Exchange>> {
+        let mut ex = self.ex.take()?;
+        let mut books = self.books.lock();
+        books.close(self.worker.ticker.now(), failed);
+        (ex.seen.spent, ex.seen.bytes_out) = (books.spent, books.bytes_out);
+        Some(ex)
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        // An exchange that nobody finished is one whose client left.
+        drop(self.close(false));
+    }
+}
+
+/// What comes from the client.
+struct Inbox {
+    messages: Messages,
+    hold: Hold,
+    /// Messages that were judged.
+    number: u64,
+}
+
+/// A message that may go up.
+struct Judged {
+    model: ModelId,
+    message: Bytes,
+    bill: Bill,
+}
+
+/// What a message that was not answered yet holds.
+struct Bill {
+    tab: Tab,
+    slot: Slot,
+}
+
+/// Why a stream ends before its end.
+enum Cut {
+    Denied(Denial),
+    Upstream(Stop),
+}
+
+/// What both ways write down.
+#[derive(Default)]
+struct Books {
+    /// Of messages that went up and were not answered, the oldest first.
+    open: VecDeque<Bill>,
+    spent: Cost,
+    bytes_out: u64,
+}
+
+impl Books {
+    /// An answer has come: the oldest message is settled. Models that answer more than once are paid with the first.
+    fn answered(&mut self, now: Tick) {
+        if let Some(bill) = self.open.pop_front() {
+            self.settle(bill, now);
+        }
+    }
+
+    fn close(&mut self, now: Tick, failed: bool) {
+        while let Some(mut bill) = self.open.pop_front() {
+            if failed {
+                bill.tab.refund();
+            }
+            self.settle(bill, now);
+        }
+    }
+
+    fn settle(&mut self, mut bill: Bill, now: Tick) {
+        let spent = bill.tab.settle(now);
+        bill.slot.spent = Some(spent);
+        self.spent = Cost(self.spent.0.saturating_add(spent.0));
+    }
+}
+
+/// What the way down is listened to with.
+struct Ear<'a> {
+    books: &'a Mutex<Books>,
+    reader: Reader<'a>,
+    who: Identity,
+    /// The model server's own words stay inside.
+    hides: bool,
+}
+
+/// Passes answers on until the model server ends the stream, and gives the trailers.
+async fn listen(mut down: Down, ear: Ear<'_>, out: &mpsc::Sender<Frame<Bytes>>) -> Ruling<HeaderMap> {
+    let Ear { books, reader, who, hides } = ear;
+    let mut messages = Messages::new(MAX_ANSWER);
+    let mut hold = reader.empty_hold(&who);
+    let broken = |why: Unframed| Stop::from(Fault::new(Origin::Upstream, format_args!("the answer is {why}")));
+    while let Some(bytes) = down.next().await? {
+        reader.keep(&mut hold, messages.held() + bytes.len()).await?;
+        messages.push(&bytes);
+        while let Some(Message { compressed, mut bytes }) = messages.take().map_err(broken)? {
+            if compressed {
+                return Err(Fault::new(Origin::Upstream, "an answer that is compressed unasked").into());
+            }
+            if hides && let Some(clean) = without_error(&bytes) {
+                bytes = clean.into();
+            }
+            {
+                let mut books = books.lock();
+                books.answered(reader.ticker.now());
+                books.bytes_out += bytes.len() as u64;
+            }
+            let prefix = prefix(bytes.len()).unwrap_or_default();
+            for piece in [Bytes::copy_from_slice(&prefix), bytes] {
+                if !piece.is_empty() && out.send(Frame::data(piece)).await.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+        }
+    }
+    if !messages.is_clear() {
+        return Err(Fault::new(Origin::Upstream, "the answer ended within a message").into());
+    }
+    Ok(down.trailers().await?)
+}
+
+fn malformed(why: Unframed) -> Stop {
+    let code = if matches!(why, Unframed::Large(_)) { Code::TooLarge } else { Code::BadRequest };
+    Refusal::new(code).because(why).into()
+}
+
+impl Spoken {
+    /// The next piece of the answer.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        loop {
+            if let Poll::Ready(said) = self.said.poll_recv(cx) {
+                return Poll::Ready(said);
+            }
+            let Some(work) = &mut self.work else { return Poll::Pending };
+            if work.as_mut().poll(cx).is_ready() {
+                self.work = None;
+            } else if self.said.is_empty() {
+                return Poll::Pending;
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `ModelInferResponse` of an embedded model: every tensor in its raw form.
+
+use tollgate_core::backend::Output;
+use tollgate_core::call::{Call, Dtype, Tensor, Values};
+use tollgate_core::ruling::{Fault, Origin};
+
+use crate::protocol::protobuf::{Fields, Writer};
+
+/// Writes what a model gave: the outputs that the call asked for in that order, all without a wish.
+///
+/// # Errors
+/// The model gave no output of a name that was asked for, or values that are not of their type.
+pub fn reply(model: &str, call: &Call, output: &Output) -> Result<Vec<u8>, Fault> {
+    let wished: Vec<&Tensor> = if call.outputs.is_empty() {
+        output.tensors.iter().collect()
+    } else {
+        let find = |name: &str| output.tensors.iter().find(|tensor| *tensor.name == *name);
+        let found: Option<Vec<_>> = call.outputs.iter().map(|name| find(name)).collect();
+        found.ok_or_else(|| fault("gave no output of a known name"))?
+    };
+    let mut out = Writer::default();
+    out.bytes(1, model.as_bytes());
+    out.bytes(3, call.id.as_deref().unwrap_or_default().as_bytes());
+    for tensor in &wished {
+        out.any_bytes(5, &described(tensor));
+    }
+    for tensor in wished {
+        out.any_bytes(6, &raw(tensor)?);
+    }
+    Ok(out.done())
+}
+
+/// A `ModelStreamInferResponse` without the server's own words, where it says that a call failed: `None` where it does
+/// not. What cannot be read is taken for such words.
+#[must_use]
+pub fn without_error(message: &[u8]) -> Option<Vec<u8>> {
+    let (mut failed, mut broken, mut answer) = (false, false, None);
+    let mut fields = Fields::new(message, 0);
+    loop {
+        match fields.next() {
+            Ok(Some(field)) if field.number == 1 => failed |= field.bytes() != Ok(&[]),
+            Ok(Some(field)) if field.number == 2 => answer = field.bytes().ok(),
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            Err(_) => {
+                broken = true;
+                break;
+            }
+        }
+    }
+    if !failed && !broken {
+        return None;
+    }
+    let mut out = Writer::default();
+    out.bytes(1, b"the model server refused this request or failed");
+    // Beside an error stands who it is for.
+    out.bytes(2, answer.filter(|_| !broken).unwrap_or_default());
+    Some(out.done())
+}
+
+/// `InferOutputTensor`, whose values stand apart.
+fn described(tensor: &Tensor) -> Vec<u8> {
+    let mut shape = Writer::default();
+    for dim in &tensor.shape {
+        shape.raw(*dim);
+    }
+    let mut out = Writer::default();
+    out.bytes(1, tensor.name.as_bytes());
+    out.bytes(2, tensor.dtype.name().as_bytes());
+    out.bytes(3, &shape.done());
+    out.done()
+}
+
+/// The values, little endian; strings each behind its length.
+fn raw(tensor: &Tensor) -> Result<Vec<u8>, Fault> {
+    let width = tensor.dtype.width().and_then(|width| usize::try_from(width).ok());
+    let raw = match &tensor.values {
+        Values::Bool(values) => values.iter().map(|value| u8::from(*value)).collect(),
+        Values::Bytes(values) => {
+            let mut raw = Vec::new();
+            for value in values {
+                let length = u32::try_from(value.len()).map_err(|_| fault("gave a string of more than 32 bits"))?;
+                raw.extend_from_slice(&length.to_le_bytes());
+                raw.extend_from_slice(value);
+            }
+            raw
+        }
+        Values::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        Values::F64(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        Values::Int(values) => cut(values.iter().map(|value| value.to_le_bytes()), width)?,
+        Values::Raw(raw, _) => raw.to_vec(),
+        Values::Uint(values) => cut(values.iter().map(|value| value.to_le_bytes()), width)?,
+    };
+    let fits = tensor.dtype == Dtype::Bytes || width.is_some_and(|width| raw.len() == tensor.values.len() * width);
+    if fits { Ok(raw) } else { Err(fault("gave values that are not of their type")) }
+}
+
+/// The low bytes of integers, as many as their type has.
+fn cut(values: impl Iterator<Item = [u8; 8]>, width: Option<usize>) -> Result<Vec<u8>, Fault> {
+    let width = width.filter(|width| *width <= 8).ok_or_else(|| fault("gave values that are not of their type"))?;
+    Ok(values.flat_map(|value| value.into_iter().take(width)).collect())
+}
+
+fn fault(what: &str) -> Fault {
+    Fault::new(Origin::Upstream, format_args!("the model {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(name: &str, dtype: Dtype, shape: Vec<u64>, values: Values) -> Tensor {
+        Tensor { name: name.into(), dtype, shape, values, at: 0..0 }
+    }
+
+    #[test]
+    fn the_servers_own_words_are_replaced_and_who_they_are_for_stays() {
+        assert_eq!(without_error(b"\x12\x03\x0a\x01m"), None, "an answer");
+        assert_eq!(without_error(b"\x0a\x00\x12\x03\x0a\x01m"), None, "an empty error is none");
+        for message in [&b"\x0a\x06SECRET\x12\x03\x0a\x01m"[..], b"\x12\x03\x0a\x01m\x0a\x06SECRET"] {
+            let clean = without_error(message).expect("an error");
+            assert!(clean.starts_with(b"\x0a") && clean.ends_with(b"\x12\x03\x0a\x01m"), "{clean:?}");
+            assert!(!clean.windows(6).any(|window| window == b"SECRET"));
+        }
+        let clean = without_error(b"\x0a\x06SECRET\x12\x7f").expect("no message at all");
+        assert!(!clean.windows(6).any(|window| window == b"SECRET"));
+    }
+
+    #[test]
+    fn outputs_are_described_first_and_follow_in_the_same_order() {
+        let output = Output {
+            tensors: vec![
+                tensor("a", Dtype::Fp32, vec![1], Values::F32(vec![1.0])),
+                tensor("b", Dtype::Int32, vec![2], Values::Int(vec![-1, 2])),
+                tensor("c", Dtype::Bytes, vec![1], Values::Bytes(vec![b"hi"[..].into()])),
+            ],
+            ..Output::default()
+        };
+        let call = Call { id: Some("7".into()), outputs: vec!["c".into(), "b".into()], ..Call::default() };
+        let message = reply("m", &call, &output).expect("an answer");
+        let expected = [
+            &b"\x0a\x01m\x1a\x017"[..],
+            b"\x2a\x0d\x0a\x01c\x12\x05BYTES\x1a\x01\x01",
+            b"\x2a\x0d\x0a\x01b\x12\x05INT32\x1a\x01\x02",
+            b"\x32\x06\x02\x00\x00\x00hi",
+            b"\x32\x08\xff\xff\xff\xff\x02\x00\x00\x00",
+        ];
+        assert_eq!(message, expected.concat());
+        let strange = Call { outputs: vec!["d".into()], ..Call::default() };
+        assert!(reply("m", &strange, &output).is_err());
+    }
+}
