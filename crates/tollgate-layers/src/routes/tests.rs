@@ -131,6 +131,44 @@ fn every_case_is_found_as_it_says() {
 }
 
 #[test]
+fn methods_of_grpc_are_found_where_they_are_listed() {
+    let (found, problems) = routes(
+        r#"
+- { name: some, path: "/inference.GRPCInferenceService/{method}", protocol: oip_grpc, models: [digits], rpcs: [ModelInfer] }
+"#,
+    );
+    assert_eq!(problems, Vec::<String>::new());
+    let asked = |method, name: &str| {
+        let head = head(method, &format!("/inference.GRPCInferenceService/{name}"));
+        found.find(&head).map(|found| verb_name(found.verb)).map_err(|stop| stop.denial().code.name())
+    };
+    assert_eq!(asked(Method::POST, "ModelInfer"), Ok("infer"));
+    assert_eq!(asked(Method::GET, "ModelInfer"), Err("method_not_allowed"));
+    for name in ["ModelReady", "ModelStreamInfer", "RepositoryModelUnload", "modelinfer", ""] {
+        assert_eq!(asked(Method::POST, name), Err("not_found"), "{name}");
+    }
+}
+
+#[test]
+fn methods_of_grpc_that_no_path_leads_to_are_mistakes() {
+    let (_, problems) = routes(
+        r#"
+- { name: a, path: /inference.GRPCInferenceService/ModelInfer, protocol: oip_grpc, models: [digits], rpcs: [ServerLive] }
+- { name: b, path: /elsewhere, protocol: oip_grpc, models: [digits] }
+- { name: c, path: "/v2/{*rest}", protocol: oip, models: [digits], rpcs: [ModelInfer] }
+- { name: d, path: "/inference.GRPCInferenceService/{method}", methods: [GET], protocol: oip_grpc, models: [digits] }
+"#,
+    );
+    let expected = [
+        "the path does not lead to `ServerLive`",
+        "the path leads to no method that is understood",
+        "`rpcs` is for routes with `protocol: oip_grpc`",
+        "gRPC knows one method of HTTP: `POST`",
+    ];
+    assert_eq!(problems, expected);
+}
+
+#[test]
 fn what_the_page_shows_loads() {
     #[derive(Deserialize)]
     struct Page {
