@@ -138,7 +138,7 @@ fn check_host(host: &str) -> Result<(), &'static str> {
         return Err("a name, and no address");
     }
     let inside = |end: &&str| host.strip_suffix(*end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    if INSIDE.iter().any(|end| inside(end)) { Err("a name of the public network") } else { Ok(()) }
+    if INSIDE.iter().any(inside) { Err("a name of the public network") } else { Ok(()) }
 }
 
 #[cfg(test)]
