@@ -118,12 +118,14 @@ def median_us(check, seconds):
 
 def main():
     folder, seconds = Path(sys.argv[1]), float(sys.argv[2]) / 1000
-    body = {name: (folder / name).read_bytes() for name in ("floats_768", "floats_10000", "image", "chat")}
+    body = {name: (folder / name).read_bytes() for name in ("floats_768", "floats_10000", "long_768", "long_10000", "image", "chat")}
     split = body["image"].index(b"}]}") + 3
     few, many, talk = floats(768), floats(10_000), chat(vocabulary(folder))
     checks = {
         "floats_768": lambda: few(body["floats_768"]),
         "floats_10000": lambda: many(body["floats_10000"]),
+        "long_768": lambda: few(body["long_768"]),
+        "long_10000": lambda: many(body["long_10000"]),
         "image": lambda: image(body["image"], split),
         "chat": lambda: talk(body["chat"]),
     }

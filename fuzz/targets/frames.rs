@@ -19,13 +19,10 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 /// What goes on, the frames that were seen, and what was counted.
-fn passed(
-    mut frames: Box<dyn Frames>,
-    dialect: Dialect,
-    stream: &[u8],
-    step: usize,
-    mut meter: Meter,
-) -> (Vec<u8>, Vec<Vec<u8>>, (Option<u64>, u64, bool)) {
+type Passed = (Vec<u8>, Vec<Vec<u8>>, (Option<u64>, u64, bool));
+
+/// Lets a stream pass in pieces.
+fn passed(mut frames: Box<dyn Frames>, dialect: Dialect, stream: &[u8], step: usize, mut meter: Meter) -> Passed {
     let (mut out, mut seen) = (BytesMut::new(), Vec::new());
     let mut look = |payload: &[u8]| {
         seen.push(payload.to_vec());

@@ -20,20 +20,34 @@ pub(crate) struct Body {
 
 impl Body {
     /// Every body, in the order of the report.
-    pub(crate) fn all() -> [Self; 4] {
-        [floats("floats_768", 768), floats("floats_10000", 10_000), image(), chat()]
+    pub(crate) fn all() -> [Self; 6] {
+        [
+            floats("floats_768", 768, short),
+            floats("floats_10000", 10_000, short),
+            floats("long_768", 768, long),
+            floats("long_10000", 10_000, long),
+            image(),
+            chat(),
+        ]
     }
 }
 
 const INFER: &str = "/v2/models/m/infer";
 
-/// A row of floats as Python writes singles: 17 digits.
-fn floats(name: &'static str, count: u64) -> Body {
-    let number = |at: u64| {
-        #[expect(clippy::cast_possible_truncation, reason = "singles are what such clients have")]
-        let single = (unit(at) * 200.0 - 100.0) as f32;
-        format!("{}", f64::from(single))
-    };
+/// A float of seven places.
+fn short(at: u64) -> String {
+    format!("{:.7}", unit(at))
+}
+
+/// A single as Python writes it: widened, with 16 or 17 digits.
+fn long(at: u64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "singles are what such clients have")]
+    let single = (unit(at) * 200.0 - 100.0) as f32;
+    format!("{}", f64::from(single))
+}
+
+/// A row of floats.
+fn floats(name: &'static str, count: u64, number: fn(u64) -> String) -> Body {
     let data: Vec<String> = (0..count).map(number).collect();
     let input = format!(r#"{{"name":"x","shape":[1,{count}],"datatype":"FP32","data":[{}]}}"#, data.join(", "));
     Body {

@@ -22,7 +22,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio_rustls::TlsConnector;
 use tollgate_bench::cpu::Spent;
 
-use crate::BODY;
+use crate::{BODY, now_ns};
 
 /// What is asked for.
 #[derive(Args, Clone, Debug)]
@@ -54,6 +54,8 @@ pub(crate) struct Many {
 #[derive(Default)]
 struct Counts {
     open: Cell<usize>,
+    /// The most that were open at once.
+    most: Cell<usize>,
     whole: Cell<usize>,
     refused: Cell<usize>,
     events: Cell<u64>,
@@ -69,6 +71,7 @@ pub(crate) async fn run(many: &Many, gateway: u16) -> anyhow::Result<Value> {
     let local = LocalSet::new();
     let report = local
         .run_until(async {
+            let begun = now_ns();
             let (mut streams, mut drivers) = (JoinSet::new(), JoinSet::new());
             let connections = many.streams.div_ceil(many.per_connection).max(1);
             let gap = Duration::from_secs(many.ramp) / u32::try_from(connections)?;
@@ -80,19 +83,21 @@ pub(crate) async fn run(many: &Many, gateway: u16) -> anyhow::Result<Value> {
                 tokio::time::sleep(gap).await;
             }
             ensure!(counts.refused.get() == 0, "{} streams were refused", counts.refused.get());
-            // All are open now. What is spent until the first of them ends is their price.
+            // The answers to the last ones are still on their way. What is spent until the first stream ends is their price.
+            tokio::time::sleep(Duration::from_secs(2)).await;
             let (before, events) = (Spent::of(&[many.watch])?, counts.events.get());
             let busy_kb = memory_kb(many.watch)?;
             let length = Duration::from_millis(many.every_ms * many.events);
-            let window = length.saturating_sub(Duration::from_secs(many.ramp + 2)).max(Duration::from_secs(1));
+            let gone = Duration::from_nanos(now_ns() - begun) + Duration::from_secs(2);
+            let window = length.saturating_sub(gone).max(Duration::from_secs(1));
             tokio::time::sleep(window).await;
-            let (spent, open) = (Spent::of(&[many.watch])?.since(before), counts.open.get());
+            let spent = Spent::of(&[many.watch])?.since(before);
             let passed = counts.events.get() - events;
             let busy_kb = busy_kb.max(memory_kb(many.watch)?);
             while streams.join_next().await.is_some() {}
             let seconds = window.as_secs_f64();
             anyhow::Ok(json!({
-                "streams": many.streams, "connections": connections, "open_at_once": open,
+                "streams": many.streams, "connections": connections, "open_at_once": counts.most.get(),
                 "events": counts.events.get(), "events_wanted": many.streams as u64 * many.events,
                 "lost": counts.lost.get(), "out_of_order": counts.out_of_order.get(),
                 "broken": counts.broken.get(), "whole": counts.whole.get(),
@@ -144,6 +149,7 @@ async fn stream(mut sender: SendRequest<Full<Bytes>>, counts: Rc<Counts>, events
         _ => return add(&counts.refused),
     };
     add(&counts.open);
+    counts.most.set(counts.most.get().max(counts.open.get()));
     let mut body = answer.into_body();
     let (mut pending, mut next, mut done) = (Vec::new(), 0, false);
     while let Some(frame) = body.frame().await {

@@ -13,7 +13,7 @@ use tollgate_core::stage::Stage;
 use tollgate_layers::contract::{Contract, ContractConfig, Contracts};
 use tollgate_layers::hygiene::Head;
 use tollgate_layers::parse::{Given, Parse, ParseConfig, ParseModel};
-use tollgate_layers::protocol::oip;
+use tollgate_layers::protocol::{Wrong, oip};
 use tollgate_layers::routes::{self, RouteConfig, RouteNames, Routes};
 
 use crate::reading::{File, Request};
@@ -52,7 +52,7 @@ impl Judge {
     pub(crate) fn judge(&self, request: &Request) -> Result<Call, Refusal> {
         let body = Bytes::copy_from_slice(&request.body);
         if self.grpc {
-            let oip::grpc::Infer { request, .. } = oip::grpc::infer(&body).map_err(|wrong| wrong.refusal())?;
+            let oip::grpc::Infer { request, .. } = oip::grpc::infer(&body).map_err(Wrong::refusal)?;
             let oip::Request { inputs, outputs, .. } = request;
             let call = Call { dialect: Dialect::OipGrpc, inputs, outputs, ..Call::default() };
             return self.contract.check(&call).map(|()| call);

@@ -147,8 +147,11 @@ fn escape_first(text: &str) -> String {
     }
 }
 
+/// From where to where, again and again.
+type Spans = Vec<(usize, usize)>;
+
 /// Where values and members stand, found by a scanner that knows strings and brackets and nothing else.
-fn places(bytes: &[u8]) -> (Vec<(usize, usize)>, Vec<(usize, usize)>) {
+fn places(bytes: &[u8]) -> (Spans, Spans) {
     let (mut values, mut members) = (Vec::new(), Vec::new());
     for start in 0..bytes.len() {
         let begins = start == 0 || matches!(bytes[start - 1], b':' | b',' | b'[' | b'{' | b' ' | b'\n');
@@ -370,9 +373,9 @@ fn no_damaged_request_is_taken_that_another_reader_would_read_differently() {
                 let (request, json) = mutant(&file, case, &mut dice);
                 let verdict = judge.judge(&request).map_err(|refusal| refusal.code.name().to_owned());
                 if verdict.is_ok() {
-                    taken += 1
+                    taken += 1;
                 } else {
-                    refused += 1
+                    refused += 1;
                 }
                 let why = objection(&file, &json, &request, &verdict);
                 wrong.extend(why.map(|why| format!("{name}: {why}: {}", String::from_utf8_lossy(&request.body))));

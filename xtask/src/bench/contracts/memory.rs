@@ -93,7 +93,6 @@ fn once(mock: &Path, tollgate: &Path, folder: &Path, body: &Body) -> anyhow::Res
 }
 
 fn send(port: u16, body: &Body) -> anyhow::Result<()> {
-    #[expect(clippy::disallowed_methods, reason = "a benchmark is a client")]
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let length = body.bytes.len();

@@ -35,8 +35,10 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn all(rounds: &[Round]) -> anyhow::Result<Vec<Self>> {
         let rows = [
-            ("floats_768", "OIP JSON, 768 floats of 17 digits", 12.0),
-            ("floats_10000", "OIP JSON, 10,000 floats of 17 digits", 150.0),
+            ("floats_768", "OIP JSON, 768 floats of 7 places", 12.0),
+            ("floats_10000", "OIP JSON, 10,000 floats of 7 places", 150.0),
+            ("long_768", "OIP JSON, 768 floats of 17 digits", 12.0),
+            ("long_10000", "OIP JSON, 10,000 floats of 17 digits", 150.0),
             ("image", "OIP binary, 3×224×224 FP32, no NaN", 40.0),
             ("chat", "chat of 4 KB, tokens counted (o200k)", 90.0),
         ];

@@ -57,7 +57,7 @@ fn product(mantissa: u64, five: u128) -> (u64, u64) {
         return halves(first);
     }
     // The lower half of the power may carry into what is kept.
-    halves(first + (u128::from(mantissa) * u128::from(five_lower) >> 64))
+    halves(first + ((u128::from(mantissa) * u128::from(five_lower)) >> 64))
 }
 
 /// The lower 64 bits.
