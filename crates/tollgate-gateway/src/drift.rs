@@ -74,6 +74,8 @@ pub async fn watch(state: Arc<State>) {
                 state.drift.found.lock().clear();
             }
             let next = if every > Duration::ZERO { every } else { Duration::from_hours(24) };
+            // Not held while nothing is asked: it may be replaced, and is large.
+            drop(policy);
             drop(tokio::time::timeout(next, state.swapped.notified()).await);
         }
     };
