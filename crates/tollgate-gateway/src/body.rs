@@ -364,7 +364,16 @@ impl Reader<'_> {
             return Ok(Some((coded.clone(), hold)));
         }
         let (class, max_bytes) = (IntakeClass::Inspect, max_decoded);
-        let plan = Plan { class, max_bytes, declared: None, coding, max_decoded, max_ratio: REPLY_RATIO };
+        let plan = Plan {
+            class,
+            max_bytes,
+            declared: None,
+            framing: Framing::Bare,
+            coding,
+            max_decoded,
+            max_ratio: REPLY_RATIO,
+            timeout: None,
+        };
         match self.decoded(coded.clone(), hold, &plan).await {
             Ok(decoded) => Ok(Some(decoded)),
             Err(Stop::Refuse(refusal)) if refusal.code == Code::Overloaded => Err(Stop::Refuse(refusal)),
