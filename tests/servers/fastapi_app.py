@@ -28,6 +28,12 @@ class Vector(BaseModel):
     tensor: Annotated[list[Annotated[float, Field(ge=-100, le=100)]], Field(min_length=768, max_length=768)]
 
 
+class Generate(BaseModel):
+    prompt: Annotated[str, Field(min_length=1, max_length=10_000)]
+    max_tokens: Annotated[int, Field(ge=1, le=4096)] = 256
+    stop: Annotated[list[str], Field(max_length=4)] | None = None
+
+
 class Message(BaseModel):
     role: Literal["system", "user", "assistant"]
     content: Annotated[str, Field(min_length=1, max_length=10_000)]
@@ -68,6 +74,11 @@ def chat(body: Chat):
     choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
     usage = {"prompt_tokens": len(body.messages), "completion_tokens": body.max_tokens}
     return {"id": "chat-1", "object": "chat.completion", "model": body.model, "choices": [choice], "usage": usage}
+
+
+@app.post("/generate")
+def generate(body: Generate):
+    return {"text": body.prompt[:1] * 3, "max_tokens": body.max_tokens, "stops": len(body.stop or [])}
 
 
 @app.get("/health")

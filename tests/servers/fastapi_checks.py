@@ -1,12 +1,13 @@
-"""A FastAPI service behind contracts that are made of its own OpenAPI document: what it takes passes unchanged, what it
-should not take never reaches it, also where pydantic alone is content with it."""
+"""A FastAPI service behind contracts that `tollgate contract learn` made of its own OpenAPI document: what it takes passes
+unchanged, what it should not take never reaches it, also where pydantic alone is content with it."""
 
 import contextlib
 import gzip
 import json
 
-from fastapi_peer import FastApi, body_schema
+from fastapi_peer import FastApi
 from gateway import Gateway
+from processes import run
 from report import Suite, equal, within
 from shim import Shim
 from wire import Host
@@ -15,9 +16,9 @@ JSON = {"Content-Type": "application/json"}
 PREDICT = {"request_id": "r-1", "features": [0.5] * 10}
 EMBED = {"batch_id": "b-1", "text": "a text"}
 VECTOR = {"tensor": [0.25] * 768}
+GENERATE = {"prompt": "once", "max_tokens": 9}
 CHAT = {"model": "talker", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
 SAY = CHAT["messages"]
-ROUTES = ("predict", "embed", "vector", "chat")
 TALK = "v1/chat/completions"
 
 
@@ -39,12 +40,9 @@ class Scene:
 @contextlib.contextmanager
 def scene(setting):
     with FastApi(setting) as app, Shim(app.host.port) as shim:
-        document = app.openapi()
-        models = {
-            name: {"upstream": "app", "contract": {"schema": body_schema(document, f"/{name}")}} for name in ROUTES
-        }
-        # JSON is YAML.
-        files = {"contracts.yaml": json.dumps({"models": models})}
+        # The service, asked by the verb as an operator would.
+        learn = [setting.tollgate, "contract", "learn", "--upstream", "app", "--from", f"http://127.0.0.1:{app.host.port}"]
+        files = {"contracts.yaml": run(learn)}
         with Gateway(setting, "before_fastapi", files, APP_PORT=shim.port) as gateway:
             yield Scene(app, shim, gateway)
 
@@ -87,6 +85,10 @@ GOOD = [
     ("a text with a NUL", "embed", body(EMBED, text="a\0b")),
     ("768 floats", "vector", body(VECTOR)),
     ("768 floats at the bounds", "vector", body(VECTOR, tensor=[100, -100] * 384)),
+    ("a prompt", "generate", body(GENERATE)),
+    ("a prompt of 10,000 characters and 4,096 tokens", "generate", body(GENERATE, prompt="x" * 10_000, max_tokens=4096)),
+    ("no stops", "generate", body(GENERATE, stop=None)),
+    ("four stops", "generate", body(GENERATE, stop=["a", "b", "c", "d"])),
     ("one message", "chat", body(CHAT)),
     ("50 messages", "chat", body(CHAT, messages=talk(50, 10))),
     ("10 messages of 10,000 characters", "chat", body(CHAT, messages=talk(10, 10_000))),
@@ -158,6 +160,12 @@ BAD = [
     ("a float above 100", 422, "vector", body(VECTOR, tensor=[0.25] * 767 + [100.000001])),
     ("a float below -100", 422, "vector", body(VECTOR, tensor=[-101] + [0.25] * 767)),
     ("a tensor of texts", 422, "vector", body(VECTOR, tensor=["a"] * 768)),
+    ("no prompt", 422, "generate", body(GENERATE, prompt=...)),
+    ("an empty prompt", 422, "generate", body(GENERATE, prompt="")),
+    ("a prompt of 10,001 characters", 422, "generate", body(GENERATE, prompt="x" * 10_001)),
+    ("a prompt for 4,097 tokens", 422, "generate", body(GENERATE, max_tokens=4097)),
+    ("five stops", 422, "generate", body(GENERATE, stop=["a"] * 5)),
+    ("a number for a stop", 422, "generate", body(GENERATE, stop=[1])),
     ("no messages", 422, "chat", body(CHAT, messages=[])),
     ("51 messages", 422, "chat", body(CHAT, messages=talk(51, 1))),
     ("a message of 10,001 characters", 422, "chat", body(CHAT, messages=talk(1, 10_001))),

@@ -1,28 +1,17 @@
 """Rows and tensors through the gateway to a real KServe model server, whose two protocols have a parser each."""
 
-import contextlib
 import json
 
-from gateway import Gateway
 from kserve_peer import KServe
+from oip_scene import OipScene, before
 from report import Suite, equal
-from shim import Shim
-from wire import Host
 
 PREDICT = "/v1/models/doubler:predict"
 JSON = {"Content-Type": "application/json"}
 
 
-class Scene:
-    """A server, a relay that counts, a gateway, and a client for each way."""
-
-    def __init__(self, server, shim, gateway):
-        import tritonclient.http as triton
-
-        self.server, self.shim, self.gateway, self.triton = server, shim, gateway, triton
-        self.gate = Host(gateway.ports["plain"])
-        self.direct = triton.InferenceServerClient(f"127.0.0.1:{server.host.port}")
-        self.through = triton.InferenceServerClient(f"127.0.0.1:{self.gate.port}")
+class Scene(OipScene):
+    """The same, and rows by hand."""
 
     def rows(self, body, path=PREDICT, method="POST"):
         return self.gate.call(method, path, body, {**JSON, **self.gateway.bearer})
@@ -31,27 +20,11 @@ class Scene:
         tensor = self.triton.InferInput("x", list(rows.shape), "FP32")
         tensor.set_data_from_numpy(rows, binary_data=binary)
         outputs = [self.triton.InferRequestedOutput("y", binary_data=binary)]
-        # A fresh one each time: the client writes its own fields into it.
-        headers = self.gateway.bearer if client is self.through else None
+        headers = self.headers_for(client)
         return client.infer("doubler", [tensor], outputs=outputs, headers=headers, **more).as_numpy("y").tolist()
 
 
-@contextlib.contextmanager
-def scene(setting):
-    with (
-        KServe(setting) as server,
-        Shim(server.host.port) as shim,
-        Gateway(setting, "before_kserve", DOUBLER_PORT=shim.port) as gateway,
-    ):
-        made = Scene(server, shim, gateway)
-        try:
-            yield made
-        finally:
-            made.direct.close()
-            made.through.close()
-
-
-SUITE = Suite("kserve", scene)
+SUITE = Suite("kserve", before(KServe, "before_kserve", "DOUBLER_PORT", Scene))
 
 GOOD = {
     "a row": b'{"instances": [[1, 2, 3, 4]]}',

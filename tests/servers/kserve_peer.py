@@ -2,41 +2,17 @@
 
 import pathlib
 
-from processes import Process, free_port
-from report import Missing
-from wire import Host
+from processes import Process, Server, free_port
 
 HERE = pathlib.Path(__file__).parent
 
 
-class KServe:
-    """Serves `doubler` on free ports until the `with` block ends."""
+class KServe(Server):
+    """Serves `doubler`."""
 
-    def __init__(self, setting):
-        self.python = setting.python("kserve")
-        self.folder = setting.folder("kserve")
-        self.host = None
-        self.process = None
+    NAME = "kserve"
+    READY = ("/v2/models/doubler/ready",)
 
-    def __enter__(self):
-        self.host = Host(free_port())
+    def start(self):
         command = [self.python, "-B", HERE / "kserve_server.py", self.host.port, free_port()]
-        self.process = Process(command, self.folder / "kserve.log")
-        try:
-            self.process.ready("kserve", self.ready, 60)
-        except RuntimeError as error:
-            self.process.end()
-            raise Missing(f"less {self.process.log}: {' '.join(str(error).split())[-300:]}") from error
-        except BaseException:
-            self.process.end()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.process.end()
-
-    def ready(self):
-        try:
-            return self.host.call("GET", "/v2/models/doubler/ready").status == 200
-        except OSError:
-            return False
+        self.process = Process(command, self.log)

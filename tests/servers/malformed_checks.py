@@ -180,7 +180,7 @@ BAD_CALLS = [
     ("gzip cut short", 400, gzip.compress(GOOD)[:-9], GZIP),
     ("bytes after the gzip", 400, gzip.compress(GOOD) + b"more", GZIP),
     ("a gzip bomb of 50 MB", 413, gzip.compress(GOOD + b" " * 50_000_000), GZIP),
-    ("2 MB", 413, GOOD + b" " * 2_000_000),
+    ("17 MB", 413, GOOD + b" " * 17_000_000),
 ]
 
 

@@ -5,9 +5,7 @@ import os
 import pathlib
 import sys
 
-from processes import Process, free_port
-from report import Missing
-from wire import Host
+from processes import Process, Server, free_port
 
 SETTINGS = {"host": "127.0.0.1", "parallel_workers": 0, "debug": False}
 MODEL = {
@@ -17,42 +15,24 @@ MODEL = {
 }
 
 
-class MLServer:
-    """Serves `iris` on free ports until the `with` block ends."""
+class MLServer(Server):
+    """Serves `iris`."""
 
-    def __init__(self, setting):
+    NAME = "mlserver"
+    READY = ("/v2/models/iris/ready",)
+    SECONDS = 90
+
+    def interpreter(self, setting):
         setting.packages()
-        self.folder = setting.folder("mlserver")
-        self.host = None
-        self.process = None
+        return sys.executable
 
-    def __enter__(self):
+    def start(self):
         train(self.folder / "iris")
-        port, grpc, metrics = free_port(), free_port(), free_port()
-        ports = {"http_port": port, "grpc_port": grpc, "metrics_port": metrics}
+        ports = {"http_port": self.host.port, "grpc_port": free_port(), "metrics_port": free_port()}
         (self.folder / "settings.json").write_text(json.dumps({**SETTINGS, **ports}))
-        command = pathlib.Path(sys.executable).parent / "mlserver"
+        command = pathlib.Path(self.python).parent / "mlserver"
         env = {**os.environ, "MPLCONFIGDIR": str(self.folder), "OMP_NUM_THREADS": "1"}
-        self.process = Process([command, "start", self.folder], self.folder / "mlserver.log", env)
-        self.host = Host(port)
-        try:
-            self.process.ready("mlserver", self.ready, 90)
-        except RuntimeError as error:
-            self.process.end()
-            raise Missing(f"less {self.process.log}: {' '.join(str(error).split())[-300:]}") from error
-        except BaseException:
-            self.process.end()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.process.end()
-
-    def ready(self):
-        try:
-            return self.host.call("GET", "/v2/models/iris/ready").status == 200
-        except OSError:
-            return False
+        self.process = Process([command, "start", self.folder], self.log, env)
 
 
 def train(folder):

@@ -14,8 +14,10 @@ import tempfile
 
 import curl_checks
 import embedded_checks
+import facts
 import fastapi_checks
 import kserve_checks
+import learn_checks
 import llamacpp_refusals
 import malformed_checks
 import mlserver_checks
@@ -35,6 +37,8 @@ SUITES = [
     llamacpp_refusals.SUITE,
     kserve_checks.SUITE,
     triton_checks.SUITE,
+    learn_checks.SUITE,
+    facts.BOMB,
 ]
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 
 from report import Missing
+from wire import Host
 
 _pause = threading.Event()
 
@@ -125,6 +126,59 @@ class Process:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
+
+
+class Server:
+    """A real server on a free port until the `with` block ends. What starts it is the subclass's business.
+
+    `NAME` names its folder, its log and, unless it says another, its environment; `READY` are the paths that answer 200
+    once it can work; a server that does not come is missing, with its log.
+    """
+
+    NAME = ""
+    READY = ("/health",)
+    SECONDS = 60
+
+    def __init__(self, setting):
+        self.python = self.interpreter(setting)
+        self.folder = setting.folder(self.NAME)
+        self.log = self.folder / f"{self.NAME}.log"
+        self.host = None
+        self.process = None
+
+    def interpreter(self, setting):
+        """The Python that has its packages."""
+        return setting.python(self.NAME)
+
+    def start(self):
+        """Starts it as `self.process`, at `self.host`."""
+        raise NotImplementedError
+
+    def __enter__(self):
+        self.host = Host(free_port())
+        try:
+            self.start()
+            self.process.ready(self.NAME, self.ready, self.SECONDS)
+        except RuntimeError as error:
+            self.end()
+            raise Missing(f"less {self.log}: {' '.join(str(error).split())[-300:]}") from error
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    def end(self):
+        if self.process:
+            self.process.end()
+
+    def ready(self):
+        try:
+            return all(self.host.call("GET", path).status == 200 for path in self.READY)
+        except OSError:
+            return False
 
 
 def run(command, seconds=60, **more):

@@ -1,38 +1,25 @@
 """`tritonclient` through the gateway to Triton itself: tensors as JSON and binary, packed and not."""
 
-import contextlib
 import itertools
 
-from gateway import Gateway
+from oip_scene import OipScene, before
 from report import Suite, equal
-from shim import Shim
 from triton_peer import Triton
-from wire import Host
 
 INFER = "/v2/models/linear/infer"
 LENGTH = "Inference-Header-Content-Length"
 RANGE = (-100, 100)
 
 
-class Scene:
-    """A server, a relay that counts, a gateway, and a client for each way."""
-
-    def __init__(self, server, shim, gateway):
-        import numpy
-        import tritonclient.http as triton
-
-        self.server, self.shim, self.gateway, self.triton, self.numpy = server, shim, gateway, triton, numpy
-        self.gate = Host(gateway.ports["plain"])
-        self.direct = triton.InferenceServerClient(f"127.0.0.1:{server.host.port}")
-        self.through = triton.InferenceServerClient(f"127.0.0.1:{self.gate.port}")
+class Scene(OipScene):
+    """The same, and tensors of both models."""
 
     def infer(self, client, values, binary=True, model="linear", out_binary=True, **more):
         name, answer, kind = {"linear": ("x", "y", "FP32"), "echo": ("text", "out", "BYTES")}[model]
         tensor = self.triton.InferInput(name, list(values.shape), kind)
         tensor.set_data_from_numpy(values, binary_data=binary)
         outputs = [self.triton.InferRequestedOutput(answer, binary_data=out_binary)]
-        # A fresh one each time: the client writes its own fields into it.
-        headers = self.gateway.bearer if client is self.through else None
+        headers = self.headers_for(client)
         return client.infer(model, [tensor], outputs=outputs, headers=headers, **more).as_numpy(answer).tolist()
 
     def rows(self, count=4):
@@ -52,22 +39,7 @@ class Scene:
         raise AssertionError("it was served")
 
 
-@contextlib.contextmanager
-def scene(setting):
-    with (
-        Triton(setting) as server,
-        Shim(server.host.port) as shim,
-        Gateway(setting, "before_triton", TRITON_PORT=shim.port) as gateway,
-    ):
-        made = Scene(server, shim, gateway)
-        try:
-            yield made
-        finally:
-            made.direct.close()
-            made.through.close()
-
-
-SUITE = Suite("triton", scene)
+SUITE = Suite("triton", before(Triton, "before_triton", "TRITON_PORT", Scene))
 
 
 @SUITE.check("live, ready and model ready")

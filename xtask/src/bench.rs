@@ -1,10 +1,11 @@
 //! `cargo xtask bench`: runs the benchmarks and keeps their page, `docs/benchmarks.md`.
 //!
-//! `proxy` and `waf` are driven from here: they need nginx, pinned cores and interleaved rounds. The others are programs of
+//! `proxy`, `waf`, `contracts` and `streams` are driven from here: they need peers, pinned cores and interleaved rounds. The others are programs of
 //! `bench/` that need nobody; they are built, run and written down.
 
 mod build;
 mod cells;
+mod contracts;
 mod load;
 mod machine;
 mod page;
@@ -13,6 +14,7 @@ mod proxy;
 mod report;
 mod scene;
 mod spread;
+mod streams;
 mod waf;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +31,8 @@ const USAGE: &str = "\
 usage: cargo xtask bench proxy [OPTIONS]        nginx and Tollgate side by side
        cargo xtask bench limits [OPTIONS]       nanoseconds of a decision, beside governor
        cargo xtask bench embedded|parse [OPTIONS]
+       cargo xtask bench contracts [OPTIONS]    bodies held to their contracts, beside pydantic and numpy
+       cargo xtask bench streams [OPTIONS]      ten thousand streams of events at once
        cargo xtask bench waf [OPTIONS]          the Core Rule Set in Tollgate and in nginx with libmodsecurity
        cargo xtask bench waf --callgrind [--pin]
                                                 instructions of four bodies, beside those of bench/waf-counts.txt
@@ -50,6 +54,9 @@ proxy only:
   --tollgate FILE  that binary instead of a build of this tree
   --keep           leave configurations and logs where they are
 
+contracts: --rounds as above; streams: --streams N (default 10000), --seconds S (default 60); both:
+  --programs DIR   programs of that folder instead of a build of this tree
+
 waf only: --rounds, --seconds, --only and --keep as above, and
   --programs DIR   `waf`, `mock` and `tollgate` of that folder instead of a build of this tree";
 
@@ -66,6 +73,8 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
             Ok(())
         }
         "proxy" => proxy::run(&proxy::Options::parse(rest).with_context(|| USAGE)?),
+        "contracts" => contracts::run(&contracts::Options::parse(rest).with_context(|| USAGE)?),
+        "streams" => streams::run(&streams::Options::parse(rest).with_context(|| USAGE)?),
         "waf" => waf::run(&waf::Options::parse(rest).with_context(|| USAGE)?),
         program if PROGRAMS.contains(&program) => run_program(program, rest),
         other => bail!("no benchmark is called `{other}`\n{USAGE}"),

@@ -80,6 +80,21 @@ pub(crate) fn run(project: &Project, args: &[String]) -> Result<Outcome> {
     watch(driver, &work.join("driver.log"))
 }
 
+/// The Python of a suite's own environment, which is made where it is not there yet.
+///
+/// # Errors
+/// It cannot be made.
+pub(crate) fn python(project: &Project, suite: &str) -> Result<PathBuf> {
+    let home = project.target.join("peers");
+    fs::create_dir_all(&home)?;
+    let requirements = project.root.join(SCRIPTS).join(format!("requirements/{suite}.txt"));
+    match environment(&home, suite, &requirements)? {
+        Environment::Ready(python) => Ok(python),
+        Environment::Lacking(_, command) => bail!("the packages of `{suite}` are not there: {command}"),
+        Environment::NoPython => bail!("no Python: apt-get install python{PYTHON} python{PYTHON}-venv"),
+    }
+}
+
 /// Tells the driver the environments that these suites have of their own.
 fn add_own(driver: &mut Command, home: &Path, scripts: &Path, suites: &[String]) -> Result<()> {
     for own in OWN.iter().filter(|own| suites.is_empty() || suites.iter().any(|suite| suite == *own)) {

@@ -318,6 +318,8 @@ pub struct Call {
     pub body_bytes: u64,
     /// Members that no contract names.
     pub unknown_members: u32,
+    /// Whether what a server reads by rows came as columns.
+    pub columns: bool,
 }
 
 impl Call {

@@ -125,7 +125,8 @@ pub fn look(p: &Policy, log: &mut Journal, waf: &mut waf::Turn, x: &View<'_>) ->
         p.authz.ask(log, |z, _| z.use_model(x.who, x.found.route, model))?; // the model is known only now
     }
     if x.found.verb == Verb::Infer {
-        p.contract.ask(log, |c, notes| c.check(x.found.route, &call, notes))?; // shape, dtype, range, NaN
+        p.contract.ask(log, |c, notes| c.check(x.found.route, &call, x.body, notes))?; // shape, dtype, range, NaN
+        p.observe(log, &call); // numbers for a proposal, where it is watched
     }
     let content = Content { bytes: Some(x.body), call: &call };
     p.waf.ask(log, |f, _| f.body(waf, content, x.thread))?; // phase 2, numbers as runs

@@ -146,9 +146,14 @@ fn spoken(denial: &Denial, id: ExchangeId, face: Face) -> serde_json::Value {
     };
     let param =
         spot.map(|spot| spot.pointer.trim_start_matches('/').replace('/', ".")).filter(|param| !param.is_empty());
+    // Two dialects have no member for a code or a place: theirs stand beside what their clients read.
+    let pointer = spot.map(|spot| &*spot.pointer);
     match face {
-        Face::Anthropic => json!({ "type": "error", "error": { "type": kind, "message": message } }),
-        Face::Ollama => json!({ "error": message }),
+        Face::Anthropic => json!({
+            "type": "error",
+            "error": { "type": kind, "message": message, "code": code.name(), "pointer": pointer }
+        }),
+        Face::Ollama => json!({ "error": message, "code": code.name(), "pointer": pointer }),
         Face::OpenAi | Face::Problem => {
             json!({ "error": { "message": message, "type": kind, "param": param, "code": code.name() } })
         }

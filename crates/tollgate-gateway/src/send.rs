@@ -48,7 +48,11 @@ pub fn answer_here(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, job: &Admitte
             Target::Remote(_) => true,
         })),
         Verb::ModelList => json(StatusCode::OK, Bytes::from(model_list(p, job))),
-        Verb::ModelMetadata => json(StatusCode::OK, p.models.get(job.call.model?.index())?.metadata.clone()),
+        Verb::ModelMetadata => {
+            let model = p.models.get(job.call.model?.index())?;
+            let card = protocol::model_card(job.route.protocol, &model.name);
+            json(StatusCode::OK, card.map_or_else(|| model.metadata.clone(), Bytes::from))
+        }
         Verb::Infer | Verb::Proxy => return None,
     };
     let mut answer = answer;

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tollgate_core::backend::Signature;
 use tollgate_core::call::{Call, ModelId};
 use tollgate_core::cost::Estimate;
@@ -13,7 +15,7 @@ use tollgate_core::stage::Stage;
 use tollgate_core::time::{Clock, Tick};
 use tollgate_layers::auth::Auth;
 use tollgate_layers::authz::Authz;
-use tollgate_layers::contract::Contracts;
+use tollgate_layers::contract::{Contracts, OpenApiRef, Seen};
 use tollgate_layers::cost::Costs;
 use tollgate_layers::flood::Flood;
 use tollgate_layers::hygiene::Hygiene;
@@ -61,6 +63,8 @@ pub struct Policy {
     pub cost: Costs,
     /// Budgets.
     pub limits: Guard<Limits<Memory>>,
+    /// How often servers are asked whether contracts still fit them; zero is never.
+    pub drift_every: Duration,
     /// What leaves.
     pub output: Output,
     /// Every model, by [`ModelId`].
@@ -91,6 +95,10 @@ pub struct Model {
     pub signature: Signature,
     /// The answer to `GET /v2/models/NAME`.
     pub metadata: Bytes,
+    /// The path and the schema that its contract took from an OpenAPI document.
+    pub published: Option<(OpenApiRef, serde_json::Value)>,
+    /// What its calls were like while watched.
+    pub seen: Arc<Mutex<Seen>>,
 }
 
 impl Policy {

@@ -23,7 +23,9 @@ use tollgate_limit::{Memory, MemoryConfig};
 use crate::admin;
 use crate::body::Budget;
 use crate::compute::{Compute, step_back};
-use crate::config::{Compiled, Config, HeadChecks, Located, Places, Report, Serves, Sources, compile, load_config};
+use crate::config::{
+    Compiled, Config, HeadChecks, Located, Opened, Places, Report, Serves, Sources, compile, load_config,
+};
 use crate::keep::Keep;
 use crate::listen::accept::{Door, accept};
 use crate::record::{RecordTarget, Recorder, Redactor, Sinks, WafLog};
@@ -92,7 +94,7 @@ pub struct Control {
     pub admin_key: ArcSwapOption<Secret>,
     path: PathBuf,
     env: BTreeMap<String, String>,
-    /// Sections that only a restart can change, as text.
+    /// Sections that only a restart can change, as text; none for a rehearsal.
     fixed: String,
     /// One reload at a time; what certificate files looked like.
     turn: Mutex<Watched>,
@@ -106,6 +108,8 @@ pub struct Checked {
     pub modes: Vec<(Stage, Mode)>,
     /// How many routes, models, upstreams and tenants there are.
     pub counts: [(&'static str, usize); 4],
+    /// What presets opened.
+    pub opened: Vec<Opened>,
 }
 
 /// Loads and compiles a configuration without serving it.
@@ -124,7 +128,7 @@ pub fn check(setup: Setup) -> Result<Checked, StartError> {
         ("tenants", config.tenants.len()),
     ];
     let warnings = loaded.warnings.into_iter().chain(warnings).collect();
-    Ok(Checked { warnings, modes: compiled.policy.modes().to_vec(), counts })
+    Ok(Checked { warnings, modes: compiled.policy.modes().to_vec(), counts, opened: compiled.opened })
 }
 
 impl Gateway {
@@ -242,6 +246,11 @@ impl Drop for Gateway {
 }
 
 impl Control {
+    /// Whether this is no rehearsal, so that the world outside may be asked.
+    pub(crate) const fn is_real(&self) -> bool {
+        !self.fixed.is_empty()
+    }
+
     /// Reads the configuration again and swaps the policy; keeps the old one if anything is wrong.
     ///
     /// # Errors
@@ -305,7 +314,7 @@ impl Control {
     }
 
     fn apply(&self, compiled: Compiled) -> Result<u64, StartError> {
-        let Compiled { mut policy, keys, certs, secrets, admin_key, waf_log } = compiled;
+        let Compiled { mut policy, keys, certs, secrets, admin_key, waf_log, opened: _ } = compiled;
         if let Some(config) = waf_log {
             let opened = WafLog::open(&config, &base_of(&self.path));
             let failed = |error| system(format!("opening `{}` for the log of the rules", config.path), error);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tollgate_core::backend::Backend;
 use tollgate_core::time::Clock;
 use tollgate_layers::auth::{IdKey, KeyRing};
@@ -15,7 +16,9 @@ use tollgate_limit::Memory;
 use crate::body::Budget;
 use crate::compute::Compute;
 use crate::config::EmbeddedConfig;
+use crate::drift::Drift;
 use crate::keep::Keep;
+use crate::observed::Observed;
 use crate::record::{Meters, Recorder, Redactor};
 use crate::snapshot::Policy;
 use crate::tls::CertTable;
@@ -79,6 +82,12 @@ pub struct State {
     pub certs: Arc<CertTable>,
     /// Opens embedded models.
     pub embed: Box<dyn Embed>,
+    /// What the calls of watched contracts were like.
+    pub observed: Observed,
+    /// Where contracts and servers differ.
+    pub drift: Drift,
+    /// Told of each swap of the policy.
+    pub swapped: Notify,
     policy: ArcSwapOption<Policy>,
     /// Policies that were replaced, until nobody holds them.
     retired: Mutex<Vec<Arc<Policy>>>,
@@ -133,6 +142,9 @@ impl State {
             ring: Arc::default(),
             certs: Arc::default(),
             embed,
+            observed: Observed::default(),
+            drift: Drift::default(),
+            swapped: Notify::new(),
             policy: ArcSwapOption::empty(),
             retired: Mutex::default(),
             generation: AtomicU64::new(0),
@@ -159,6 +171,7 @@ impl State {
         let old = self.policy.swap(Some(Arc::new(policy)));
         self.retired.lock().extend(old);
         self.release_retired();
+        self.swapped.notify_one();
         generation
     }
 
@@ -234,5 +247,6 @@ impl State {
         let named = |name: &str| policy.upstreams.iter().any(|upstream| &*upstream.name == name);
         self.queues.lock().retain(|name, queue| named(name) || queue.level() != (0, 0));
         self.remotes.lock().retain(|name, _| named(name));
+        self.observed.keep(&policy);
     }
 }

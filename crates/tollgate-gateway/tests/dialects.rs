@@ -232,3 +232,43 @@ async fn ollama_and_anthropic_are_counted_in_their_own_words() {
     let line = house.line(&reply.id()).await;
     assert_eq!((line["tokens_in"].as_u64(), line["tokens_out"].as_u64()), (Some(7), Some(3)), "{line}");
 }
+
+#[tokio::test]
+async fn a_model_of_openai_s_list_is_told_of_here_and_a_strange_one_is_its_error() {
+    let (house, server) = before(|_| Act::json("{}")).await;
+    let mut client = house.plain().await;
+    let reply = client.ask(get("/v1/models/chat")).await;
+    let card: serde_json::Value = serde_json::from_str(&reply.text()).expect("JSON");
+    assert_eq!((reply.status, &card["id"], &card["object"]), (200, &"chat".into(), &"model".into()));
+    let reply = client.ask(get("/v1/models/linear")).await;
+    let error: serde_json::Value = serde_json::from_str(&reply.text()).expect("JSON");
+    assert_eq!((reply.status, &error["error"]["type"]), (404, &"not_found_error".into()), "{error}");
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_preset_and_a_model_are_a_closed_server() {
+    let server = ModelServer::start(|_| Act::json(r#"{"choices":[]}"#)).await;
+    let house = House::start(&format!(
+        "runtime: {{ workers: 1 }}
+upstreams: {{ v: {{ preset: vllm, endpoints: [\"{}\"] }} }}
+models: {{ org/chat: {{ upstream: v }} }}
+tenants: {{ acme: {{ models: [org/chat] }} }}
+contract: {{ drift_every: 0s }}
+",
+        server.url()
+    ));
+    let mut client = house.plain().await;
+    let fields = format!("{JSON}{}", house.bearer("acme"));
+    let body = chat_body("").replace("\"chat\"", "\"org/chat\"");
+    let asked = |path: &str, body: &str| post(path, &fields, body);
+    assert_eq!(client.ask(post("/v1/chat/completions", JSON, &body)).await.status, 401, "a key is needed");
+    assert_eq!(client.ask(asked("/v1/chat/completions", &body)).await.status, 200);
+    assert_eq!(sent(&server, 0), body, "nothing is spliced in");
+    let wish = body.replacen('{', r#"{"max_tokens":1000000000,"#, 1);
+    assert_eq!(client.ask(asked("/v1/chat/completions", &wish)).await.status, 422);
+    for path in ["/invocations", "/tokenize", "/v1/load_lora_adapter", "/v1/chat/completions/batch"] {
+        assert_eq!(client.ask(asked(path, &body)).await.status, 404, "{path}");
+    }
+    assert_eq!(server.requests().len(), 1);
+}

@@ -3,10 +3,16 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "../../../fuzz/targets/chat.rs"]
+mod chat;
 #[path = "../../../fuzz/targets/config_load.rs"]
 mod config_load;
+#[path = "../../../fuzz/targets/frames.rs"]
+mod frames;
 #[path = "../../../fuzz/targets/intake_decode.rs"]
 mod intake_decode;
+#[path = "../../../fuzz/targets/json.rs"]
+mod json;
 #[path = "../../../fuzz/targets/media.rs"]
 mod media;
 #[path = "../../../fuzz/targets/multipart.rs"]
@@ -15,8 +21,12 @@ mod multipart;
 mod oip_binary;
 #[path = "../../../fuzz/targets/oip_contract.rs"]
 mod oip_contract;
+#[path = "../../../fuzz/targets/oip_grpc.rs"]
+mod oip_grpc;
 #[path = "../../../fuzz/targets/plain.rs"]
 mod plain;
+#[path = "../../../fuzz/targets/rows.rs"]
+mod rows;
 #[path = "../../../fuzz/targets/strict_head.rs"]
 mod strict_head;
 
@@ -76,4 +86,29 @@ fn plain_bodies_that_are_taken_are_strict_json() {
 #[test]
 fn heads_do_not_depend_on_how_the_input_was_cut() {
     replay("strict_head", strict_head::run);
+}
+
+#[test]
+fn chats_are_edited_into_what_was_meant() {
+    replay("chat", chat::run);
+}
+
+#[test]
+fn streams_do_not_depend_on_how_they_were_cut() {
+    replay("frames", frames::run);
+}
+
+#[test]
+fn strict_json_is_json_for_others() {
+    replay("json", json::run);
+}
+
+#[test]
+fn messages_of_grpc_hold_what_their_shapes_say() {
+    replay("oip_grpc", oip_grpc::run);
+}
+
+#[test]
+fn rows_and_columns_hold_what_their_shapes_say() {
+    replay("rows", rows::run);
 }

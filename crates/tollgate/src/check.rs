@@ -38,11 +38,17 @@ impl Check {
             Err(error) => return Err(error.into()),
         };
         if self.json {
-            println!("{}", serde_json::json!({ "good": true, "problems": [], "warnings": checked.warnings }));
+            let told = serde_json::json!({
+                "good": true, "problems": [], "warnings": checked.warnings, "opened": checked.opened,
+            });
+            println!("{told}");
             return Ok(Exit::Good);
         }
         for warning in &checked.warnings {
             println!("warning: {warning}");
+        }
+        for opened in &checked.opened {
+            println!("a preset opens {opened}");
         }
         for (stage, mode) in checked.modes {
             match mode {

@@ -1,6 +1,7 @@
 //! The `tollgate` program: one file for each verb.
 
 mod check;
+mod contract;
 mod crs;
 mod demo;
 mod embed;
@@ -35,6 +36,7 @@ struct Line {
 enum Verb {
     /// Check a configuration: every mistake at once, with line and column.
     Check(check::Check),
+    Contract(contract::Contract),
     Crs(crs::Crs),
     /// See it at work: three models, real requests, and what an attacker would try. Needs nothing.
     Demo(demo::Demo),
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
     };
     let done = match line.verb {
         Verb::Check(verb) => verb.run(),
+        Verb::Contract(verb) => verb.run(),
         Verb::Crs(verb) => verb.run(),
         Verb::Demo(verb) => verb.run(),
         Verb::Keys(verb) => verb.run(),

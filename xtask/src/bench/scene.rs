@@ -154,7 +154,7 @@ impl Gateway {
 }
 
 impl Folder {
-    fn make(keep: bool) -> anyhow::Result<Self> {
+    pub(super) fn make(keep: bool) -> anyhow::Result<Self> {
         let path = std::env::temp_dir().join(format!("tollgate-bench-{}", std::process::id()));
         std::fs::create_dir(&path)?;
         Ok(Self { path, keep })

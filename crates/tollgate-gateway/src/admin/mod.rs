@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{Semaphore, watch};
 
+use crate::drift;
 use crate::record::metrics::{head, row};
 use crate::send::json;
 use crate::start::{CERT_WATCH, Control, StartError};
@@ -38,6 +39,9 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         }
         tasks.spawn_detached(watch_certs(Arc::clone(control)));
         tasks.spawn_detached(keep_state(Arc::clone(control)));
+        if control.is_real() {
+            tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
+        }
         drop(stop.wait_for(|stop| *stop).await);
     });
     // What the last exchanges used.
@@ -127,8 +131,13 @@ async fn respond(control: Arc<Control>, request: &Request<Incoming>) -> Response
             response.headers_mut().insert(CONTENT_TYPE, text);
             response
         }
+        (&Method::GET, "/observed") => json(StatusCode::OK, Bytes::from(control.state.policy().observed().to_string())),
+        (&Method::GET, "/drift") => {
+            let found = serde_json::json!({ "models": control.state.drift.found() });
+            json(StatusCode::OK, Bytes::from(found.to_string()))
+        }
         (&Method::POST, "/reload") => reload(control).await,
-        (_, "/healthz" | "/readyz" | "/metrics" | "/reload") => {
+        (_, "/drift" | "/healthz" | "/observed" | "/readyz" | "/metrics" | "/reload") => {
             json(StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"{\"code\":\"method_not_allowed\"}"))
         }
         _ => json(StatusCode::NOT_FOUND, Bytes::from_static(b"{\"code\":\"not_found\"}")),
@@ -198,6 +207,7 @@ fn metrics(control: &Control) -> String {
         row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "running")], running);
         row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "waiting")], waiting);
     }
+    state.drift.render(&mut out);
     head(&mut out, "tollgate_stage_mode", "gauge", "Mode of each guard: 2 enforces, 1 observes, 0 is off.");
     for (stage, mode) in policy.modes() {
         row(&mut out, "tollgate_stage_mode", &[("stage", stage.name())], 2 - mode as u8);

@@ -26,6 +26,8 @@ use tollgate_layers::waf::{Given, Waf, WafLogConfig};
 
 use super::document::{Config, EmbeddedConfig, HeadChecks, ListenerConfig, ModelConfig, Serves, UpstreamConfig};
 use super::keyfile;
+use super::openapi;
+use super::presets::{self, Opened};
 use super::rules::RuleFiles;
 use crate::listen::head::HeadLimits;
 use crate::secrets::Vault;
@@ -48,11 +50,15 @@ pub struct Compiled {
     pub admin_key: Option<Secret>,
     /// The log of the rules, to be opened when the policy begins to serve.
     pub waf_log: Option<WafLogConfig>,
+    /// What presets opened.
+    pub opened: Vec<Opened>,
 }
 
 /// Where a compilation stands.
 struct Desk<'a> {
     config: &'a Config,
+    /// The folder that paths of the configuration begin in.
+    base: &'a Path,
     state: &'a State,
     vault: Vault<'a>,
     models: BTreeMap<String, ModelId>,
@@ -61,9 +67,12 @@ struct Desk<'a> {
 
 /// Reports every mistake of `config`, then builds the policy. `None` stands for at least one reported mistake.
 pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, check: &mut Checker) -> Option<Compiled> {
+    let (mut config, opened) = presets::opened(config, check);
+    openapi::fill(&mut config, base, check);
+    let config = &config;
     let models = (0..).map(ModelId).zip(config.models.keys()).map(|(id, name)| (name.clone(), id)).collect();
     let upstreams = config.upstreams.keys().cloned().enumerate().map(|(place, name)| (name, place)).collect();
-    let mut desk = Desk { config, state, vault, models, upstreams };
+    let mut desk = Desk { config, base, state, vault, models, upstreams };
     check_names(config, check);
     let upstreams = check.within("upstreams", |check| desk.upstreams(base, check));
     let certs = desk.listeners(base, check);
@@ -79,7 +88,7 @@ pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, ch
     let policy = desk.policy(check, upstreams, Rules { routes, waf }, classes);
     let secrets = desk.vault.opened();
     let waf_log = config.waf.log.clone();
-    check.is_clean().then(|| Compiled { policy, keys, certs, secrets, admin_key, waf_log })
+    check.is_clean().then(|| Compiled { policy, keys, certs, secrets, admin_key, waf_log, opened })
 }
 
 /// What decides about requests by their form.
@@ -108,12 +117,15 @@ fn check_names(config: &Config, check: &mut Checker) {
     for (section, names) in sections {
         check.within(section, |check| {
             for name in names {
-                let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+                // Names of models come from servers, which use `org/name` and `name:tag`.
+                let signs: &[u8] = if section == "models" { b"_-.:/" } else { b"_-." };
+                let fit = |byte: u8| byte.is_ascii_alphanumeric() || signs.contains(&byte);
+                let more = if section == "models" { ", `:`, `/`" } else { "" };
                 let named = (1..=128).contains(&name.len()) && name.bytes().all(fit);
                 check.require(
                     named,
                     name.as_str(),
-                    format!("`{name}` is not 1 to 128 of letters, digits, `_`, `-`, `.`"),
+                    format!("`{name}` is not 1 to 128 of letters, digits, `_`, `-`, `.`{more}"),
                 );
             }
         });
@@ -153,7 +165,12 @@ impl Desk<'_> {
             max_bytes: queue.max_bytes.0,
             deadline: queue.deadline.0,
         };
-        Some(Upstream { name: name.into(), target: target?, queue: self.state.queue(name, bounds) })
+        Some(Upstream {
+            name: name.into(),
+            preset: config.preset,
+            target: target?,
+            queue: self.state.queue(name, bounds),
+        })
     }
 
     fn embedded(&self, embedded: &EmbeddedConfig, base: &Path, check: &mut Checker) -> Option<Arc<dyn Backend>> {
@@ -379,6 +396,7 @@ impl Desk<'_> {
             },
             cost: Costs::new(classes, built.weights),
             limits: Guard { stage: Stage::Limits, switch: config.limits.switch(), layer: Some(limits) },
+            drift_every: config.contract.drift_every.0,
             output: check.within("output", |check| config.output.compile(check)),
             models: built.models,
             upstreams: upstreams.into_iter().flatten().collect(),
@@ -398,7 +416,10 @@ impl Desk<'_> {
     /// Whether a route speaks of the tensors of a model, so that it must be known what they are.
     fn speaks_tensors(&self, model: &str) -> bool {
         let mut routes = self.routes_of(model).peekable();
-        routes.peek().is_none() || routes.any(|route| route.protocol.has_tensors())
+        let upstream = self.config.models.get(model).and_then(|model| self.config.upstreams.get(&model.upstream));
+        // Behind a preset a model without a route is warned of: nobody can say yet what it takes.
+        let closed = upstream.is_some_and(|upstream| upstream.preset.is_some());
+        (routes.peek().is_none() && !closed) || routes.any(|route| route.protocol.has_tensors())
     }
 
     fn routes_of(&self, model: &str) -> impl Iterator<Item = &RouteConfig> {
@@ -432,7 +453,7 @@ impl Desk<'_> {
                 if self.routes_of(name).any(|route| route.protocol == Protocol::Json) {
                     model.contract.check_schema(check);
                 }
-                model.contract.compile(check, embedded)
+                model.contract.beside(self.base).compile(check, embedded)
             })
         };
         let contract = Arc::new(contract);
@@ -444,6 +465,8 @@ impl Desk<'_> {
             upstream: place.unwrap_or_default(),
             signature: contract.signature().clone(),
             metadata: Bytes::from(metadata),
+            seen: self.state.observed.of(name),
+            published: model.contract.openapi.clone().zip(model.contract.schema.clone()),
         });
         built.parse.push(ParseModel { name: name.into(), contract: Arc::clone(&contract) });
         built.contracts.push(contract);
@@ -495,7 +518,7 @@ pub(crate) fn is_endpoint(text: &str) -> bool {
     endpoint(text, None).is_ok()
 }
 
-fn endpoint(text: &str, tls: Option<&Arc<ClientConfig>>) -> Result<Address, String> {
+pub(crate) fn endpoint(text: &str, tls: Option<&Arc<ClientConfig>>) -> Result<Address, String> {
     let wrong = |why: &str| format!("`{text}` {why}");
     // Host and port alone are plain HTTP.
     let plain = !text.contains("://") && text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());

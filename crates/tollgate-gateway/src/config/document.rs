@@ -17,7 +17,7 @@ use tollgate_layers::limits::LimitsConfig;
 use tollgate_layers::network::{Exposure, NetworkConfig};
 use tollgate_layers::output::OutputConfig;
 use tollgate_layers::parse::ParseConfig;
-use tollgate_layers::routes::RouteConfig;
+use tollgate_layers::routes::{Preset, RouteConfig};
 use tollgate_layers::waf::WafConfig;
 
 use super::{ByteSize, DurationText};
@@ -58,7 +58,8 @@ pub struct Config {
     /// Models, by name.
     #[serde(default)]
     pub models: BTreeMap<String, ModelConfig>,
-    /// Routes, tried in order.
+    /// Routes, tried in order; after them come those that presets of upstreams open.
+    #[serde(default)]
     pub routes: Vec<RouteConfig>,
     /// Tenants, by name.
     #[serde(default)]
@@ -296,13 +297,23 @@ pub struct AdminConfig {
 }
 
 /// Whether contracts are enforced. The contracts themselves stand under `models`.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ContractGuard {
     /// `enforce`, `observe` or `off`. Default: `enforce`.
     pub mode: Mode,
     /// What a fault means: `close` or `open`. Default: `close`.
     pub on_fault: OnFault,
+    /// How often servers with a `preset` are asked whether contracts still fit them, beside the start and each reload; `0s` is
+    /// never. Default: `5m`.
+    pub drift_every: DurationText,
+}
+
+impl Default for ContractGuard {
+    fn default() -> Self {
+        let drift_every = DurationText(std::time::Duration::from_mins(5));
+        Self { mode: Mode::default(), on_fault: OnFault::default(), drift_every }
+    }
 }
 
 impl ContractGuard {
@@ -323,6 +334,10 @@ pub struct UpstreamConfig {
     /// A model inside the gateway, instead of endpoints.
     #[serde(default)]
     pub embedded: Option<EmbeddedConfig>,
+    /// Which server it is. Its inference paths are opened for the models behind it, and nothing else of it exists; a route
+    /// that names a path opens that one, too.
+    #[serde(default)]
+    pub preset: Option<Preset>,
     /// PEM file with the roots for `https://`. Default: the web's public roots.
     #[serde(default)]
     pub ca: Option<String>,
@@ -332,7 +347,8 @@ pub struct UpstreamConfig {
     /// To connect, TLS included, in milliseconds. Default: from `upstream_defaults`.
     #[serde(default)]
     pub connect_ms: Option<u64>,
-    /// To the first byte of an answer, in milliseconds. Default: from `upstream_defaults`.
+    /// To the first byte of an answer, in milliseconds. Default: 600000 behind a preset of a server of texts, else from
+    /// `upstream_defaults`.
     #[serde(default)]
     pub first_byte_ms: Option<u64>,
     /// How long a kept connection may be idle, in milliseconds. Default: from `upstream_defaults`.

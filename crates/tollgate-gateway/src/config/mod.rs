@@ -53,8 +53,10 @@ mod keyfile;
 mod load;
 mod meant;
 mod nearest;
+mod openapi;
 mod parse;
 mod place;
+mod presets;
 mod report;
 mod rules;
 mod scalar;
@@ -70,8 +72,8 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use compile::is_endpoint;
 pub use compile::{Compiled, compile};
+pub(crate) use compile::{endpoint, is_endpoint};
 pub use disk::{list_directory, read_file};
 pub use document::{Config, EmbeddedConfig, HeadChecks, HttpConfig, Serves, TlsVersion};
 pub use format::Unfit;
@@ -79,6 +81,7 @@ pub use keyfile::KeyDesk;
 pub use load::{Loaded, Sources, load};
 pub use meant::load_config;
 pub use place::Places;
+pub use presets::Opened;
 pub use report::{Located, Report};
 pub use rules::RuleFiles;
 pub use schema::schema;

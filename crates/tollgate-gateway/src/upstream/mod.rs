@@ -5,6 +5,7 @@ pub mod connect;
 mod head;
 mod link;
 pub mod pool;
+pub mod probe;
 pub mod queue;
 
 use std::future::poll_fn;
@@ -22,6 +23,7 @@ use tollgate_core::backend::Backend;
 use tollgate_core::ruling::{Fault, Origin};
 use tollgate_core::time::Tick;
 use tollgate_layers::hygiene::Ours;
+use tollgate_layers::routes::Preset;
 
 use crate::tick::{Alarm, Ticker, within};
 pub use answer::Answer;
@@ -44,6 +46,8 @@ pub enum Target {
 pub struct Upstream {
     /// Its name.
     pub name: Box<str>,
+    /// Which server it is, where the configuration says so.
+    pub preset: Option<Preset>,
     /// Who answers.
     pub target: Target,
     /// The line before it.

@@ -52,7 +52,7 @@ pub struct ContractConfig {
     #[schemars(range(min = 1))]
     pub max_input_tokens: Option<u64>,
     /// How those are counted: `bytes` (an estimate: 4.2 bytes a token), `o200k`, `cl100k`, or the path of a
-    /// `tokenizer.json` where the build has the feature `tokenizers`. Default: `bytes`.
+    /// `tokenizer.json`, relative to this file, where the build has the feature `tokenizers`. Default: `bytes`.
     #[serde(default = "default_tokenizer")]
     pub tokenizer: String,
     /// The tokens that are asked for where a client says nothing. Default: `max_output_tokens`.
@@ -107,9 +107,29 @@ pub struct ContractConfig {
     /// A JSON Schema (draft 2020-12) for the bodies of routes with `protocol: json`.
     #[serde(default)]
     pub schema: Option<serde_json::Value>,
+    /// Where an OpenAPI document holds that schema, instead of writing it here.
+    #[serde(default)]
+    pub openapi: Option<OpenApiRef>,
     /// Members that are let pass though they reach into the server, such as `ignore_eos` or `store`. Default: none.
     #[serde(default)]
     pub members: Vec<String>,
+    /// Whether KServe v1 and TensorFlow Serving may send columns (`inputs`) instead of rows (`instances`): a model that
+    /// reads `instances` alone fails on them. Default: `allow`.
+    #[serde(default = "Odds::allow")]
+    pub columns: Odds,
+    /// What a preset lets callers wish for where `max_output_tokens` says nothing.
+    #[serde(skip)]
+    pub wished_output_tokens: Option<u64>,
+}
+
+/// The schema of a body in an OpenAPI document (3.0 to 3.2).
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct OpenApiRef {
+    /// The document, JSON, relative to this file.
+    pub file: String,
+    /// The path whose `POST` body it is, as the document writes it.
+    pub path: String,
 }
 
 /// One input.
@@ -211,7 +231,7 @@ pub enum Odds {
 }
 
 impl Odds {
-    const fn allow() -> Self {
+    pub(super) const fn allow() -> Self {
         Self::Allow
     }
 }
@@ -300,6 +320,7 @@ impl ContractConfig {
         }
         Contract {
             raw_body: self.raw_body,
+            columns: self.columns == Odds::Allow,
             generate: self.generate(check),
             schema: self.schema.as_ref().and_then(|schema| {
                 Schema::new(schema).map_err(|why| check.problem("schema", format!("no usable schema: {why}"))).ok()
@@ -321,6 +342,16 @@ impl ContractConfig {
                 ranges: embedded.map_or_else(Vec::new, |signature| signature.ranges.clone()),
             },
         }
+    }
+
+    /// The same with the path of a tokenizer that begins in `folder`, as paths of a configuration do.
+    #[must_use]
+    pub fn beside(&self, folder: &std::path::Path) -> Self {
+        let mut config = self.clone();
+        if config.tokenizer.ends_with(".json") {
+            config.tokenizer = folder.join(&self.tokenizer).to_string_lossy().into_owned();
+        }
+        config
     }
 
     /// Reports that a model without a file says no inputs, though a route speaks of its tensors.

@@ -4,6 +4,7 @@ use tollgate_core::call::{Ask, Call, Edit, Media, Prompt, Role};
 use tollgate_core::ruling::{Code, Refusal};
 
 use super::{UnknownMembers, wrong};
+use crate::protocol::json;
 use crate::protocol::openai::{Changes, Endpoint, Request};
 use crate::protocol::tokens::Counter;
 
@@ -80,8 +81,8 @@ impl Generate {
         prompts.iter().map(|prompt| self.tokenizer.count(&prompt.text)).fold(0, u64::saturating_add)
     }
 
-    /// Checks a call.
-    pub(super) fn check(&self, call: &Call) -> Result<(), Refusal> {
+    /// Checks a call, in whose body the place of a mistake is looked up.
+    pub(super) fn check(&self, call: &Call, body: &[u8]) -> Result<(), Refusal> {
         for asked in &call.knobs.asked {
             let most = self.most(asked.what);
             if asked.value > most {
@@ -100,8 +101,8 @@ impl Generate {
             let found = format!("{} tokens", call.knobs.input_tokens);
             return Err(wrong("", format!("at most {most} tokens to read"), found));
         }
-        self.check_texts(call)?;
-        self.check_media(call)
+        self.check_texts(call, body)?;
+        self.check_media(call, body)
     }
 
     fn most(&self, what: Ask) -> u64 {
@@ -121,9 +122,9 @@ impl Generate {
         }
     }
 
-    fn check_texts(&self, call: &Call) -> Result<(), Refusal> {
+    fn check_texts(&self, call: &Call, body: &[u8]) -> Result<(), Refusal> {
         let mut total = 0_u64;
-        for (index, prompt) in call.prompts.iter().enumerate() {
+        for prompt in &call.prompts {
             let most = if prompt.role == Role::System { self.system_chars } else { None }.or(self.message_chars);
             // A character is a byte at least: most texts need no count.
             let bytes = prompt.text.len() as u64;
@@ -133,8 +134,8 @@ impl Generate {
             let chars = if Some(bytes) <= most && self.chars.is_none() { bytes } else { count(&prompt.text) };
             total = total.saturating_add(chars);
             if let Some(most) = most.filter(|most| chars > *most) {
-                let expected = format!("at most {most} characters in text {}", index + 1);
-                return Err(wrong("", expected, format!("{chars}")));
+                let expected = format!("a text of at most {most} characters");
+                return Err(wrong(place(body, prompt.at.start), expected, format!("{chars}")));
             }
         }
         match self.chars.filter(|most| total > *most) {
@@ -143,7 +144,7 @@ impl Generate {
         }
     }
 
-    fn check_media(&self, call: &Call) -> Result<(), Refusal> {
+    fn check_media(&self, call: &Call, body: &[u8]) -> Result<(), Refusal> {
         let bounds = self.media;
         let count = call.media.len() as u64;
         if count > bounds.count {
@@ -156,7 +157,11 @@ impl Generate {
                 }
                 // The server would fetch it from inside the network (SSRF).
                 let refusal = Refusal::new(Code::InvalidCall).because("a medium that the server would fetch");
-                return Err(refusal.at(super::spot("", "media as `data:` URLs", "another URL")));
+                return Err(refusal.at(super::spot(
+                    place(body, medium.at.start),
+                    "media as `data:` URLs",
+                    "another URL",
+                )));
             }
             let pixels = u64::from(medium.size[0]).saturating_mul(u64::from(medium.size[1]));
             let duration = medium.duration_ms.unwrap_or(0);
@@ -168,12 +173,18 @@ impl Generate {
             ];
             for (what, found, most) in table {
                 if found > most {
-                    return Err(wrong("", format!("media of at most {most} {what}"), found.to_string()));
+                    let expected = format!("media of at most {most} {what}");
+                    return Err(wrong(place(body, medium.at.start), expected, found.to_string()));
                 }
             }
         }
         Ok(())
     }
+}
+
+/// The pointer of what begins at a byte of the body. Every key on the way is one of the protocol's.
+fn place(body: &[u8], at: usize) -> String {
+    json::pointer(body, at).unwrap_or_default()
 }
 
 fn count(text: &str) -> u64 {

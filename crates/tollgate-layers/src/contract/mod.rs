@@ -6,6 +6,7 @@ mod config;
 mod generate;
 mod rule;
 mod schema;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -13,20 +14,22 @@ mod texts;
 use std::sync::Arc;
 
 use tollgate_core::backend::{Dim, Port, Signature};
-use tollgate_core::call::{Call, Dialect, Edit, Prompt, Tensor, Values};
+use tollgate_core::call::{Call, Dialect, Edit, ModelId, Prompt, Tensor, Values};
 use tollgate_core::journal::{Fact, Notes};
 use tollgate_core::ruling::{Code, Refusal, Ruling, Spot};
 
 use crate::protocol::openai::{self, Endpoint};
-use crate::protocol::{escaped, plain, refuse};
+use crate::protocol::{escaped, json, plain, refuse};
 use crate::routes::Route;
 pub use config::{
-    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, Odds, OutputConfig, TextConfig,
+    At, BatchConfig, ColumnConfig, ContractConfig, DimConfig, InputConfig, Odds, OpenApiRef, OutputConfig, TextConfig,
     UnknownMembers,
 };
 use generate::Generate;
 use rule::Rule;
 use schema::Schema;
+pub use schema::usable;
+pub use seen::{Seen, Span};
 pub use texts::{MediaConfig, Over};
 
 /// The compiled layer: one contract for each model, in table order.
@@ -51,6 +54,8 @@ pub struct Contract {
     schema: Option<Schema>,
     /// Whether a body may be the one input's raw values.
     raw_body: bool,
+    /// Whether rows may come as columns.
+    columns: bool,
     /// Bytes of the longest text, for a text model.
     max_text_bytes: u64,
 }
@@ -80,11 +85,17 @@ impl Contracts {
         Self { contracts }
     }
 
+    /// The contract of a model.
+    #[must_use]
+    pub fn of(&self, model: ModelId) -> Option<&Contract> {
+        self.contracts.get(model.index()).map(|contract| &**contract)
+    }
+
     /// Checks a call against its model's contract. The first mistake is refused, and its spot says where it stands.
     ///
     /// # Errors
     /// `invalid_call`.
-    pub fn check(&self, _route: &Route, call: &Call, notes: &mut Notes<'_>) -> Ruling<()> {
+    pub fn check(&self, _route: &Route, call: &Call, body: &[u8], notes: &mut Notes<'_>) -> Ruling<()> {
         if call.dialect == Dialect::Other {
             return Ok(());
         }
@@ -94,7 +105,7 @@ impl Contracts {
         let contract = call.model.and_then(|model| self.contracts.get(model.index()));
         // A dialect that is understood always has a model; without a contract nothing vouches for the call.
         let contract = contract.ok_or_else(|| Refusal::new(Code::NotFound).because("the call is for no model"))?;
-        contract.check(call).map_err(Into::into)
+        contract.check_in(call, body).map_err(Into::into)
     }
 }
 
@@ -123,19 +134,27 @@ impl Contract {
         self.generate.count_tokens(prompts)
     }
 
-    /// Checks a call.
+    /// Checks a call that has no body of JSON, such as a message of gRPC.
     ///
     /// # Errors
     /// The first mistake.
     pub fn check(&self, call: &Call) -> Result<(), Refusal> {
+        self.check_in(call, &[])
+    }
+
+    /// Checks a call. In its `body` the place of a mistake is looked up, and nothing else.
+    ///
+    /// # Errors
+    /// The first mistake.
+    pub fn check_in(&self, call: &Call, body: &[u8]) -> Result<(), Refusal> {
         if let (Some(schema), Some(document)) = (&self.schema, &call.document) {
             schema.check(document)?;
         } else if matches!(call.dialect, Dialect::Anthropic | Dialect::Ollama | Dialect::OpenAi) {
-            self.generate.check(call)?;
+            self.generate.check(call, body)?;
         } else if self.signature.text && call.dialect == Dialect::Plain && is_text(call) {
             self.check_text(call)?;
         } else {
-            self.check_inputs(call)?;
+            self.check_inputs(call, body)?;
         }
         self.check_outputs(call)?;
         if self.unknown_members == UnknownMembers::Deny && call.unknown_members > 0 {
@@ -156,19 +175,28 @@ impl Contract {
         Err(wrong("/text", format!("at most {} bytes of text", self.max_text_bytes), format!("{longest} bytes")))
     }
 
-    fn check_inputs(&self, call: &Call) -> Result<(), Refusal> {
+    fn check_inputs(&self, call: &Call, body: &[u8]) -> Result<(), Refusal> {
+        if call.columns && !self.columns {
+            return Err(wrong("/inputs", "rows, as `instances`", "columns"));
+        }
         let mut symbols = [0_u64; MAX_SYMBOLS];
         for (place, tensor) in call.inputs.iter().enumerate() {
             let known = self.signature.inputs.iter().zip(&self.inputs).find(|(port, _)| port.name == tensor.name);
             let Some((port, input)) = known else {
-                let pointer = self.pointer(call, place, "name");
+                let pointer = self.pointer(&Asked { call, body, place, tensor }, "name");
                 return Err(wrong(pointer, "an input of the model", "another name"));
             };
-            self.check_tensor(&Asked { call, place, tensor }, port, input, &mut symbols)?;
+            self.check_tensor(&Asked { call, body, place, tensor }, port, input, &mut symbols)?;
         }
         for (port, input) in self.signature.inputs.iter().zip(&self.inputs) {
             if !input.optional && !call.inputs.iter().any(|tensor| tensor.name == port.name) {
-                let pointer = if call.dialect == Dialect::Plain { "" } else { "/inputs" };
+                let in_rows =
+                    call.dialect == Dialect::KserveV1 && call.inputs.iter().any(|tensor| tensor.at.is_empty());
+                let pointer = match call.dialect {
+                    Dialect::Plain => "",
+                    _ if in_rows => "/instances",
+                    _ => "/inputs",
+                };
                 return Err(wrong(pointer, format!("input `{}`", port.name), "none of that name"));
             }
         }
@@ -182,9 +210,9 @@ impl Contract {
         input: &Input,
         symbols: &mut Symbols,
     ) -> Result<(), Refusal> {
-        let Asked { call, place, tensor } = *asked;
+        let tensor = asked.tensor;
         if tensor.dtype != port.dtype {
-            let pointer = self.pointer(call, place, "datatype");
+            let pointer = self.pointer(asked, "datatype");
             let expected = format!("{} for input `{}`", port.dtype, port.name);
             return Err(wrong(pointer, expected, tensor.dtype.name()));
         }
@@ -193,23 +221,23 @@ impl Contract {
         let Err(misfit) = input.rule.check(&tensor.values, tensor.dtype, width) else {
             return Ok(());
         };
-        let pointer = self.pointer(call, place, "data");
+        let pointer = self.pointer(asked, "data");
         let expected = format!("{} in input `{}`", misfit.expected, port.name);
         Err(refuse(Spot { pointer, expected, found: misfit.found, index: Some(misfit.index) }))
     }
 
     fn check_shape(&self, asked: &Asked<'_>, port: &Port, input: &Input, symbols: &mut Symbols) -> Result<(), Refusal> {
-        let Asked { call, place, tensor } = *asked;
+        let Asked { call, tensor, .. } = *asked;
         if tensor.shape.len() != input.sizes.len() {
-            let pointer = self.pointer(call, place, "shape");
+            let pointer = self.pointer(asked, "shape");
             let expected = format!("{} dimensions of input `{}`", input.sizes.len(), port.name);
             return Err(wrong(pointer, expected, format!("{}", tensor.shape.len())));
         }
         for (axis, (found, size)) in tensor.shape.iter().zip(&input.sizes).enumerate() {
             let Err(expected) = self.check_size(*found, *size, symbols) else { continue };
             let pointer = match call.dialect {
-                Dialect::Plain => self.pointer(call, place, "shape"),
-                _ => self.pointer(call, place, &format!("shape/{axis}")),
+                Dialect::Plain => self.pointer(asked, "shape"),
+                _ => self.pointer(asked, &format!("shape/{axis}")),
             };
             let expected = format!("{expected} in dimension {} of input `{}`", axis + 1, port.name);
             return Err(wrong(pointer, expected, format!("{found}")));
@@ -252,15 +280,15 @@ impl Contract {
     }
 
     /// Where a member of an input stands in the words of the call's dialect.
-    fn pointer(&self, call: &Call, place: usize, member: &str) -> String {
+    fn pointer(&self, asked: &Asked<'_>, member: &str) -> String {
+        let Asked { call, body, place, tensor } = *asked;
         if matches!(call.dialect, Dialect::KserveV1 | Dialect::TfColumns) {
-            // Rows and columns are one tensor here: its name is all that tells the place.
-            return String::new();
+            // Of an input that stands in pieces, a row here and a row there, the list of rows.
+            return json::pointer(body, tensor.at.start).unwrap_or_default();
         }
         if call.dialect != Dialect::Plain {
             return format!("/inputs/{place}/{member}");
         }
-        let Some(tensor) = call.inputs.get(place) else { return String::new() };
         match self.signature.inputs.as_slice() {
             [only] if only.name == tensor.name => format!("/{}", plain::FEATURES),
             _ => format!("/{}", escaped(&tensor.name)),
@@ -275,6 +303,7 @@ type Symbols = [u64; MAX_SYMBOLS];
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     call: &'a Call,
+    body: &'a [u8],
     place: usize,
     tensor: &'a Tensor,
 }

@@ -115,12 +115,12 @@ impl Rule {
 }
 
 /// A bfloat16 is the upper half of a single.
-fn bf16(bytes: [u8; 2]) -> f32 {
+pub(super) fn bf16(bytes: [u8; 2]) -> f32 {
     f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
 }
 
 /// IEEE 754 binary16, widened exactly.
-fn fp16(bytes: [u8; 2]) -> f32 {
+pub(super) fn fp16(bytes: [u8; 2]) -> f32 {
     let bits = u32::from(u16::from_le_bytes(bytes));
     let (sign, exponent, fraction) = ((bits & 0x8000) << 16, (bits >> 10) & 0x1F, bits & 0x3FF);
     match exponent {

@@ -24,6 +24,11 @@ impl Schema {
         Ok(Self { source: source.clone(), validator })
     }
 
+    /// As it was written.
+    pub(super) const fn source(&self) -> &Value {
+        &self.source
+    }
+
     /// Checks a document. The first mistake is told by its place, the schema's own words and the type that stands there;
     /// nothing of the document itself but a number.
     pub(super) fn check(&self, document: &Value) -> Result<(), Refusal> {
@@ -42,6 +47,14 @@ impl Schema {
         };
         Err(refuse(Spot { pointer: error.instance_path().to_string(), expected, found, index: None }))
     }
+}
+
+/// Whether a schema can be held against bodies here: patterns with look-around cannot, nor what would have to be fetched.
+///
+/// # Errors
+/// Why it cannot.
+pub fn usable(schema: &Value) -> Result<(), String> {
+    Schema::new(schema).map(drop)
 }
 
 #[cfg(test)]

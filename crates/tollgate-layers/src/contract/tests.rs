@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use tollgate_core::backend::{Dim, Port, PortRange, Signature};
-use tollgate_core::call::{Call, Dialect, Dtype, ModelId, Tensor, Values};
+use tollgate_core::call::{Ask, Call, Dialect, Dtype, ModelId, Tensor, Values};
 use tollgate_core::check::{Checker, Problem};
 use tollgate_core::journal::{Fact, Journal};
 use tollgate_core::ruling::{Code, Refusal, Stop};
 use tollgate_core::stage::Stage;
 
-use super::{Contract, ContractConfig, Contracts};
+use super::{Contract, ContractConfig, Contracts, Seen, Span};
+use crate::protocol::openai::{self, Endpoint};
 use crate::protocol::{json, oip, plain};
 use crate::routes::{self, Route, RouteConfig, RouteNames};
 
@@ -110,7 +111,7 @@ fn run(yaml: &str) {
     let mut failed = Vec::new();
     for case in &file.cases {
         let mut journal = Journal::default();
-        let ruling = contracts.check(&route(), &case.call(), &mut journal.notes(Stage::Contract));
+        let ruling = contracts.check(&route(), &case.call(), &[], &mut journal.notes(Stage::Contract));
         let verdict = ruling.map_err(|stop| match stop {
             Stop::Refuse(refusal) => *refusal,
             Stop::Fault(fault) => panic!("a contract cannot fail: {fault:?}"),
@@ -146,7 +147,7 @@ fn the_readme_shows_contracts_that_load() {
     }
     let blocks = include_str!("README.md").split("```yaml\n").skip(1);
     let blocks: Vec<_> = blocks.map(|rest| rest.split("```").next().expect("an end")).collect();
-    assert_eq!(blocks.len(), 4);
+    assert_eq!(blocks.len(), 5);
     for block in blocks {
         let shown: Shown = serde_saphyr::from_str(block).expect("it parses");
         for (name, model) in shown.models {
@@ -377,9 +378,9 @@ fn a_plain_spot_names_the_member() {
 fn a_call_that_was_not_looked_into_passes_and_one_for_no_model_does_not() {
     let contracts = Contracts::default();
     let mut journal = Journal::default();
-    assert!(contracts.check(&route(), &Call::default(), &mut journal.notes(Stage::Contract)).is_ok());
+    assert!(contracts.check(&route(), &Call::default(), &[], &mut journal.notes(Stage::Contract)).is_ok());
     let call = image(vec![1], vec![1.0]);
-    assert!(contracts.check(&route(), &call, &mut journal.notes(Stage::Contract)).is_err());
+    assert!(contracts.check(&route(), &call, &[], &mut journal.notes(Stage::Contract)).is_err());
 }
 
 /// The verdict on little-endian values of an input `x`: the index of the value that is refused.
@@ -427,4 +428,105 @@ fn raw_values_are_held_to_range_and_finiteness_in_every_type() {
     assert_eq!(raw("range: [0, 3]", Dtype::Uint32, &[3, 0, 0, 0]), None);
     assert_eq!(raw("range: [0, 3]", Dtype::Uint64, &[0, 0, 0, 0, 0, 0, 0, 1]), Some(0));
     assert_eq!(raw("max_length: 2", Dtype::Bytes, &[2, 0, 0, 0, b'a', b'b', 3, 0, 0, 0, b'a', b'b', b'c']), Some(1));
+}
+
+#[test]
+fn columns_are_refused_where_a_model_reads_rows_alone() {
+    let rows = "inputs: [{ name: x, dtype: FP32, shape: [batch, 2] }]";
+    let call = |columns| {
+        let values = Values::F32(vec![1.0, 2.0]);
+        let tensor = Tensor { name: "x".into(), dtype: Dtype::Fp32, shape: vec![1, 2], values, at: 0..0 };
+        Call { dialect: Dialect::KserveV1, inputs: vec![tensor], columns, ..Call::default() }
+    };
+    let (contract, _) = compile(&config(rows), None);
+    assert!(contract.check(&call(true)).is_ok() && contract.check(&call(false)).is_ok());
+    let (contract, _) = compile(&config(&format!("{{ {rows}, columns: deny }}")), None);
+    assert!(contract.check(&call(false)).is_ok());
+    let refusal = contract.check(&call(true)).expect_err("columns");
+    assert_eq!(refusal.spot.map(|spot| spot.pointer), Some("/inputs".to_owned()));
+}
+
+#[test]
+fn a_preset_bounds_wishes_and_splices_nothing_in() {
+    let call = |wish| {
+        let asked =
+            vec![tollgate_core::call::Asked { what: Ask::OutputTokens, value: wish, pointer: "/max_tokens".into() }];
+        let knobs = tollgate_core::call::Knobs { asked, ..tollgate_core::call::Knobs::default() };
+        Call { dialect: Dialect::OpenAi, knobs, ..Call::default() }
+    };
+    let contract = |yaml: &str| compile(&ContractConfig { wished_output_tokens: Some(100), ..config(yaml) }, None).0;
+    assert!(contract("{}").check(&call(100)).is_ok());
+    assert!(contract("{}").check(&call(101)).is_err());
+    assert!(contract("max_output_tokens: 200").check(&call(200)).is_ok(), "what is written counts");
+    let body = br#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
+    let request = openai::request(Endpoint::Chat, body, json::Limits::default()).expect("a chat");
+    assert!(contract("{}").edits(Endpoint::Chat, &request).is_empty());
+}
+
+#[test]
+fn what_calls_were_like_is_told_in_numbers_alone() {
+    let (contract, _) = compile(&config("inputs: [{ name: x, dtype: FP32, shape: [batch, 2] }]"), None);
+    let tensor = |name: &str, values: Values, rows| Tensor {
+        name: name.into(),
+        dtype: Dtype::Fp32,
+        shape: vec![rows, 2],
+        values,
+        at: 0..0,
+    };
+    let call = |inputs| Call { dialect: Dialect::Oip, inputs, ..Call::default() };
+    let mut seen = contract.seen(&call(vec![tensor("x", Values::F32(vec![1.0, -2.0, 3.0, 0.5]), 2)]));
+    let raw = [f32::NAN, 7.5].map(f32::to_le_bytes).concat();
+    seen.add(contract.seen(&call(vec![tensor("x", Values::Raw(raw.into(), 2), 1)])));
+    seen.add(contract.seen(&call(vec![tensor("SECRET", Values::F32(vec![9.0, 9.0]), 1)])));
+    let span = |requests, least, greatest| Span { requests, least, greatest };
+    let expected = Seen {
+        requests: 3,
+        batch: span(2, 1.0, 2.0),
+        inputs: BTreeMap::from([("x".to_owned(), span(2, -2.0, 7.5))]),
+        ..Seen::default()
+    };
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn documents_are_followed_along_their_schema_and_no_further() {
+    let schema = "
+schema:
+  type: object
+  properties:
+    rows: { type: array, items: { $ref: '#/$defs/Row' } }
+    note: { type: string }
+  $defs: { Row: { type: object, properties: { n: { type: number } } } }
+";
+    let (contract, problems) = compile(&config(schema), None);
+    assert_eq!(problems, []);
+    let document = serde_json::json!({
+        "rows": [{ "n": 4, "SECRET": 9 }, { "n": -1.5 }], "note": "h\u{e9}llo", "SECRET": "x",
+    });
+    let seen = contract.seen(&Call { dialect: Dialect::Json, document: Some(document.into()), ..Call::default() });
+    let span = |least, greatest| Span { requests: 1, least, greatest };
+    let expected = [("/note", span(5.0, 5.0)), ("/rows", span(2.0, 2.0)), ("/rows/*/n", span(-1.5, 4.0))];
+    assert_eq!(seen.places, expected.map(|(at, span)| (at.to_owned(), span)).into_iter().collect());
+    let wide: serde_json::Value = {
+        let mut rows = vec![serde_json::json!({ "n": 1 }); 100_000];
+        rows[99_999] = serde_json::json!({ "n": 2 });
+        serde_json::json!({ "rows": rows })
+    };
+    let seen = contract.seen(&Call { dialect: Dialect::Json, document: Some(wide.into()), ..Call::default() });
+    assert_eq!(seen.places["/rows"].greatest, 100_000.0);
+    assert_eq!(seen.places["/rows/*/n"].greatest, 1.0, "only the first of so many are looked at");
+}
+
+#[test]
+fn wishes_of_chats_are_told_by_the_words_of_the_contract() {
+    let body = br#"{"model":"m","messages":[{"role":"system","content":"be"},{"role":"user","content":"hello"}],"max_tokens":7}"#;
+    let request = openai::request(Endpoint::Chat, body, json::Limits::default()).expect("a chat");
+    let openai::Request { prompts, knobs, .. } = request;
+    let (contract, _) = compile(&config("{}"), None);
+    let seen = contract.seen(&Call { dialect: Dialect::OpenAi, prompts, knobs, ..Call::default() });
+    let greatest = |name: &str| seen.texts.get(name).map(|span| span.greatest);
+    assert_eq!(
+        ["max_chars", "max_message_chars", "max_messages", "max_output_tokens", "max_system_chars"].map(greatest),
+        [Some(7.0), Some(5.0), Some(2.0), Some(7.0), Some(2.0)]
+    );
 }

@@ -72,7 +72,10 @@ impl Default for ContractConfig {
             media_urls: Odds::default(),
             media: MediaConfig::default(),
             schema: None,
+            openapi: None,
             members: Vec::new(),
+            columns: Odds::allow(),
+            wished_output_tokens: None,
         }
     }
 }
@@ -91,7 +94,7 @@ impl ContractConfig {
         Generate {
             tokenizer: tokenizer.unwrap_or_default(),
             input_tokens: self.max_input_tokens,
-            output_tokens: most,
+            output_tokens: most.or(self.wished_output_tokens),
             default_output_tokens: default,
             clamp,
             choices: self.n,

@@ -179,7 +179,7 @@ fn rows_call(body: &[u8], limits: json::Limits, contract: &Contract, protocol: P
     let kserve_v1::Request { inputs, unknown_members, columns } = request;
     let by_columns = columns && protocol == Protocol::TfServing;
     let dialect = if by_columns { Dialect::TfColumns } else { Dialect::KserveV1 };
-    Ok(Call { dialect, inputs, unknown_members, ..Call::default() })
+    Ok(Call { dialect, inputs, unknown_members, columns, ..Call::default() })
 }
 
 /// The dialect and the endpoint of a route whose bodies name their model.

@@ -4,7 +4,7 @@ use tollgate_core::call::{Ask, Role};
 
 use super::Wrong;
 use super::json::Kind;
-use super::openai::{Parser, value};
+use super::openai::{Parser, message, value};
 
 /// How deep results of tools may hold blocks that hold results.
 const MAX_DEPTH: usize = 4;
@@ -111,7 +111,7 @@ impl Parser<'_> {
             let read = match &*key {
                 "type" => value::one_of(&mut self.reader, &["base64", "text", "url"]),
                 "media_type" => value::text(&mut self.reader, 128),
-                "data" | "url" => self.media_text(),
+                "data" | "url" => self.media_text(message::ANYTHING),
                 _ => return Err(Wrong::here("inline data", "another source")),
             };
             read.map_err(|wrong| wrong.under(&key))?;

@@ -207,13 +207,15 @@ impl<'s> Parser<'_, 's> {
         }
         self.object()?;
         let signature = self.signature;
+        let mut empty = true;
         while let Some(key) = self.reader.next_key()? {
             let Some(port) = signature.inputs.iter().find(|port| *port.name == *key) else {
                 return Err(Wrong::here("inputs of the model", "another name"));
             };
             self.cell(port, columns, row).map_err(|wrong| wrong.under_name(&port.name))?;
+            empty = false;
         }
-        Ok(())
+        if empty { Err(Wrong::here("inputs of the model", "none")) } else { Ok(()) }
     }
 
     /// Reads the value of one input in one row.

@@ -10,6 +10,7 @@ pub mod frames;
 pub mod json;
 pub mod kserve_v1;
 pub mod media;
+pub mod metadata;
 pub mod multipart;
 pub mod name;
 pub mod oip;
@@ -25,6 +26,22 @@ mod wrong;
 pub use wrong::{Wrong, escaped, refuse};
 
 use crate::routes::Protocol;
+
+/// What is told of one model, where the words of `protocol` have such.
+#[must_use]
+pub fn model_card(protocol: Protocol, name: &str) -> Option<String> {
+    (protocol == Protocol::OpenAi).then(|| {
+        let mut out = String::new();
+        openai_card(&mut out, name);
+        out
+    })
+}
+
+fn openai_card(out: &mut String, name: &str) {
+    out.push_str(r#"{"id":"#);
+    write::string(out, name);
+    out.push_str(r#","object":"model","created":0,"owned_by":"tollgate"}"#);
+}
 
 /// A list of models in the words of `protocol`.
 pub fn model_list<'a>(protocol: Protocol, names: impl Iterator<Item = &'a str>) -> String {
@@ -42,11 +59,7 @@ pub fn model_list<'a>(protocol: Protocol, names: impl Iterator<Item = &'a str>) 
         }
         Protocol::OpenAi => {
             out.push_str(r#"{"object":"list","data":"#);
-            write::list(&mut out, names, |out, name| {
-                out.push_str(r#"{"id":"#);
-                write::string(out, name);
-                out.push_str(r#","object":"model","created":0,"owned_by":"tollgate"}"#);
-            });
+            write::list(&mut out, names, openai_card);
         }
         _ => {
             out.push_str(r#"{"models":"#);

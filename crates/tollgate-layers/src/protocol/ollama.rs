@@ -4,7 +4,7 @@ use tollgate_core::call::{Ask, Role};
 
 use super::Wrong;
 use super::json::Kind;
-use super::openai::{Endpoint, Parser, input, value};
+use super::openai::{Endpoint, Options, Parser, input, message, value};
 
 /// Options that reach into the server's memory and threads.
 const REACHING: [&str; 9] =
@@ -45,7 +45,7 @@ impl Parser<'_> {
         self.array()?;
         let mut count = 0_u64;
         while self.reader.next_item()? {
-            self.media_text().map_err(|wrong| wrong.under(count))?;
+            self.media_text(message::IMAGES).map_err(|wrong| wrong.under(count))?;
             count += 1;
         }
         Ok(())
@@ -56,10 +56,18 @@ impl Parser<'_> {
             return Ok(());
         }
         self.object()?;
+        let mut options = Options { begin: self.reader.at(), empty: true, bound: None };
         while let Some(key) = self.reader.next_key()? {
+            options.empty = false;
             let read = match &*key {
                 // -1 is an answer without end, -2 one that fills the context.
-                "num_predict" => self.count("options/num_predict", Ask::OutputTokens, 1),
+                "num_predict" => {
+                    self.reader.peek()?;
+                    let start = self.reader.at();
+                    let read = self.count("options/num_predict", Ask::OutputTokens, 1);
+                    options.bound = Some(start..self.reader.at());
+                    read
+                }
                 "stop" => self.stops(),
                 "temperature" | "repeat_penalty" => value::number(&mut self.reader, 0.0..=2.0),
                 "top_p" | "min_p" | "typical_p" => value::number(&mut self.reader, 0.0..=1.0),
@@ -72,6 +80,7 @@ impl Parser<'_> {
             };
             read.map_err(|wrong| wrong.under(&key))?;
         }
+        self.request.options = Some(options);
         Ok(())
     }
 }

@@ -108,7 +108,8 @@ pub enum Protocol {
     Oip,
     /// Ollama's native API: `POST …/api/{chat,embed,generate}`, `GET …/api/tags`.
     Ollama,
-    /// OpenAI's API: `POST …/{chat/completions,completions,embeddings,moderations,rerank,responses}`, `GET …/models`.
+    /// OpenAI's API: `POST …/{chat/completions,completions,embeddings,moderations,rerank,responses}`, `GET …/models` and
+    /// `…/models/{model}`.
     #[serde(rename = "openai")]
     OpenAi,
     /// One JSON object whose members are the model's inputs.
@@ -323,7 +324,7 @@ impl Protocol {
         matches!(self, Self::KserveV1 | Self::Oip | Self::Plain | Self::TfServing)
     }
 
-    fn methods(self) -> Vec<MethodName> {
+    pub(super) fn methods(self) -> Vec<MethodName> {
         match self {
             Self::Health => vec![MethodName::Get],
             Self::Anthropic | Self::Json | Self::None | Self::Plain => vec![MethodName::Post],
@@ -335,7 +336,21 @@ impl Protocol {
 }
 
 impl MethodName {
-    fn method(self) -> http::Method {
+    /// As it stands in a request.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delete => "DELETE",
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Options => "OPTIONS",
+            Self::Patch => "PATCH",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+        }
+    }
+
+    pub(super) fn method(self) -> http::Method {
         match self {
             Self::Delete => http::Method::DELETE,
             Self::Get => http::Method::GET,

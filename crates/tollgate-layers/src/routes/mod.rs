@@ -2,6 +2,7 @@
 
 mod config;
 mod pattern;
+pub mod preset;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use crate::hygiene::Head;
 use crate::protocol::openai::Endpoint;
 pub use config::{AuthNeed, IntakeClass, MethodName, Protocol, RouteConfig, RouteNames, StageModes, compile};
 pub use pattern::Pattern;
+pub use preset::{Behind, Opening, Preset};
 
 /// The compiled layer: every route, in the order of the file.
 #[derive(Debug, Default)]
@@ -128,8 +130,17 @@ fn verb_of<'a>(protocol: Protocol, path: &'a str, model: Option<&'a str>) -> Opt
         Protocol::Ollama if path.ends_with("/api/tags") => Some((Verb::ModelList, None)),
         Protocol::Ollama => Endpoint::of_ollama(path).map(|_| (Verb::Infer, None)),
         Protocol::OpenAi if path.ends_with("/models") => Some((Verb::ModelList, None)),
-        Protocol::OpenAi => Endpoint::of_openai(path).map(|_| (Verb::Infer, None)),
+        Protocol::OpenAi => match Endpoint::of_openai(path) {
+            Some(_) => Some((Verb::Infer, None)),
+            None => one_model(path).map(|model| (Verb::ModelMetadata, Some(model))),
+        },
     }
+}
+
+/// The model that `…/models/NAME` names. Names may hold slashes.
+fn one_model(path: &str) -> Option<&str> {
+    let (_, model) = path.split_once("/models/")?;
+    (!model.is_empty()).then_some(model)
 }
 
 /// Paths of KServe v1 and TensorFlow Serving. Versions, labels, `:explain`, `:classify` and `:regress` are absent.

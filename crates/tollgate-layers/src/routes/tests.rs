@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use http::{HeaderMap, Method, Version};
 use serde::Deserialize;
 use tollgate_core::call::ModelId;
-use tollgate_core::check::Checker;
+use tollgate_core::check::{Checker, Problem};
 use tollgate_core::ruling::Stop;
 
-use super::{RouteConfig, RouteNames, Routes, Verb, compile};
+use super::preset::open;
+use super::{Preset, RouteConfig, RouteNames, Routes, Verb, compile};
 use crate::hygiene::Head;
 
 fn head(method: Method, target: &str) -> Head {
@@ -30,13 +31,42 @@ fn compiled(config: &[RouteConfig]) -> (Routes, Vec<String>) {
     (routes, problems.into_iter().map(|problem| problem.message).collect())
 }
 
+/// The written routes and those of presets; problems and warnings.
+fn opened(written: &[RouteConfig], presets: &[Behind]) -> (Vec<RouteConfig>, Vec<String>, Vec<String>) {
+    let names: Vec<_> = (0..presets.len()).map(|at| format!("server{at}")).collect();
+    let behind = presets.iter().zip(&names).map(|(behind, upstream)| super::Behind {
+        upstream,
+        preset: behind.preset,
+        models: behind.models.iter().map(String::as_str).collect(),
+    });
+    let behind: Vec<_> = behind.collect();
+    let mut check = Checker::default();
+    let more = open(written, &behind, &mut check);
+    let (problems, warnings) = check.finish();
+    let words = |told: Vec<Problem>| told.into_iter().map(|problem| problem.message).collect();
+    (written.iter().cloned().chain(more).collect(), words(problems), words(warnings))
+}
+
 /// A file of `cases/`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
     what: String,
+    #[serde(default)]
     routes: Vec<RouteConfig>,
+    #[serde(default)]
+    presets: Vec<Behind>,
+    #[serde(default)]
+    warnings: Vec<String>,
     steps: Vec<Step>,
+}
+
+/// An upstream with a preset.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Behind {
+    preset: Preset,
+    models: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -86,7 +116,9 @@ fn every_case_is_found_as_it_says() {
         let file = entry.expect("a file").path();
         let text = std::fs::read_to_string(&file).expect("a case");
         let case: Case = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let (routes, problems) = compiled(&case.routes);
+        let (opened, problems, warnings) = opened(&case.routes, &case.presets);
+        assert_eq!((problems, warnings), (Vec::new(), case.warnings), "{}", case.what);
+        let (routes, problems) = compiled(&opened);
         assert_eq!(problems, Vec::<String>::new(), "{}", case.what);
         for step in &case.steps {
             judge(&routes, step, &format!("{}: {}", case.what, step.ask));
@@ -134,4 +166,41 @@ fn every_mistake_is_reported() {
             "a body that is understood must be read whole: `inspect`",
         ]
     );
+}
+
+#[test]
+fn one_path_in_two_dialects_is_a_mistake_until_a_route_decides() {
+    let presets = [
+        Behind { preset: Preset::Vllm, models: vec!["digits".to_owned()] },
+        Behind { preset: Preset::Kserve, models: vec!["fraud".to_owned()] },
+    ];
+    let (_, problems, _) = opened(&[], &presets);
+    assert_eq!(
+        problems,
+        [
+            "`GET /v1/models` is `kserve_v1` here and `openai` behind another preset",
+            "`GET /v1/models/{model}` is `kserve_v1` here and `openai` behind another preset",
+        ]
+    );
+    let written = "
+- { name: list, path: /v1/models, methods: [GET], protocol: openai, models: [digits, fraud] }
+- { name: one, path: '/v1/models/{*model}', methods: [GET], protocol: openai, models: [digits, fraud] }
+";
+    let written: Vec<RouteConfig> = serde_saphyr::from_str(written).expect("it parses");
+    let (routes, problems, warnings) = opened(&written, &presets);
+    assert_eq!((problems, warnings), (vec![], vec![]));
+    assert_eq!(compiled(&routes).1, Vec::<String>::new());
+}
+
+#[test]
+fn no_preset_opens_a_path_twice_or_what_it_asks_for_itself() {
+    for preset in Preset::ALL {
+        let mut seen = Vec::new();
+        for opening in preset.opens() {
+            assert!(!seen.contains(&(opening.method, opening.path)), "{}: {}", preset.name(), opening.path);
+            seen.push((opening.method, opening.path));
+        }
+        assert_eq!(serde_saphyr::from_str::<Preset>(preset.name()).expect("its own word"), preset);
+        assert!(preset.ready_path().starts_with('/'));
+    }
 }

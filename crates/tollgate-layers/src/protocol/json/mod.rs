@@ -7,9 +7,11 @@
 
 use std::borrow::Cow;
 
+mod decimal;
 mod keys;
 mod malformed;
 mod number;
+mod place;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -17,6 +19,7 @@ mod text;
 use keys::Keys;
 pub use malformed::{Malformed, What};
 pub use number::{Integer, Number};
+pub use place::pointer;
 
 /// Bounds of a document.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

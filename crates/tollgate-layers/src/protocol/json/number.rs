@@ -1,6 +1,6 @@
 //! Numbers of JSON: grammar, length, exact value.
 
-use super::{Malformed, What};
+use super::{Malformed, What, decimal};
 
 /// The longest number.
 const MAX_BYTES: usize = 32;
@@ -61,6 +61,10 @@ impl Digits<'_> {
     /// Reads a run of digits; how many.
     fn run(&mut self) -> usize {
         let from = self.at;
+        while let Some(eight) = self.window.get(self.at..).and_then(|rest| rest.first_chunk()).and_then(eight_digits) {
+            self.mantissa = self.mantissa.wrapping_mul(100_000_000).wrapping_add(eight);
+            self.at += 8;
+        }
         loop {
             let digit = self.byte().wrapping_sub(b'0');
             if digit > 9 {
@@ -130,7 +134,9 @@ pub(super) fn scan(text: &str, from: usize) -> Result<Number<'_>, Malformed> {
     let text = text.get(from..from + digits.at).unwrap_or_default();
     // Nineteen digits always fit 64 bits; more may have wrapped around.
     let exact = digits.count <= 19;
-    let value = quick(exact, digits.mantissa, exponent).map(|value| if negative { -value } else { value });
+    let value = quick(exact, digits.mantissa, exponent);
+    let value = value.or_else(|| decimal::nearest(digits.mantissa, exponent).filter(|_| exact));
+    let value = value.map(|value| if negative { -value } else { value });
     let value = value.or_else(|| text.parse().ok()).filter(|value| value.is_finite());
     let value = value.ok_or_else(|| wrong(What::NumberRange, 0))?;
     let integer = if !integral {
@@ -153,4 +159,20 @@ fn quick(exact: bool, mantissa: u64, exponent: i32) -> Option<f64> {
     let power = POWERS.get(usize::try_from(exponent.unsigned_abs()).ok()?)?;
     let mantissa = mantissa as f64;
     Some(if exponent < 0 { mantissa / power } else { mantissa * power })
+}
+
+/// The number that eight digits are; `None` where one of the bytes is no digit. All eight at once: neighbours are joined to
+/// pairs, pairs to fours, fours to eight.
+const fn eight_digits(bytes: &[u8; 8]) -> Option<u64> {
+    let word = u64::from_le_bytes(*bytes);
+    // A digit has 3 in its upper half, also when 6 is added: of `:` and what follows, the sum has 4.
+    let upper = 0xF0F0_F0F0_F0F0_F0F0;
+    let sum = word.wrapping_add(0x0606_0606_0606_0606);
+    if (word & upper) | ((sum & upper) >> 4) != 0x3333_3333_3333_3333 {
+        return None;
+    }
+    let digits = word & 0x0F0F_0F0F_0F0F_0F0F;
+    let pairs = (digits.wrapping_mul(10).wrapping_add(digits >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let fours = (pairs.wrapping_mul(100).wrapping_add(pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
+    Some(fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xFFFF_FFFF)
 }

@@ -10,6 +10,15 @@ use crate::protocol::media;
 /// The most parts of one message.
 const MAX_PARTS: u64 = 256;
 
+/// What types of media may begin with where a file may be anything.
+pub(in crate::protocol) const ANYTHING: &[&str] = &[""];
+/// Where a film is due; some are pictures in a row.
+const FILMS: &[&str] = &["video/", "image/"];
+/// Where an image is due.
+pub(in crate::protocol) const IMAGES: &[&str] = &["image/"];
+/// Where a sound is due; containers of films carry sounds alone, too.
+const SOUNDS: &[&str] = &["audio/", "video/"];
+
 impl Parser<'_> {
     pub(in crate::protocol) fn messages(&mut self) -> Result<(), Wrong> {
         self.array()?;
@@ -56,7 +65,9 @@ impl Parser<'_> {
                 "images" if self.endpoint == Endpoint::OllamaChat => {
                     self.images().map_err(|wrong| wrong.under("images"))?;
                 }
-                "tool_name" if self.endpoint == Endpoint::OllamaChat => value::text(&mut self.reader, 256)?,
+                "tool_name" if self.endpoint == Endpoint::OllamaChat => {
+                    value::text(&mut self.reader, 256).map_err(|wrong| wrong.under("tool_name"))?;
+                }
                 "audio" | "annotations" => self.reader.skip()?,
                 _ => return Err(Wrong::here("members that a message has", "another")),
             }
@@ -132,9 +143,13 @@ impl Parser<'_> {
                     value::one_of(&mut self.reader, &TYPES)
                 }
                 "text" | "refusal" => self.string(Role::User),
-                "image_url" | "audio_url" | "video_url" | "file_url" => self.media_url(),
-                "input_audio" | "file" => self.inline(),
-                "file_data" => self.media_text(),
+                "image_url" => self.media_url(IMAGES),
+                "audio_url" => self.media_url(SOUNDS),
+                "video_url" => self.media_url(FILMS),
+                "file_url" => self.media_url(ANYTHING),
+                "input_audio" => self.inline(SOUNDS),
+                "file" => self.inline(ANYTHING),
+                "file_data" => self.media_text(ANYTHING),
                 "file_id" => Err(Wrong::here("inline data", "an id of a file on the server")),
                 "detail" | "filename" => value::text(&mut self.reader, 256),
                 "annotations" | "logprobs" => Ok(self.reader.skip()?),
@@ -146,9 +161,9 @@ impl Parser<'_> {
     }
 
     /// `{"url": "…", "detail": …}` or the URL itself.
-    fn media_url(&mut self) -> Result<(), Wrong> {
+    fn media_url(&mut self, kinds: &[&str]) -> Result<(), Wrong> {
         if self.reader.peek()? != Kind::Object {
-            return self.media_text();
+            return self.media_text(kinds);
         }
         self.reader.enter_object()?;
         let mut found = false;
@@ -156,9 +171,12 @@ impl Parser<'_> {
             match &*key {
                 "url" => {
                     found = true;
-                    self.media_text().map_err(|wrong| wrong.under("url"))?;
+                    self.media_text(kinds).map_err(|wrong| wrong.under("url"))?;
                 }
-                "detail" => value::one_of(&mut self.reader, &["auto", "high", "low"])?,
+                "detail" => {
+                    let read = value::one_of(&mut self.reader, &["auto", "high", "low"]);
+                    read.map_err(|wrong| wrong.under("detail"))?;
+                }
                 _ => return Err(Wrong::here("`url` and `detail`", "another member")),
             }
         }
@@ -166,11 +184,11 @@ impl Parser<'_> {
     }
 
     /// `{"data": base64, "format": …}`, `{"file_data": "data:…"}`
-    fn inline(&mut self) -> Result<(), Wrong> {
+    fn inline(&mut self, kinds: &[&str]) -> Result<(), Wrong> {
         self.object()?;
         while let Some(key) = self.reader.next_key()? {
             let read = match &*key {
-                "data" | "file_data" => self.media_text(),
+                "data" | "file_data" => self.media_text(kinds),
                 "format" | "filename" => value::text(&mut self.reader, 256),
                 "file_id" => Err(Wrong::here("inline data", "an id of a file on the server")),
                 _ => return Err(Wrong::here("`data` and `format`", "another member")),
@@ -180,8 +198,9 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// A URL or base64 of a medium. What the server would fetch is noted; the contract refuses it or not.
-    pub(in crate::protocol) fn media_text(&mut self) -> Result<(), Wrong> {
+    /// A URL or base64 of a medium whose type begins with one of `kinds`. What the server would fetch is noted; the
+    /// contract refuses it or not.
+    pub(in crate::protocol) fn media_text(&mut self, kinds: &[&str]) -> Result<(), Wrong> {
         let kind = self.reader.peek()?;
         if kind != Kind::String {
             return Err(Wrong::here(Kind::String.name(), kind.name()));
@@ -192,6 +211,14 @@ impl Parser<'_> {
         let medium = match media::inline(&text, at.clone())? {
             media::Inline::Fetched => {
                 Media { kind: Media::FETCHED, size: [0, 0], frames: 1, duration_ms: None, bytes: 0, at }
+            }
+            // Libraries of images open what they know, whatever its declared type: of what is not known here, nobody has
+            // counted the pixels.
+            media::Inline::Held(held) if !kinds.iter().any(|kind| held.kind.starts_with(kind)) => {
+                return Err(Wrong::here(
+                    format!("data of a type `{}…`", kinds.join("…`, `")),
+                    format!("`{}`", held.kind),
+                ));
             }
             media::Inline::Held(held) => held,
         };

@@ -5,7 +5,7 @@
 //! `true` as 1, llama.cpp 2.9 as 2): how much of anything is allowed is the contract's.
 
 pub(in crate::protocol) mod input;
-mod message;
+pub(in crate::protocol) mod message;
 mod responses;
 mod schema;
 #[cfg(test)]
@@ -87,8 +87,21 @@ pub struct Request {
     pub knobs: Knobs,
     /// Members of the root, in order.
     members: Vec<Member>,
+    /// Ollama's options, where its bound of an answer stands.
+    pub(in crate::protocol) options: Option<Options>,
     /// Where the root's `}` stands.
     end: usize,
+}
+
+/// An object of options.
+#[derive(Clone, Debug)]
+pub(in crate::protocol) struct Options {
+    /// Where its first member stands, or its end.
+    pub(in crate::protocol) begin: usize,
+    /// Whether it has no member.
+    pub(in crate::protocol) empty: bool,
+    /// The value of `num_predict`, also where it is `null`.
+    pub(in crate::protocol) bound: Option<Range<usize>>,
 }
 
 /// A member of the root.
@@ -393,27 +406,12 @@ impl Request {
         let mut edits = self.removals(changes.dropped);
         let is_kept = |member: &&Member| !changes.dropped.contains(&member.name);
         let mut added = String::new();
-        let bounds = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
         if let Some(most) = changes.clamp_output_tokens.filter(|most| self.knobs.output_tokens > Some(*most)) {
-            let spelled = self.members.iter().filter(is_kept).filter(|member| bounds.contains(&&*member.name));
-            edits.extend(
-                spelled.map(|member| Edit { at: member.value.clone(), with: most.to_string().into_bytes().into() }),
-            );
+            edits
+                .extend(self.bounds(changes.dropped).map(|at| Edit { at, with: most.to_string().into_bytes().into() }));
         }
         if let (None, Some(tokens)) = (self.knobs.output_tokens, changes.default_output_tokens) {
-            let name = if endpoint == Endpoint::Responses { "max_output_tokens" } else { "max_tokens" };
-            // Ollama's bound stands inside `options`.
-            let spelled = !matches!(endpoint, Endpoint::OllamaChat | Endpoint::OllamaEmbed | Endpoint::OllamaGenerate);
-            match self.members.iter().filter(is_kept).find(|member| &*member.name == name) {
-                // It is there as `null`.
-                Some(null) => edits.push(Edit { at: null.value.clone(), with: tokens.to_string().into_bytes().into() }),
-                None if spelled => added.push_str(&format!(",\"{name}\":{tokens}")),
-                None => {
-                    if !self.members.iter().any(|member| &*member.name == "options") {
-                        added.push_str(&format!(",\"options\":{{\"num_predict\":{tokens}}}"));
-                    }
-                }
-            }
+            self.bound(endpoint, tokens, &mut edits, &mut added);
         }
         if self.knobs.stream && !self.knobs.usage && matches!(endpoint, Endpoint::Chat | Endpoint::Completions) {
             match self.members.iter().filter(is_kept).find(|member| &*member.name == "stream_options") {
@@ -430,6 +428,38 @@ impl Request {
         }
         edits.sort_by_key(|edit| edit.at.start);
         edits
+    }
+
+    /// Where the bounds of the answer stand, in every spelling that is not taken out.
+    fn bounds(&self, dropped: &[Box<str>]) -> impl Iterator<Item = Range<usize>> {
+        const NAMES: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+        let is_kept = |member: &&Member| NAMES.contains(&&*member.name) && !dropped.contains(&member.name);
+        let spelled = self.members.iter().filter(is_kept);
+        let nested = self.options.as_ref().and_then(|options| options.bound.clone());
+        spelled.map(|member| member.value.clone()).chain(nested)
+    }
+
+    /// Bounds an answer that the client bounds in no spelling: `null` is replaced, else a member is added.
+    fn bound(&self, endpoint: Endpoint, tokens: u64, edits: &mut Vec<Edit>, added: &mut String) {
+        let name = match endpoint {
+            Endpoint::OllamaChat | Endpoint::OllamaEmbed | Endpoint::OllamaGenerate => "options",
+            Endpoint::Responses => "max_output_tokens",
+            _ => "max_tokens",
+        };
+        let whole = match name {
+            "options" => format!("{{\"num_predict\":{tokens}}}"),
+            _ => tokens.to_string(),
+        };
+        let mut put = |at: Range<usize>, with: String| edits.push(Edit { at, with: with.into_bytes().into() });
+        match (&self.options, self.members.iter().find(|member| &*member.name == name)) {
+            (Some(Options { bound: Some(null), .. }), _) => put(null.clone(), tokens.to_string()),
+            (Some(Options { begin, empty, .. }), _) => {
+                let comma = if *empty { "" } else { "," };
+                put(*begin..*begin, format!("\"num_predict\":{tokens}{comma}"));
+            }
+            (None, Some(null)) => put(null.value.clone(), whole),
+            (None, None) => added.push_str(&format!(",\"{name}\":{whole}")),
+        }
     }
 
     /// Takes members out, each run of them with one comma.

@@ -111,7 +111,7 @@ pub enum Unloadable {
     #[error("no `tokenizer.json` that can be used: {0}")]
     File(Box<str>),
     /// This build has no such counter.
-    #[error("left out of this build, which lacks the feature `{0}`")]
+    #[error("left out of this build; hint: build with `--features {0}`")]
     LeftOut(&'static str),
     /// No bytes per token.
     #[error("bytes per token have to be a finite number of at least 0.25")]
