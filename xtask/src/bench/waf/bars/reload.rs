@@ -33,9 +33,13 @@ pub(super) fn measure(tools: &Tools, effort: Effort) -> anyhow::Result<Found> {
     let changes = calm.iter().zip(&reloading).map(|(calm, reloading)| (reloading / calm - 1.0) * 100.0);
     let change = Spread::of(changes).unwrap_or_default();
     let (calm, reloading) = (Spread::of(calm).unwrap_or_default(), Spread::of(reloading).unwrap_or_default());
+    // Scatter speaks for a figure only as far as it is smaller than the bar itself.
+    let within = change.median.abs() - change.iqr / 2.0 <= BAR && change.iqr / 2.0 <= BAR;
     let bar = Line {
-        met: Some(change.median - change.iqr / 2.0 <= BAR),
-        ..Line::at_most("change of p99", (change.median, "%"), BAR)
+        what: "change of p99".to_owned(),
+        measured: format!("{change} %"),
+        bar: format!("within ±{BAR} %"),
+        met: Some(within),
     };
     Ok(Found {
         how: format!(
