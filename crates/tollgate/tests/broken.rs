@@ -175,12 +175,12 @@ routes: [{ name: health, path: /health, protocol: health }]
         assert!(generation.is_some());
         scratch.write("running.yaml", &broken.text);
         gateway.reload();
-        gateway.wait_until(&broken.name, || state("tollgate_config_rejected") == Some(1.0));
+        assert!(gateway.comes_true(|| state("tollgate_config_rejected") == Some(1.0)), "{}", broken.name);
         assert_eq!(gateway.get("data", "/health", None), 200, "{}", broken.name);
         assert_eq!(state("tollgate_config_generation"), generation, "{}", broken.name);
         scratch.write("running.yaml", good);
         gateway.reload();
-        gateway.wait_until("good again", || state("tollgate_config_rejected") == Some(0.0));
+        assert!(gateway.comes_true(|| state("tollgate_config_rejected") == Some(0.0)), "good again");
     }
     gateway.stop();
 }

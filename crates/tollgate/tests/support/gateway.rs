@@ -69,15 +69,15 @@ impl Served {
         self.signal(Signal::HUP);
     }
 
-    /// Looks at `condition` until it holds.
-    pub(crate) fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
-        for _ in 0..LOOKS {
-            if condition() {
-                return;
+    /// Looks at `condition` until it holds, or for long enough: whether it holds.
+    pub(crate) fn comes_true(&self, condition: impl Fn() -> bool) -> bool {
+        (0..LOOKS).any(|_| {
+            let holds = condition();
+            if !holds {
+                std::thread::sleep(Duration::from_millis(10));
             }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("waited in vain: {what}");
+            holds
+        })
     }
 
     /// Status of a GET on a listener.
