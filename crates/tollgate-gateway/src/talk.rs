@@ -435,16 +435,16 @@ fn malformed(why: Unframed) -> Stop {
 impl Spoken {
     /// The next piece of the answer.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
-        loop {
-            if let Poll::Ready(said) = self.said.poll_recv(cx) {
-                return Poll::Ready(said);
-            }
-            let Some(work) = &mut self.work else { return Poll::Pending };
-            if work.as_mut().poll(cx).is_ready() {
-                self.work = None;
-            } else if self.said.is_empty() {
-                return Poll::Pending;
-            }
+        if let Poll::Ready(said) = self.said.poll_recv(cx) {
+            return Poll::Ready(said);
         }
+        if let Some(work) = &mut self.work
+            && work.as_mut().poll(cx).is_ready()
+        {
+            self.work = None;
+        }
+        // Once, not until there is something: a task that has used up its share of the runtime is told `Pending` whatever is
+        // there, and gets its next share only when it has let others go first.
+        self.said.poll_recv(cx)
     }
 }

@@ -87,15 +87,20 @@ impl Turn<'_> {
             let Scratch { board, seen, proofs, walkers, caches, .. } = &mut *self.scratch;
             board.fill((rules, phase), self.inputs, self.derived, Tools { seen, proofs, walkers, caches });
         }
-        let overture = if self.fast && self.phase == 1 { rules.overture } else { None };
+        let mut overture = if self.fast && self.phase == 1 { rules.overture } else { None };
         let mut at = 0;
         loop {
             if self.fast {
                 let Some(next) = next_in(self.scratch.board.alive(), at) else { break };
                 at = next;
             }
+            // Once: the first of them may be the first that is not one of them.
             if overture == Some(at) {
+                overture = None;
                 at = self.overture(list, at);
+                if self.is_exhausted() {
+                    return Outcome::Verdict(Verdict::OutOfWork);
+                }
                 continue;
             }
             let Some(rule) = list.get(at) else { break };

@@ -90,7 +90,10 @@ impl Turn<'_> {
             self.state.matched = matched;
         }
         self.state.highest_severity = [severity, overture.highest_severity].into_iter().flatten().min();
-        self.scratch.overtures.keep(overture);
+        // What was cut short is not what the next request would come to.
+        if !self.is_exhausted() {
+            self.scratch.overtures.keep(overture);
+        }
         next
     }
 

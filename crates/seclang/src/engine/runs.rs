@@ -98,12 +98,14 @@ impl Run<'_> {
 
     /// Whether the operator does not match the first name.
     fn spares_first(&self, head: &Link, node: Node, caches: &mut Caches) -> bool {
+        // What its macros come to is not known yet.
+        let Some(parameter) = head.parameter.fixed() else { return false };
         let mut name = self.prefix.to_vec();
         for _ in 0..self.summary.depth {
             name.extend_from_slice(b".array_0");
         }
         let text = derived::apply(self.rules, &name, node);
-        !head.operator.test(&text, &[], caches, None)
+        !head.operator.test(&text, parameter, caches, None)
     }
 
     fn narrow(&self, row: &mut [u64], mut is_out: impl FnMut(&Rule, &Link) -> bool) {

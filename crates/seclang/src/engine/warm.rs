@@ -60,6 +60,8 @@ pub(crate) fn warm(rules: &Arc<RuleSet>, scratch: &mut Scratch) {
         turn.body(scratch);
         turn.finish(200, scratch);
     }
+    // These very texts do not come again.
+    scratch.forget_values();
 }
 
 fn facts() -> Facts {

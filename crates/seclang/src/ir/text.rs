@@ -57,13 +57,11 @@ impl Text {
         }
     }
 
-    /// Whether it depends on nothing but TX variables, the rule and what it matched.
+    /// Whether it depends on nothing but TX variables and the rule.
     pub(crate) fn is_own(&self) -> bool {
         self.segments.iter().all(|segment| match segment {
             Segment::Literal(_) | Segment::Tx(_) => true,
-            Segment::Variable(variable, _) => {
-                matches!(variable, Variable::MatchedVar | Variable::MatchedVarName | Variable::Rule)
-            }
+            Segment::Variable(variable, _) => *variable == Variable::Rule,
         })
     }
 

@@ -1,6 +1,7 @@
 //! Tests of the engine: a few rules in memory and one request, told in one line.
 
 mod equality;
+mod overture;
 mod persistence;
 mod phases;
 mod semantics;
