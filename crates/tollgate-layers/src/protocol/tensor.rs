@@ -186,11 +186,15 @@ impl<T: Element> Nest<T> {
     fn read(&mut self, reader: &mut Reader<'_>, depth: usize) -> Result<(), Wrong> {
         let kind = reader.peek()?;
         let leaf = self.rank.map_or(kind != Kind::Array, |rank| rank == depth);
+        let from = self.index();
         if leaf {
+            // An empty list stood where this value stands.
+            if self.rank.is_none() && self.dims.get(depth).copied().flatten().is_some() {
+                return Err(Wrong::here("a list, as deep as the others", kind.name()).element(from));
+            }
             self.rank = Some(depth);
             return self.leaf(reader, kind);
         }
-        let from = self.index();
         if kind != Kind::Array {
             return Err(Wrong::here("a list, as deep as the others", kind.name()).element(from));
         }
