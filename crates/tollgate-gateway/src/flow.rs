@@ -94,6 +94,12 @@ impl Flow {
         }
     }
 
+    /// Whether the server has said that the answer is complete, though its body has not ended.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        self.is_framed() && self.meter.is_done()
+    }
+
     /// Tokens read, where the server said so, and written.
     #[must_use]
     pub fn tokens(&self) -> (Option<u64>, u64) {

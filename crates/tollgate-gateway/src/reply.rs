@@ -261,8 +261,13 @@ impl Drop for Stream {
             }
             // hyper does not poll again once the end is known.
             self.complete();
-        } else if let Some(exchange) = self.settled() {
-            exchange.finish(Outcome::ClientLeft, None);
+        } else {
+            // SDKs close at the last event, often before the server has ended its body: they have it all.
+            let flow = self.open.as_ref().and_then(|open| open.pending.flow.as_ref());
+            let outcome = if flow.is_some_and(Flow::is_done) { Outcome::Answered } else { Outcome::ClientLeft };
+            if let Some(exchange) = self.settled() {
+                exchange.finish(outcome, None);
+            }
         }
     }
 }
