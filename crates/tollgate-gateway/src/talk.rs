@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -39,6 +40,7 @@ use crate::firewall;
 use crate::inspect::{Parts, inspect};
 use crate::pipeline::{Admitted, Tab};
 use crate::problem::{GRPC, good_trailers, trailers};
+use crate::reply::unread;
 use crate::send::{deadline, upward};
 use crate::snapshot::Policy;
 use crate::tick::within;
@@ -64,6 +66,8 @@ pub struct Talk {
 pub struct Spoken {
     work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     said: mpsc::Receiver<Frame<Bytes>>,
+    /// Its client does not take it.
+    unread: Arc<AtomicBool>,
 }
 
 /// Begins a stream for an admitted head.
@@ -92,12 +96,13 @@ impl Talk {
     #[must_use]
     pub fn spoken(self, exchange: Box<Exchange>) -> Spoken {
         let (out, said) = mpsc::channel(2);
-        Spoken { work: Some(Box::pin(self.run(exchange, out))), said }
+        let unread = Arc::new(AtomicBool::new(false));
+        Spoken { work: Some(Box::pin(self.run(exchange, out, Arc::clone(&unread)))), said, unread }
     }
 
-    async fn run(mut self, ex: Box<Exchange>, out: mpsc::Sender<Frame<Bytes>>) {
+    async fn run(mut self, ex: Box<Exchange>, out: mpsc::Sender<Frame<Bytes>>, unread: Arc<AtomicBool>) {
         let books = Mutex::default();
-        let mut session = Session { ex: Some(ex), books: &books, worker: Arc::clone(&self.worker) };
+        let mut session = Session { ex: Some(ex), books: &books, worker: Arc::clone(&self.worker), unread };
         let Some(ex) = &mut session.ex else { return };
         let alarm = self.worker.ticker.alarm(deadline(ex));
         let ended = match within(alarm, self.both(ex, &books, &out)).await {
@@ -304,6 +309,8 @@ struct Session<'a> {
     ex: Option<Box<Exchange>>,
     books: &'a Mutex<Books>,
     worker: Arc<Worker>,
+    /// The client does not take what is said.
+    unread: Arc<AtomicBool>,
 }
 
 impl Session<'_> {
@@ -319,7 +326,11 @@ impl Session<'_> {
 impl Drop for Session<'_> {
     fn drop(&mut self) {
         // An exchange that nobody finished is one whose client left.
-        drop(self.close(false));
+        let Some(mut ex) = self.close(false) else { return };
+        if self.unread.load(Ordering::Relaxed) {
+            let denial = ex.log.stop(Stage::Output, unread());
+            ex.finish(Outcome::Cut, Some(&denial));
+        }
     }
 }
 
@@ -433,6 +444,11 @@ fn malformed(why: Unframed) -> Stop {
 }
 
 impl Spoken {
+    /// Its client does not take it: what is dropped next ends for that.
+    pub fn is_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
     /// The next piece of the answer.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
         if let Poll::Ready(said) = self.said.poll_recv(cx) {
