@@ -4,7 +4,8 @@
 //! The work is done by whoever writes the answer: no task stands between a client and its model server, and a client that
 //! does not read is not read from.
 
-use std::collections::VecDeque;
+mod books;
+
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,21 +20,20 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tollgate_core::call::{Call, ModelId};
-use tollgate_core::cost::Cost;
 use tollgate_core::identity::Identity;
 use tollgate_core::journal::Journal;
 use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal, Ruling, Stop};
 use tollgate_core::stage::Stage;
-use tollgate_core::time::Tick;
 use tollgate_layers::hygiene::Head;
 use tollgate_layers::intake::Plan;
 use tollgate_layers::limits::Payer;
 use tollgate_layers::output::rpc;
 use tollgate_layers::protocol::frames::grpc::{Message, Messages, Unframed, prefix};
-use tollgate_layers::protocol::oip::grpc::without_error;
+use tollgate_layers::protocol::oip::grpc::heard;
 use tollgate_layers::routes::{Found, Route, Verb};
 use tollgate_layers::waf::{Asked, Turn};
 
+use self::books::{Bill, Books};
 use crate::body::{Hold, Payload, Reader};
 use crate::exchange::{Exchange, Outcome};
 use crate::firewall;
@@ -45,7 +45,7 @@ use crate::send::{deadline, upward};
 use crate::snapshot::Policy;
 use crate::tick::within;
 use crate::upstream::talk::{Down, Up};
-use crate::upstream::{Ask, Caller, Remote, Slot, Target};
+use crate::upstream::{Ask, Caller, Remote, Target};
 use crate::worker::Worker;
 
 /// The largest message of an answer.
@@ -161,7 +161,6 @@ impl Talk {
             self.policy.output.clean_end(&mut end);
             Ok(end)
         });
-        // What was answered is paid for; what the model server failed to answer is not.
         books.lock().close(self.worker.ticker.now(), matches!(ended, Err(Cut::Upstream(_))));
         ended.map_err(|cut| match cut {
             Cut::Denied(denial) => denial,
@@ -192,14 +191,14 @@ impl Talk {
         (first, remote, books): (Judged, &Arc<Remote>, &Mutex<Books>),
     ) -> Result<(), Denial> {
         let mut next = Some(first);
-        while let Some(Judged { model, message, mut bill }) = next {
+        while let Some(Judged { model, id, message, mut bill }) = next {
             let of = self.upstream(model).map_err(|stop| ex.log.stop(Stage::Upstream, stop))?;
             if !Arc::ptr_eq(&of, remote) {
                 let why = "a stream for models of two model servers";
                 return Err(ex.log.stop(Stage::Upstream, Refusal::new(Code::Unsupported).because(why).into()));
             }
             bill.tab.begin(self.worker.ticker.now());
-            books.lock().open.push_back(bill);
+            books.lock().asked(id, bill);
             let prefix = prefix(message.len()).unwrap_or_default();
             if !(up.send(Bytes::copy_from_slice(&prefix)).await && up.send(message).await) {
                 // The way down knows why.
@@ -229,7 +228,7 @@ impl Talk {
         let Some(model) = call.model else { return Ok(None) };
         ex.seen.model = Some(model);
         let bill = self.pay(ex, &call).await?;
-        Ok(Some(Judged { model, message: bytes, bill }))
+        Ok(Some(Judged { model, id: call.id, message: bytes, bill }))
     }
 
     /// Everything that reads the message, each under a journal of its own: the exchange keeps what was said against it.
@@ -283,7 +282,7 @@ impl Talk {
         let weight = p.weight_of(who);
         let ask = Ask { tenant: who.tenant_id, weight, cost: estimate.cost, bytes: call.body_bytes };
         let slot = upstream.queue.enter(ask, &w.ticker).await.map_err(|stop| ex.log.stop(Stage::Queue, stop))?;
-        Ok(Bill { tab, slot })
+        Ok(Bill::new(tab, slot))
     }
 
     /// The next message as it was sent, held within the budget while it comes.
@@ -345,53 +344,15 @@ struct Inbox {
 /// A message that may go up.
 struct Judged {
     model: ModelId,
+    id: Option<Box<str>>,
     message: Bytes,
     bill: Bill,
-}
-
-/// What a message that was not answered yet holds.
-struct Bill {
-    tab: Tab,
-    slot: Slot,
 }
 
 /// Why a stream ends before its end.
 enum Cut {
     Denied(Denial),
     Upstream(Stop),
-}
-
-/// What both ways write down.
-#[derive(Default)]
-struct Books {
-    /// Of messages that went up and were not answered, the oldest first.
-    open: VecDeque<Bill>,
-    spent: Cost,
-    bytes_out: u64,
-}
-
-impl Books {
-    /// An answer has come: the oldest message is settled. Models that answer more than once are paid with the first.
-    fn answered(&mut self, now: Tick) {
-        if let Some(bill) = self.open.pop_front() {
-            self.settle(bill, now);
-        }
-    }
-
-    fn close(&mut self, now: Tick, failed: bool) {
-        while let Some(mut bill) = self.open.pop_front() {
-            if failed {
-                bill.tab.refund();
-            }
-            self.settle(bill, now);
-        }
-    }
-
-    fn settle(&mut self, mut bill: Bill, now: Tick) {
-        let spent = bill.tab.settle(now);
-        bill.slot.spent = Some(spent);
-        self.spent = Cost(self.spent.0.saturating_add(spent.0));
-    }
 }
 
 /// What the way down is listened to with.
@@ -416,14 +377,11 @@ async fn listen(mut down: Down, ear: Ear<'_>, out: &mpsc::Sender<Frame<Bytes>>) 
             if compressed {
                 return Err(Fault::new(Origin::Upstream, "an answer that is compressed unasked").into());
             }
-            if hides && let Some(clean) = without_error(&bytes) {
-                bytes = clean.into();
-            }
-            {
-                let mut books = books.lock();
-                books.answered(reader.ticker.now());
-                books.bytes_out += bytes.len() as u64;
-            }
+            let heard = heard(&bytes);
+            let clean = (hides && heard.failed).then(|| heard.without_error());
+            books.lock().answered(&heard, reader.ticker.now());
+            bytes = clean.map_or(bytes, Bytes::from);
+            books.lock().bytes_out += bytes.len() as u64;
             let prefix = prefix(bytes.len()).unwrap_or_default();
             for piece in [Bytes::copy_from_slice(&prefix), bytes] {
                 if !piece.is_empty() && out.send(Frame::data(piece)).await.is_err() {
