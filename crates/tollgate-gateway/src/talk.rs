@@ -43,7 +43,7 @@ use crate::problem::{GRPC, good_trailers, trailers};
 use crate::reply::unread;
 use crate::send::{deadline, upward};
 use crate::snapshot::Policy;
-use crate::tick::within;
+use crate::tick::{Alarm, within};
 use crate::upstream::talk::{Down, Up};
 use crate::upstream::{Ask, Caller, Remote, Target};
 use crate::worker::Worker;
@@ -105,12 +105,9 @@ impl Talk {
         let mut session = Session { ex: Some(ex), books: &books, worker: Arc::clone(&self.worker), unread };
         let Some(ex) = &mut session.ex else { return };
         let alarm = self.worker.ticker.alarm(deadline(ex));
-        let ended = match within(alarm, self.both(ex, &books, &out)).await {
+        let ended = match within(&alarm, self.both(ex, (&books, &alarm), &out)).await {
             Ok(ended) => ended,
-            Err(_late) => {
-                let late = Fault::new(Origin::UpstreamLate, "the stream outlived its deadline");
-                Err(ex.log.stop(Stage::Upstream, late.into()))
-            }
+            Err(_late) => Err(ex.log.stop(Stage::Upstream, late())),
         };
         let Some(mut ex) = session.close(false) else { return };
         self.worker.tick(&ex.facts, &mut ex.log);
@@ -127,7 +124,7 @@ impl Talk {
     async fn both(
         &mut self,
         ex: &mut Exchange,
-        books: &Mutex<Books>,
+        (books, alarm): (&Mutex<Books>, &Alarm),
         out: &mpsc::Sender<Frame<Bytes>>,
     ) -> Result<HeaderMap, Denial> {
         let mut inbox = self.inbox();
@@ -142,7 +139,7 @@ impl Talk {
             let policy = Arc::clone(&self.policy);
             let reader = w.reader(&policy, ex.facts.started);
             let hides = policy.output.hides_errors();
-            let mut answers = pin!(listen(down, Ear { books, reader, who: self.who.clone(), hides }, out));
+            let mut answers = pin!(listen(down, Ear { books, alarm, reader, who: self.who.clone(), hides }, out));
             let mut asks = pin!(self.speak(ex, &mut inbox, up, (first, &remote, books)));
             let mut speaking = true;
             loop {
@@ -358,6 +355,8 @@ enum Cut {
 /// What the way down is listened to with.
 struct Ear<'a> {
     books: &'a Mutex<Books>,
+    /// Rings when the stream must have ended.
+    alarm: &'a Alarm,
     reader: Reader<'a>,
     who: Identity,
     /// The model server's own words stay inside.
@@ -366,11 +365,19 @@ struct Ear<'a> {
 
 /// Passes answers on until the model server ends the stream, and gives the trailers.
 async fn listen(mut down: Down, ear: Ear<'_>, out: &mpsc::Sender<Frame<Bytes>>) -> Ruling<HeaderMap> {
-    let Ear { books, reader, who, hides } = ear;
+    let Ear { books, alarm, reader, who, hides } = ear;
     let mut messages = Messages::new(MAX_ANSWER);
     let mut hold = reader.empty_hold(&who);
     let broken = |why: Unframed| Stop::from(Fault::new(Origin::Upstream, format_args!("the answer is {why}")));
-    while let Some(bytes) = down.next().await? {
+    loop {
+        let Ok(next) = within(alarm, down.next()).await else {
+            if books.lock().waits() {
+                // Nobody knows whether the server still lives.
+                down.suspect();
+            }
+            return Err(late());
+        };
+        let Some(bytes) = next? else { break };
         reader.keep(&mut hold, messages.held() + bytes.len()).await?;
         messages.push(&bytes);
         while let Some(Message { compressed, mut bytes }) = messages.take().map_err(broken)? {
@@ -394,6 +401,10 @@ async fn listen(mut down: Down, ear: Ear<'_>, out: &mpsc::Sender<Frame<Bytes>>) 
         return Err(Fault::new(Origin::Upstream, "the answer ended within a message").into());
     }
     Ok(down.trailers().await?)
+}
+
+fn late() -> Stop {
+    Fault::new(Origin::UpstreamLate, "the stream outlived its deadline").into()
 }
 
 fn malformed(why: Unframed) -> Stop {

@@ -49,6 +49,11 @@ impl Books {
         self.requests.open.push_back(Entry { id, held: bill });
     }
 
+    /// Whether the model server owes the first answer to a request.
+    pub(super) fn waits(&self) -> bool {
+        !self.requests.open.is_empty()
+    }
+
     /// An answer has come.
     pub(super) fn answered(&mut self, heard: &Heard<'_>, now: Tick) {
         // An error is the last word on its request.

@@ -237,6 +237,30 @@ async fn a_stream_ends_with_its_deadline() {
 }
 
 #[tokio::test]
+async fn a_connection_that_answers_no_stream_in_time_carries_no_further_calls() {
+    for (answered, connections) in [(false, 2), (true, 1)] {
+        let gate = Gate::default();
+        let server = RpcServer::start(move |asked| {
+            if asked.path.ends_with("/ModelInfer") {
+                return vec![Step::Raw(asked.body.clone()), Step::End(vec![("grpc-status", "0")])];
+            }
+            let first = if answered { vec![Step::Read(1), answer(1)] } else { vec![] };
+            [first, vec![Step::Hold(gate.clone())]].concat()
+        })
+        .await;
+        let scene = Scene::before(server, "").await;
+        let mut talk = Talk::open(&scene, &[("grpc-timeout", "400m")]).await;
+        talk.say(&infer(&[1.0, 2.0]));
+        if answered {
+            assert!(talk.answer().await.is_some());
+        }
+        assert_eq!(talk.ended().await, problem("4", "upstream_late"));
+        assert_eq!(scene.ask().await.ended().0, Some("0"));
+        assert_eq!(scene.server.connections(), connections, "answered: {answered}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_sent_faster_than_it_is_answered_waits_within_the_queue() {
     let scene = Scene::inflight(RpcServer::start(|_| counting(40)).await, 2).await;
     let mut talk = Talk::open(&scene, &[]).await;
