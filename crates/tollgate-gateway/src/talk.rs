@@ -433,3 +433,6 @@ impl Spoken {
         self.said.poll_recv(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;
