@@ -181,7 +181,7 @@ pub struct DeadlinesConfig {
     pub body_ms: u64,
     /// A body slower than this, over 5 seconds, is refused. Default: 1024.
     pub body_min_bytes_per_sec: u64,
-    /// For a client that does not read its answer. Default: 30000.
+    /// For a client that does not read its answer. Over HTTP/2 that ends the one stream. Default: 30000.
     #[schemars(range(min = 1, max = 3_600_000))]
     pub write_stall_ms: u64,
 }
