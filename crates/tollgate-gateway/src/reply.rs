@@ -17,7 +17,7 @@ use crate::flow::Flow;
 use crate::listen::accept::OpenStream;
 use crate::listen::heads::Turn;
 use crate::pipeline::Tab;
-use crate::problem::{Face, event, trailers};
+use crate::problem::{Face, Figures, event, trailers};
 use crate::talk::Spoken;
 use crate::tick::{Alarm, Ticker};
 use crate::upstream::{Answer, Remote, Slot};
@@ -216,7 +216,8 @@ impl Stream {
         let face = Face::of(&exchange.seen);
         let last = event(denial, exchange.facts.id, face).filter(|_| framed);
         let last = last.map(|last| Frame::data(Bytes::from([waiting.unwrap_or_default(), last].concat())));
-        let end = (face == Face::Grpc).then(|| Frame::trailers(trailers(denial, exchange.facts.id)));
+        let end =
+            (face == Face::Grpc).then(|| Frame::trailers(trailers(denial, exchange.facts.id, Figures::default())));
         exchange.seen.rpc_status = end.as_ref().map(|_| denial.code.grpc_status());
         exchange.seen.bytes_out += last.as_ref().and_then(Frame::data_ref).map_or(0, |last| last.len() as u64);
         exchange.finish(Outcome::Cut, Some(denial));

@@ -38,7 +38,7 @@ use crate::exchange::{Exchange, Outcome};
 use crate::firewall;
 use crate::inspect::{Parts, inspect};
 use crate::pipeline::{Admitted, Tab};
-use crate::problem::{GRPC, good_trailers, trailers};
+use crate::problem::{Figures, GRPC, good_trailers, trailers};
 use crate::send::{deadline, upward};
 use crate::snapshot::Policy;
 use crate::tick::within;
@@ -110,7 +110,7 @@ impl Talk {
         let Some(mut ex) = session.close(false) else { return };
         self.worker.tick(&ex.facts, &mut ex.log);
         let denial = ended.as_ref().err().cloned();
-        let end = ended.unwrap_or_else(|denial| trailers(&denial, ex.facts.id));
+        let end = ended.unwrap_or_else(|denial| trailers(&denial, ex.facts.id, Figures::of(&denial, &ex.seen)));
         ex.seen.rpc_status = rpc::status_of(&end);
         let outcome = if denial.is_some() { Outcome::Cut } else { Outcome::Answered };
         ex.finish(outcome, denial.as_ref());

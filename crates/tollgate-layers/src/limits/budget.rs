@@ -5,8 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tollgate_core::check::Checker;
-use tollgate_core::cost::Cost;
-use tollgate_core::ruling::{Code, Refusal, Spot};
+use tollgate_core::ruling::{Code, Refusal, Short};
 use tollgate_limit::{Calendar, Every, Level, Limit, Mode, Moment, Rate, Window, hash_key};
 
 use super::{PublicLevel, headers};
@@ -263,17 +262,24 @@ impl Budget {
         }
     }
 
-    pub(super) fn too_small(&self, declared: Cost) -> Refusal {
+    /// The refusal of what can never fit.
+    pub(super) fn too_small(&self, declared: u64) -> Refusal {
         let (name, most) = (&self.name, self.most());
-        let spot = Spot {
-            pointer: String::new(),
-            expected: format!("a cost of at most {most} µs"),
-            found: format!("{} µs", declared.0),
-            index: None,
-        };
         let what = if matches!(self.bound, Bound::Rate(_)) { "burst" } else { "quota" };
-        let why = format_args!("declared cost {} exceeds the {what} {most} of budget `{name}`", declared.0);
-        Refusal::new(Code::TooExpensive).at(spot).because(why)
+        let why = format_args!("declared cost {declared} exceeds the {what} {most} of budget `{name}`");
+        Refusal::new(Code::TooExpensive).short_of(self.short(declared)).because(why)
+    }
+
+    /// The refusal of what does not fit now.
+    pub(super) fn spent(&self, cost: u64) -> Refusal {
+        let why = format_args!("budget `{}` is spent", self.name);
+        Refusal::new(Code::RateLimited).short_of(self.short(cost)).because(why)
+    }
+
+    /// The figures of a refusal that its caller may know.
+    fn short(&self, cost: u64) -> Short {
+        let calendar = matches!(self.bound, Bound::Quota { .. });
+        Short { budget: self.name.clone(), unit: self.unit.name(), calendar, cost, limit: self.most() }
     }
 
     pub(super) fn public(&self, level: &Level, at: Moment) -> PublicLevel<'_> {
@@ -282,11 +288,14 @@ impl Budget {
         let (window, reset) = self.spans(level, scale, at);
         PublicLevel {
             name: &self.name,
+            per: self.per,
             unit: self.unit,
             quota: self.most() / scale,
             window_secs: headers::whole_secs(window),
             remaining: level.remaining / scale,
             reset_secs: headers::whole_secs(reset),
+            wait: if level.remaining < scale { reset } else { Duration::ZERO },
+            full_in: level.full_in,
         }
     }
 
@@ -334,6 +343,17 @@ impl Per {
     /// Whether only tenants that list it are charged to it.
     pub(super) const fn is_listed(self) -> bool {
         matches!(self, Self::Key | Self::Tenant)
+    }
+}
+
+impl Unit {
+    /// The word of the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Compute => "compute",
+            Self::Requests => "requests",
+        }
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Reservation {
 pub struct PublicLevel<'a> {
     /// Name of the budget.
     pub name: &'a str,
+    /// Whose it is.
+    pub per: Per,
     /// What the figures count; compute is in whole milliseconds here.
     pub unit: Unit,
     /// The most that it holds.
@@ -85,6 +87,10 @@ pub struct PublicLevel<'a> {
     pub remaining: u64,
     /// Whole seconds that `remaining` lasts if it is spent as fast as it refills; if nothing remains, the wait for one.
     pub reset_secs: u64,
+    /// How long until something is there again; zero if something is.
+    pub wait: Duration,
+    /// How long until all of it is there again, if nothing is spent.
+    pub full_in: Duration,
 }
 
 impl<S: Ledger> Limits<S> {
@@ -100,12 +106,13 @@ impl<S: Ledger> Limits<S> {
         let (charges, places) = self.charges(payer, estimate, now)?;
         let granted = self.ledger.charge_all(&charges, leaf(now)).await;
         match granted.map_err(|fault| Fault::new(Origin::Store, fault))? {
-            Granted::Yes { over } => {
-                Ok(Reservation { held: self.refundable(&charges, over, &places), watched: self.watched(over, &places) })
-            }
+            Granted::Yes { over } => Ok(Reservation {
+                held: self.refundable(&charges, over, &places),
+                watched: self.watched(over, &charges, &places),
+            }),
             Granted::No { at, wait } => {
                 let wait = self.spread(wait, charges.get(at), now);
-                Err(self.spent(places.get(at)).retry_after(wait).into())
+                Err(self.spent(at, &charges, &places).retry_after(wait).into())
             }
         }
     }
@@ -147,7 +154,7 @@ impl<S: Ledger> Limits<S> {
             let most = budget.most();
             let units = match budget.unit {
                 Unit::Compute if estimate.declared.0 > most && budget.mode == Mode::Enforce => {
-                    return Err(budget.too_small(estimate.declared).into());
+                    return Err(budget.too_small(estimate.declared.0).into());
                 }
                 // What only watches says so of what could never fit.
                 Unit::Compute if estimate.declared.0 > most => estimate.declared.0,
@@ -192,14 +199,15 @@ impl<S: Ledger> Limits<S> {
     }
 
     /// What the first of the observed budgets that are spent would have said.
-    fn watched(&self, over: Over, places: &Places) -> Option<Box<Refusal>> {
+    fn watched(&self, over: Over, charges: &Charges, places: &Places) -> Option<Box<Refusal>> {
         let first = (0..places.len()).find(|place| over.contains(*place))?;
-        Some(Box::new(self.spent(places.get(first))))
+        Some(Box::new(self.spent(first, charges, places)))
     }
 
-    fn spent(&self, place: Option<&usize>) -> Refusal {
-        let name = place.and_then(|place| self.budgets.get(*place)).map_or("?", |budget| &budget.name);
-        Refusal::new(Code::RateLimited).because(format_args!("budget `{name}` is spent"))
+    fn spent(&self, at: usize, charges: &Charges, places: &Places) -> Refusal {
+        let budget = places.get(at).and_then(|place| self.budgets.get(*place));
+        let refusal = budget.zip(charges.get(at)).map(|(budget, charge)| budget.spent(charge.units));
+        refusal.unwrap_or_else(|| Refusal::new(Code::RateLimited))
     }
 
     /// Adds up to a quarter to `wait`, and no more than [`MOST_SPREAD`], so that a refused crowd does not come back as one. The secret seed makes it

@@ -18,7 +18,7 @@ use tollgate_core::cost::{Cost, Estimate};
 use tollgate_core::guard::{Guard, Mode, OnFault, Switch};
 use tollgate_core::identity::{Identity, Person};
 use tollgate_core::journal::{Event, Journal};
-use tollgate_core::ruling::{Code, Origin, Ruling, Stop};
+use tollgate_core::ruling::{Code, Origin, Ruling, Short, Stop};
 use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
 use tollgate_limit::{Ledger, Memory, MemoryConfig};
@@ -205,6 +205,8 @@ fn a_refusal_gives_back_what_earlier_budgets_paid() {
     let first = reserve(&limits, 1, 100, START).expect("it fits");
     let refused = refusal(reserve(&limits, 1, 50, START));
     assert_eq!((refused.code, refused.evidence()), (Code::RateLimited, "budget `one` is spent"));
+    let expected = Short { budget: "one".into(), unit: "compute", calendar: false, cost: 50, limit: 100 };
+    assert_eq!(refused.short.as_deref(), Some(&expected));
     assert_eq!(ledger.outstanding(), 300);
     limits.refund(first, START);
     assert_eq!(ledger.outstanding(), 0);
@@ -260,8 +262,8 @@ fn only_a_declared_cost_is_too_expensive_and_the_answer_says_what_fits() {
     let limits = compile(&config(THREE), Arc::new(Exact::default()));
     let refused = refusal(reserve(&limits, 1, 101, START));
     assert_eq!((refused.code, refused.retry_after), (Code::TooExpensive, None));
-    let spot = refused.spot.expect("it says what fits");
-    assert_eq!((&*spot.expected, &*spot.found), ("a cost of at most 100 µs", "101 µs"));
+    let expected = Short { budget: "one".into(), unit: "compute", calendar: false, cost: 101, limit: 100 };
+    assert_eq!((refused.short.as_deref(), refused.spot), (Some(&expected), None));
     let ours = Estimate { cost: Cost(u64::MAX), declared: Cost(100), exempt: false };
     let paid = now_or_never(limits.reserve(payer(&person(2)), ours, START)).expect("at once").expect("capped");
     assert_eq!(paid.reserved(), Cost(300));
