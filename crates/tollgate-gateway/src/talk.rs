@@ -26,7 +26,7 @@ use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
 use tollgate_layers::hygiene::Head;
 use tollgate_layers::intake::Plan;
-use tollgate_layers::limits::Payer;
+use tollgate_layers::limits::{Demand, Payer};
 use tollgate_layers::output::rpc;
 use tollgate_layers::protocol::frames::grpc::{Message, Messages, Unframed, prefix};
 use tollgate_layers::protocol::oip::grpc::without_error;
@@ -263,7 +263,7 @@ impl Talk {
         let payer = Payer { who, model: call.model, from, unix_ms: w.unix_ms(now) };
         let mut log = Journal::default();
         log.override_switches(route.switches);
-        let held = p.limits.ask_store(&mut log, |l| l.reserve(payer, estimate, now)).await;
+        let held = p.limits.ask_store(&mut log, |l| l.reserve(payer, Demand::of(estimate, call), now)).await;
         ex.log.absorb(log);
         let mut held = held?;
         ex.log.watched(Stage::Limits, held.take_watched());

@@ -40,12 +40,23 @@ pub fn fields(levels: &[PublicLevel<'_>], retry_after: Option<Duration>) -> Opti
         let comma = if policies.is_empty() { "" } else { ", " };
         let (name, window) = (Text(level.name), level.window_secs.max(1));
         let (remaining, reset) = level.within(retry_after);
-        // `compute` is not among the registered units, so it is a parameter of our own.
-        let unit = if level.unit == Unit::Compute { ";tollgate-unit=\"compute-ms\"" } else { "" };
-        let quota = level.quota.min(MAX_INTEGER);
+        // Two of ours are not among the registered units, so they are a parameter of our own.
+        let unit = match level.unit {
+            Unit::Bytes => ";qu=\"content-bytes\"",
+            Unit::Compute => ";tollgate-unit=\"compute-ms\"",
+            Unit::Concurrent => ";qu=\"concurrent-requests\"",
+            Unit::Requests => "",
+            Unit::Tokens => ";tollgate-unit=\"tokens\"",
+        };
+        let (quota, remaining) = (level.quota.min(MAX_INTEGER), remaining.min(MAX_INTEGER));
         // Writing to a string cannot fail.
-        let _ = write!(policies, "{comma}{name};q={quota};w={}{unit}", window.min(MAX_INTEGER));
-        let _ = write!(states, "{comma}{name};r={};t={}", remaining.min(MAX_INTEGER), reset.min(MAX_INTEGER));
+        if level.unit == Unit::Concurrent {
+            let _ = write!(policies, "{comma}{name};q={quota}{unit}");
+            let _ = write!(states, "{comma}{name};r={remaining}");
+        } else {
+            let _ = write!(policies, "{comma}{name};q={quota};w={}{unit}", window.min(MAX_INTEGER));
+            let _ = write!(states, "{comma}{name};r={remaining};t={}", reset.min(MAX_INTEGER));
+        }
     }
     let policy = HeaderValue::try_from(policies).ok()?;
     Some(Fields { policy, level: HeaderValue::try_from(states).ok()? })
@@ -63,7 +74,8 @@ pub fn retry_after_ms(wait: Duration) -> HeaderValue {
     HeaderValue::from(whole_ms(wait))
 }
 
-/// Adds `x-ratelimit-{limit,remaining,reset}-requests`, as OpenAI's API announces it: of the budget that has the least left.
+/// Adds `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`, as OpenAI's API announces them: of the budget that has the
+/// least left.
 pub fn openai(levels: &[PublicLevel<'_>], out: &mut HeaderMap) {
     for (unit, [limit, remaining, reset]) in OPENAI {
         let Some(level) = tightest(levels, unit) else { continue };
@@ -211,6 +223,7 @@ mod tests {
 
     #[test]
     fn each_dialect_announces_the_tightest_budget_of_its_units_and_nothing_of_others() {
+        let tokens = level(Unit::Tokens, 5000, 17, Duration::from_mins(2));
         let wide = level(Unit::Requests, 1000, 900, Duration::from_secs(1));
         let tight = level(Unit::Requests, 100, 40, Duration::from_millis(6_020));
         let compute = level(Unit::Compute, 100, 1, Duration::from_secs(9));
@@ -218,9 +231,11 @@ mod tests {
             fields.get(name).map(|value| value.to_str().expect("ASCII").to_owned()).unwrap_or_default()
         };
         let mut out = HeaderMap::new();
-        openai(&[compute, wide, tight], &mut out);
+        openai(&[compute, wide, tight, tokens], &mut out);
         let found = ["limit", "remaining", "reset"].map(|what| field(&out, &format!("x-ratelimit-{what}-requests")));
-        assert_eq!((found, out.len()), (["100", "40", "6.02s"].map(str::to_owned), 3));
+        assert_eq!((found, out.len()), (["100", "40", "6.02s"].map(str::to_owned), 6));
+        let found = ["limit", "remaining", "reset"].map(|what| field(&out, &format!("x-ratelimit-{what}-tokens")));
+        assert_eq!(found, ["5000", "17", "2m0s"].map(str::to_owned));
         let mut out = HeaderMap::new();
         anthropic(&[compute, wide, tight], 1_795_176_000_000, &mut out);
         let name = |what: &str| format!("anthropic-ratelimit-requests-{what}");
@@ -229,6 +244,22 @@ mod tests {
         let mut out = HeaderMap::new();
         openai(&[compute], &mut out);
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn every_unit_is_announced_in_registered_words_or_in_a_parameter_of_ours() {
+        let of = |unit| fields(&[level(unit, 9, 4, Duration::ZERO)], None).expect("a level");
+        let units = [Unit::Bytes, Unit::Compute, Unit::Concurrent, Unit::Requests, Unit::Tokens];
+        let policies = units.map(|unit| of(unit).policy.to_str().expect("ASCII").to_owned());
+        let expected = [
+            r#""one";q=9;w=60;qu="content-bytes""#,
+            r#""one";q=9;w=60;tollgate-unit="compute-ms""#,
+            r#""one";q=9;qu="concurrent-requests""#,
+            r#""one";q=9;w=60"#,
+            r#""one";q=9;w=60;tollgate-unit="tokens""#,
+        ];
+        assert_eq!(policies, expected.map(str::to_owned));
+        assert_eq!(of(Unit::Concurrent).level, r#""one";r=4"#);
     }
 
     #[test]

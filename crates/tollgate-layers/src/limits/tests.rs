@@ -74,7 +74,7 @@ fn compile_for<S: Ledger>(config: &LimitsConfig, ledger: Arc<S>, models: &[&str]
     let tenants = BTreeMap::from([("acme".to_owned(), config.list(&mut check, &listed))]);
     let models = models.iter().zip(0..).map(|(name, id)| ((*name).to_owned(), ModelId(id))).collect();
     let names = LimitNames { models: &models, tenants: &tenants };
-    let limits = config.compile(&mut check, &names, Bank { ledger, seed: (1, 2) });
+    let limits = config.compile(&mut check, &names, Bank { ledger, gauges: Arc::default(), seed: (1, 2) });
     assert_eq!(check.finish().0, []);
     limits
 }
@@ -425,7 +425,7 @@ budgets:
     let listed = ["rpm", "silver", "long", "rpm"].map(str::to_owned);
     let listed = check.within("tenants", |check| check.within("acme", |check| broken.list(check, &listed)));
     let names = LimitNames { models: &BTreeMap::new(), tenants: &BTreeMap::from([("acme".to_owned(), listed)]) };
-    let bank = Bank { ledger: memory(), seed: (1, 2) };
+    let bank = Bank { ledger: memory(), gauges: Arc::default(), seed: (1, 2) };
     check.within("limits", |check| broken.compile(check, &names, bank));
     let problems = check.finish().0.into_iter().map(|problem| {
         let path: Vec<_> = problem.path.iter().map(ToString::to_string).collect();
@@ -462,7 +462,8 @@ fn one_request_cannot_have_more_budgets_than_a_reservation_holds() {
         let listed: Vec<_> = (0..keys).map(|i| format!("key{i}")).collect();
         let tenants = BTreeMap::from([("acme".to_owned(), config.list(&mut check, &listed))]);
         let names = LimitNames { models: &BTreeMap::new(), tenants: &tenants };
-        let limits = config.compile(&mut check, &names, Bank { ledger: memory(), seed: (1, 2) });
+        let limits =
+            config.compile(&mut check, &names, Bank { ledger: memory(), gauges: Arc::default(), seed: (1, 2) });
         assert_eq!(check.is_clean(), fits, "{keys} and {globals}");
         assert!(limits.levels(payer(&person(1)), START).len() <= MAX_BUDGETS);
     }
