@@ -164,6 +164,18 @@ async fn plain(worker: &Arc<Worker>, stream: TcpStream, peer: Arc<Peer>, lenient
     }
 }
 
+/// Serves one connection, from its first byte of HTTP to its end, over whatever carries it.
+pub async fn converse<T>(worker: &Arc<Worker>, stream: T, peer: Arc<Peer>, h2: bool)
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    if h2 {
+        serve_h2(worker, stream, peer).await;
+    } else {
+        serve_h1(worker, stream, peer, false).await;
+    }
+}
+
 async fn serve_h1<T>(worker: &Arc<Worker>, stream: T, peer: Arc<Peer>, lenient: bool)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,

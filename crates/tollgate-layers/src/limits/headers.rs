@@ -103,17 +103,29 @@ pub fn anthropic(levels: &[PublicLevel<'_>], unix_ms: u64, out: &mut HeaderMap) 
     }
 }
 
-const OPENAI: [(Unit, [&str; 3]); 1] =
-    [(Unit::Requests, ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"])];
+const OPENAI: [(Unit, [&str; 3]); 2] = [
+    (Unit::Requests, ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"]),
+    (Unit::Tokens, ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"]),
+];
 
-const ANTHROPIC: [(Unit, [&str; 3]); 1] = [(
-    Unit::Requests,
-    [
-        "anthropic-ratelimit-requests-limit",
-        "anthropic-ratelimit-requests-remaining",
-        "anthropic-ratelimit-requests-reset",
-    ],
-)];
+const ANTHROPIC: [(Unit, [&str; 3]); 2] = [
+    (
+        Unit::Requests,
+        [
+            "anthropic-ratelimit-requests-limit",
+            "anthropic-ratelimit-requests-remaining",
+            "anthropic-ratelimit-requests-reset",
+        ],
+    ),
+    (
+        Unit::Tokens,
+        [
+            "anthropic-ratelimit-tokens-limit",
+            "anthropic-ratelimit-tokens-remaining",
+            "anthropic-ratelimit-tokens-reset",
+        ],
+    ),
+];
 
 /// These dialects have room for one budget of a unit.
 fn tightest<'a, 'b>(levels: &'a [PublicLevel<'b>], unit: Unit) -> Option<&'a PublicLevel<'b>> {

@@ -165,18 +165,33 @@ impl<S: Ledger> Limits<S> {
     /// Where the payer's own budgets stand. Budgets shared with others (`model`, `global`) are not among them: their
     /// level would tell one tenant how busy the others are. Nor are those that only observe: they bind nobody.
     pub fn levels(&self, payer: Payer<'_>, now: Tick) -> ArrayVec<PublicLevel<'_>, MAX_BUDGETS> {
-        let own = self.places(payer.who).iter().filter_map(|place| self.budgets.get(*place));
-        let own = own.filter(|budget| matches!(budget.per, Per::Address | Per::Key | Per::Tenant));
-        let own = own.filter(|budget| budget.mode == Mode::Enforce);
-        own.filter_map(|budget| {
-            let at = moment(payer, now);
-            let key = self.key(budget, payer)?;
-            Some(match budget.limit(at) {
-                Some(limit) => budget.public(&self.ledger.peek(key, limit, leaf(now)), at),
-                None => budget.public_places(self.gauges.taken(key.hash)),
+        let own = |budget: &Budget| matches!(budget.per, Per::Address | Per::Key | Per::Tenant);
+        self.levels_of(payer, now, |budget| own(budget) && budget.mode == Mode::Enforce)
+    }
+
+    /// Where all budgets stand that the payer is charged to: for operators, never for the payer.
+    pub fn every_level(&self, payer: Payer<'_>, now: Tick) -> ArrayVec<PublicLevel<'_>, MAX_BUDGETS> {
+        self.levels_of(payer, now, |_| true)
+    }
+
+    fn levels_of(
+        &self,
+        payer: Payer<'_>,
+        now: Tick,
+        wanted: impl Fn(&&Budget) -> bool,
+    ) -> ArrayVec<PublicLevel<'_>, MAX_BUDGETS> {
+        let budgets = self.places(payer.who).iter().filter_map(|place| self.budgets.get(*place));
+        let at = moment(payer, now);
+        budgets
+            .filter(wanted)
+            .filter_map(|budget| {
+                let key = self.key(budget, payer)?;
+                Some(match budget.limit(at) {
+                    Some(limit) => budget.public(&self.ledger.peek(key, limit, leaf(now)), at),
+                    None => budget.public_places(self.gauges.taken(key.hash)),
+                })
             })
-        })
-        .collect()
+            .collect()
     }
 
     /// What each budget of `payer` is to pay, and a place where a budget counts what runs at once.
