@@ -4,6 +4,7 @@
 //! configuration file.
 
 pub mod admin;
+pub mod announce;
 pub mod body;
 pub mod compute;
 pub mod config;

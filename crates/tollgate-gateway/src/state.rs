@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tollgate_core::backend::Backend;
 use tollgate_core::time::Clock;
 use tollgate_layers::auth::{IdKey, KeyRing};
-use tollgate_limit::Memory;
+use tollgate_limit::{Gauges, Memory};
 
 use crate::body::Budget;
 use crate::compute::Compute;
@@ -60,6 +60,8 @@ pub struct State {
     pub workers: usize,
     /// Balances.
     pub ledger: Arc<Memory>,
+    /// What runs at once, of budgets that count that.
+    pub gauges: Arc<Gauges>,
     /// Where what was used of calendar quotas is kept over a restart.
     pub keep: Option<Keep>,
     /// Secret of all keyed hashes of this process, and of later ones where there is a `keep`.
@@ -135,6 +137,7 @@ impl State {
             clock,
             workers,
             ledger,
+            gauges: Arc::default(),
             keep,
             seed,
             dice,

@@ -318,7 +318,8 @@ impl Desk<'_> {
         let limits = check.within("limits", |check| {
             self.warn_of_what_is_forgotten(check);
             let names = LimitNames { models: &self.models, tenants: &listed };
-            config.limits.compile(check, &names, Bank { ledger: Arc::clone(&ledger), seed: self.state.seed })
+            let gauges = Arc::clone(&self.state.gauges);
+            config.limits.compile(check, &names, Bank { ledger: Arc::clone(&ledger), gauges, seed: self.state.seed })
         });
         let weights = config.tenants.iter().map(|(name, tenant)| (self.state.id_key.tenant(name), tenant.weight));
         let meters = routes.all().iter().map(|route| self.state.meters.route(&route.name)).collect();
