@@ -169,10 +169,9 @@ impl Mirrored {
         let most = release.terms.shadow_bytes;
         let by = Caller { worker: w.index, ticker: &w.ticker, tasks: &w.tasks, now: began, until };
         let asked = within(w.ticker.alarm(until), ask(&remote, order, by, (most, began)));
-        let shadow = match asked.await {
-            Ok(Some(shadow)) => shadow,
+        let Ok(Some(shadow)) = asked.await else {
             // Too large, too late or encoded: nothing that could be compared.
-            Ok(None) | Err(_) => return release.course.progress.lock().skipped(place),
+            return release.course.progress.lock().skipped(place);
         };
         // Its place is for somebody else; the answer that leaves may take long.
         room.slot = None;

@@ -35,7 +35,7 @@ impl Desk<'_> {
             let list = |(version, config): (&String, &VersionConfig)| {
                 check.within(version.as_str(), |check| self.version((name, model), (version, config), upstreams, check))
             };
-            model.versions.iter().map(list).collect::<Option<Vec<_>>>()
+            model.versions.iter().map(list).collect::<Vec<_>>()
         });
         let mirrors = model.versions.values().any(|version| version.shadow > 0);
         let sticky = check.within("release", |check| {
@@ -47,10 +47,9 @@ impl Desk<'_> {
             );
             sticky(&config, check)
         });
-        let versions = versions?;
-        if mirrors {
-            self.check_room(&config, &versions, upstreams, check);
-        }
+        // Every mistake at once: the others are looked at also where one is wrong.
+        self.check_room(&config, versions.iter().flatten(), upstreams, check);
+        let versions = versions.into_iter().collect::<Option<Vec<_>>>()?;
         let of = model.versions.iter().map(|(version, config)| {
             format!("{version}={}@{}", config.weight, config.upstream.as_ref().unwrap_or(&model.upstream))
         });
@@ -129,14 +128,14 @@ impl Desk<'_> {
     }
 
     /// Mirrored calls leave room for those that somebody waits for.
-    fn check_room(
+    fn check_room<'a>(
         &self,
         config: &ReleaseConfig,
-        versions: &[Version],
+        versions: impl Iterator<Item = &'a Version>,
         upstreams: &[Option<Upstream>],
         check: &mut Checker,
     ) {
-        let shadows = versions.iter().filter(|version| version.shadow > 0);
+        let shadows = versions.filter(|version| version.shadow > 0);
         for upstream in shadows.filter_map(|version| upstreams.get(version.upstream)?.as_ref()) {
             let most =
                 self.config.upstreams.get(&*upstream.name).and_then(|upstream| upstream.inflight.max).unwrap_or(8);
@@ -153,7 +152,7 @@ impl Desk<'_> {
 
 fn check_sum(versions: &BTreeMap<String, VersionConfig>, check: &mut Checker) {
     if versions.len() < 2 || versions.len() > MOST {
-        check.problem_here(format!("{} versions: there are 2 to {MOST}", versions.len()));
+        check.problem_here(format!("a model has 2 to {MOST} versions, and here it has {}", versions.len()));
     }
     let sum: u32 = versions.values().map(|version| u32::from(version.weight)).sum();
     if sum != 100 {

@@ -104,7 +104,7 @@ fn nests_and_crowds_cost_no_more_than_they_are_long() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(values(&deep, &deep).is_same());
     let crowd: String = (0..20_000).map(|i| format!("\"m{i}\":1,")).collect();
-    let crowd = side(format!("{{{}\"end\":1}}", crowd));
+    let crowd = side(format!("{{{crowd}\"end\":1}}"));
     assert!(compare(How::Shape, &crowd, &crowd, EXACT).is_same());
     assert!(shapes(&crowd).is_some_and(|paths| paths.len() <= MOST_PATHS));
 }

@@ -20,6 +20,9 @@ impl Dice {
     }
 }
 
+/// The chance that a call fails, by its number and whether it is the candidate's.
+type Rate = fn(u64, bool) -> f64;
+
 /// One release: calls are dealt by `share`, fail by `rate(call, candidate)`, and the wealth is looked at after each.
 /// The number of calls until it reaches `1/alpha`, and how many of those after `from` were the candidate's.
 fn run(
@@ -48,7 +51,7 @@ fn alike_versions_are_rolled_back_no_more_often_than_stated_however_often_one_lo
     const RUNS: u64 = 1_000;
     const ALPHA: f64 = 0.05;
     // Rates that stand still, that swing with the hour, and an outage of both: at several shares.
-    let swings: [(&str, fn(u64, bool) -> f64); 4] = [
+    let swings: [(&str, Rate); 4] = [
         ("steady", |_, _| 0.02),
         ("an hour of trouble", |call, _| if call % 2_000 < 300 { 0.5 } else { 0.005 }),
         ("everything fails", |_, _| 1.0),
