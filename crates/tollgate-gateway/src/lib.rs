@@ -22,6 +22,7 @@ pub mod pipeline;
 pub mod problem;
 pub mod record;
 pub mod rehearsal;
+pub mod release;
 pub mod reply;
 pub mod rpc;
 pub mod secrets;

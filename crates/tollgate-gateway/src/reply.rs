@@ -18,6 +18,7 @@ use crate::listen::heads::Turn;
 use crate::listen::streams::OpenStream;
 use crate::pipeline::Tab;
 use crate::problem::{Face, Figures, event, trailers};
+use crate::release;
 use crate::talk::Spoken;
 use crate::tick::{Alarm, Ticker};
 use crate::upstream::{Answer, Remote, Slot};
@@ -241,6 +242,7 @@ impl Stream {
         if let Some(window) = &mut pending.window {
             window.show(&data, exchange, pending.worker)?;
         }
+        release::shadow::show(exchange, &data);
         let data = match pending.flow.as_mut().map(|flow| flow.pass(data.clone())) {
             None => data,
             Some(Ok(data)) => data,

@@ -20,6 +20,7 @@ use crate::drift::Drift;
 use crate::keep::Keep;
 use crate::observed::Observed;
 use crate::record::{Meters, Recorder, Redactor};
+use crate::release::Releases;
 use crate::snapshot::Policy;
 use crate::tls::CertTable;
 use crate::upstream::{Queue, QueueBounds, Remote};
@@ -90,6 +91,8 @@ pub struct State {
     pub observed: Observed,
     /// Where contracts and servers differ.
     pub drift: Drift,
+    /// How far releases have come.
+    pub releases: Releases,
     /// Told of each swap of the policy.
     pub swapped: Notify,
     policy: ArcSwapOption<Policy>,
@@ -152,6 +155,7 @@ impl State {
             embed,
             observed: Observed::default(),
             drift: Drift::default(),
+            releases: Releases::default(),
             swapped: Notify::new(),
             policy: ArcSwapOption::empty(),
             retired: Mutex::default(),
@@ -256,5 +260,6 @@ impl State {
         self.queues.lock().retain(|name, queue| named(name) || queue.level() != (0, 0));
         self.remotes.lock().retain(|name, _| named(name));
         self.observed.keep(&policy);
+        self.releases.keep(&policy);
     }
 }

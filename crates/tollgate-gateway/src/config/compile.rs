@@ -1,6 +1,7 @@
 //! From a document of the right shape to a policy: every mistake of meaning is reported, then the layers are built.
 
 mod remote;
+mod versions;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -447,6 +448,7 @@ impl Desk<'_> {
             signature: contract.signature().clone(),
             metadata: Bytes::from(metadata),
             seen: self.state.observed.of(name),
+            release: self.release((name, model), upstreams, check),
             published: model.contract.openapi.clone().zip(model.contract.schema.clone()),
         });
         built.parse.push(ParseModel { name: name.into(), contract: Arc::clone(&contract) });
