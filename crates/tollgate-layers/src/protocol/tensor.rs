@@ -188,10 +188,6 @@ impl<T: Element> Nest<T> {
         let leaf = self.rank.map_or(kind != Kind::Array, |rank| rank == depth);
         let from = self.index();
         if leaf {
-            // An empty list stood where this value stands.
-            if self.rank.is_none() && self.dims.get(depth).copied().flatten().is_some() {
-                return Err(Wrong::here("a list, as deep as the others", kind.name()).element(from));
-            }
             self.rank = Some(depth);
             return self.leaf(reader, kind);
         }
@@ -219,6 +215,10 @@ impl<T: Element> Nest<T> {
             let known = known.unwrap_or_default();
             let expected = format!("{known} items in each list of dimension {}", depth + 1);
             return Err(Wrong::here(expected, format!("{count} items")).element(from));
+        }
+        if count == 0 {
+            // Nothing stands deeper than what an empty list would hold.
+            self.rank.get_or_insert(depth + 1);
         }
         if let Some(dim) = self.dims.get_mut(depth) {
             *dim = Some(count);
