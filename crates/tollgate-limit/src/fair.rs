@@ -200,6 +200,12 @@ impl<T> FairQueue<T> {
         self.config = config;
     }
 
+    /// By which numbers it shares and holds.
+    #[must_use]
+    pub const fn config(&self) -> FairConfig {
+        self.config
+    }
+
     /// How many wait.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -234,7 +240,8 @@ impl<T> FairQueue<T> {
         let cost = self.scale.of(who.cost);
         let left = micros(who.deadline.0.saturating_sub(now.0));
         let wait = self.wait(who);
-        let most_wait = u64::try_from(self.config.max_wait.as_micros()).unwrap_or(u64::MAX).min(left.saturating_sub(cost));
+        let most_wait =
+            u64::try_from(self.config.max_wait.as_micros()).unwrap_or(u64::MAX).min(left.saturating_sub(cost));
         if wait > most_wait || cost > left {
             let retry_after = Duration::from_micros(wait.saturating_sub(most_wait));
             return Err(Overload::Late { wait: Duration::from_micros(wait), retry_after });
@@ -294,7 +301,8 @@ impl<T> FairQueue<T> {
             let is_late = now.0.saturating_add(bill.cost.saturating_mul(1000)) > entry.deadline.0;
             if is_late {
                 let retry_after = self.backlog_of(&bill);
-                let late = |entry: Entry<T>| Dropped { what: entry.what, why: Overload::Late { wait: waited, retry_after } };
+                let late =
+                    |entry: Entry<T>| Dropped { what: entry.what, why: Overload::Late { wait: waited, retry_after } };
                 dropped.extend(self.take(ticket).map(late));
                 continue;
             }
@@ -361,9 +369,10 @@ impl<T> FairQueue<T> {
         let class = bill.priority as u64;
         let tenants = self.classes.get(class)?;
         let tenant = tenants.get(bill.tenant)?;
-        let (ahead, own) = self.hall.up_to(ticket).fold((0, 0_u64), |(count, cost), entry| {
-            (count + 1, cost.saturating_add(entry.bill.cost))
-        });
+        let (ahead, own) = self
+            .hall
+            .up_to(ticket)
+            .fold((0, 0_u64), |(count, cost), entry| (count + 1, cost.saturating_add(entry.bill.cost)));
         let part = |part: Option<f64>| part.unwrap_or(1.0);
         let part = part(self.classes.part_of(class))
             * part(tenants.part_of(bill.tenant))

@@ -22,7 +22,7 @@ const SHRINK: f64 = 0.5;
 /// What a server's own word that it has too much is worth.
 const PRESSED: f64 = 0.9;
 
-/// Costs are believed when so many requests were measured whose cost was foreseen by what was learned.
+/// Costs are believed when so many requests were measured of whose model something was learned.
 const FEW: u32 = 30;
 
 /// The share of a new request in the mean cost.
@@ -58,8 +58,8 @@ impl InflightConfig {
 pub struct Ran {
     /// How long it took, where it came to its end.
     pub took: Option<Duration>,
-    /// Whether its cost was foreseen by what was learned of its model; only then does it say how slow the server is.
-    pub learned: bool,
+    /// How long it would have taken with the server to itself, where that is known: from what was learned of its model.
+    pub alone: Option<Duration>,
 }
 
 /// See the module.
@@ -76,8 +76,8 @@ pub struct Inflight {
     cost: u64,
     /// The most of the limit that was used since the last step.
     peak: f64,
-    foreseen_us: f64,
-    measured_us: f64,
+    foreseen: f64,
+    measured: f64,
     learned: u32,
     stepped: Tick,
     pressed: Pressed,
@@ -104,8 +104,8 @@ impl Inflight {
             count: 0,
             cost: 0,
             peak: 0.0,
-            foreseen_us: 0.0,
-            measured_us: 0.0,
+            foreseen: 0.0,
+            measured: 0.0,
             learned: 0,
             stepped: Tick(0),
             pressed: Pressed::default(),
@@ -147,10 +147,10 @@ impl Inflight {
     pub fn leave(&mut self, cost: u64, ran: Ran) {
         self.count = self.count.saturating_sub(1);
         self.cost = self.cost.saturating_sub(cost);
-        if let (Some(took), true) = (ran.took, ran.learned) {
+        if let (Some(took), Some(alone)) = (ran.took, ran.alone) {
             self.learned = self.learned.saturating_add(1);
-            self.foreseen_us += cost as f64;
-            self.measured_us += took.as_secs_f64() * 1e6;
+            self.foreseen += alone.as_secs_f64();
+            self.measured += took.as_secs_f64();
         }
     }
 
@@ -167,7 +167,7 @@ impl Inflight {
         }
         self.stepped = now;
         let slowdown = self.slowdown();
-        (self.foreseen_us, self.measured_us) = (0.0, 0.0);
+        (self.foreseen, self.measured) = (0.0, 0.0);
         let (used, peak) = (self.peak, self.used());
         self.peak = peak;
         let heard = std::mem::take(&mut self.pressed.fresh) && now < self.pressed.until;
@@ -212,7 +212,7 @@ impl Inflight {
     }
 
     fn slowdown(&self) -> Option<f64> {
-        (self.foreseen_us > 0.0).then(|| self.measured_us / self.foreseen_us)
+        (self.foreseen > 0.0).then(|| self.measured / self.foreseen)
     }
 }
 

@@ -40,6 +40,7 @@ use crate::reply::{Kept, Open, ReplyBody, Stream};
 use crate::send::{Reply, stamp};
 use crate::snapshot::Policy;
 use crate::tick::{Ticker, within};
+use crate::turn;
 use crate::worker::Worker;
 
 /// What an HTTP/2 connection begins with (RFC 9113 §3.4).
@@ -347,6 +348,7 @@ async fn answer(
         Ok(reply) => {
             let mut quota = HeaderMap::new();
             quota_fields(&policy, &exchange, None, &mut quota);
+            turn::tell(&exchange.seen, &mut quota);
             let mut response = admitted(exchange, reply, keep);
             response.headers_mut().extend(quota);
             response
@@ -412,6 +414,7 @@ fn denied(policy: &Policy, mut exchange: Box<Exchange>, denial: &Denial, h1: boo
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     quota_fields(policy, &exchange, denial.retry_after, response.headers_mut());
+    turn::tell(&exchange.seen, response.headers_mut());
     exchange.seen.status = response.status().as_u16();
     exchange.seen.rpc_status = (face == Face::Grpc).then(|| denial.code.grpc_status());
     exchange.seen.bytes_out = response.body().len() as u64;

@@ -22,7 +22,8 @@ fn through(room: &mut Inflight, slowdown: f64) {
 }
 
 fn ran(slowdown: f64) -> Ran {
-    Ran { took: Some(Duration::from_secs_f64(slowdown * MEAN_US as f64 / 1e6)), learned: true }
+    let alone = Duration::from_micros(MEAN_US);
+    Ran { took: Some(alone.mul_f64(slowdown)), alone: Some(alone) }
 }
 
 /// Fills it, lets all of that through at `slowdown`, and makes one step.
@@ -54,7 +55,7 @@ fn requests_are_counted_until_costs_are_learned() {
     let mut room = Inflight::new(STEERED);
     for _ in 0..1_000 {
         room.enter(MEAN_US);
-        room.leave(MEAN_US, Ran { learned: false, ..ran(1.0) });
+        room.leave(MEAN_US, Ran { alone: None, ..ran(1.0) });
     }
     assert!(!room.is_by_cost());
     (0..8).for_each(|_| room.enter(1));
@@ -125,7 +126,7 @@ fn long_answers_are_no_congestion() {
         // Twenty times the mean, and foreseen to be.
         room.enter(20 * MEAN_US);
         let took = Some(Duration::from_micros(20 * MEAN_US));
-        room.leave(20 * MEAN_US, Ran { took, learned: true });
+        room.leave(20 * MEAN_US, Ran { took, alone: took });
         room.step(Tick(step * STEP_NS));
         assert!(room.level() >= 8.0, "{}", room.level());
     }
