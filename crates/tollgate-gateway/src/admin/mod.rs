@@ -218,10 +218,13 @@ fn metrics(control: &Control) -> String {
     out
 }
 
+/// A name, a help text, and where its value comes from.
+type Gauge = (&'static str, &'static str, fn(&Standing) -> f64);
+
 /// How full the line before each upstream is, and who got no place.
 fn queues(out: &mut String, policy: &Policy) {
     let standings: Vec<_> = policy.upstreams.iter().map(|upstream| (upstream, upstream.queue.standing())).collect();
-    let gauges: [(&str, &str, fn(&Standing) -> f64); 3] = [
+    let gauges: [Gauge; 3] = [
         (
             "tollgate_upstream_inflight_cost_us",
             "What runs at each upstream is thought to cost, in microseconds of accelerator time.",

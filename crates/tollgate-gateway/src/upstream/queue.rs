@@ -292,7 +292,7 @@ impl Queue {
         match turn {
             // Whoever left early has had the server's time as well.
             Turn::Past => {
-                state.fair.passed(&ask.who, spent.unwrap_or_else(|| Cost::of(now.since(began))).0, there(now))
+                state.fair.passed(&ask.who, spent.unwrap_or_else(|| Cost::of(now.since(began))).0, there(now));
             }
             Turn::Taken(bill, _) => {
                 let real = spent.unwrap_or_else(|| Cost::of(now.since(began)));
