@@ -141,10 +141,13 @@ impl<'a> World<'a> {
             }
             return;
         }
-        if self.fair.is_empty() && self.room.fits(request.foreseen_us) {
-            self.fair.pass();
-            self.begin(number, &request, now);
-        } else if self.fair.enter(&applicant(&request, now), number, Tick(now)).is_err() {
+        let who = applicant(&request);
+        let taken = if self.fair.is_empty() && self.room.fits(request.foreseen_us) {
+            self.fair.pass(&who, Tick(now)).map(|()| self.begin(number, &request, now)).is_ok()
+        } else {
+            self.fair.enter(&who, number, Tick(now)).is_ok()
+        };
+        if !taken {
             self.refund(number, now);
         }
     }
@@ -182,7 +185,7 @@ impl<'a> World<'a> {
         }
         match self.jobs[number].turn {
             Some(bill) => self.fair.done(&bill, request.cost_us, Tick(now)),
-            None => self.fair.passed(&applicant(&request, now), request.cost_us, Tick(now)),
+            None => self.fair.passed(&applicant(&request), request.cost_us, Tick(now)),
         }
         let mut dropped = Vec::new();
         loop {
@@ -242,8 +245,7 @@ fn limit(trace: &Trace, policy: Policy, slots: u32) -> Option<Limit> {
     Rate::new(units(burst), units(refill), units(burst)).map(Limit::Rate)
 }
 
-fn applicant(request: &Request, now: u64) -> Applicant {
-    let _ = now;
+fn applicant(request: &Request) -> Applicant {
     Applicant {
         tenant: request.tenant as u64 + 1,
         weight: 1,

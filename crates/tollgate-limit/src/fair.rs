@@ -242,7 +242,7 @@ impl<T> FairQueue<T> {
         let wait = self.wait(who);
         let most_wait =
             u64::try_from(self.config.max_wait.as_micros()).unwrap_or(u64::MAX).min(left.saturating_sub(cost));
-        if wait > most_wait || cost > left {
+        if wait > most_wait || is_late(self.scale.surely(cost), who.deadline, now) {
             let retry_after = Duration::from_micros(wait.saturating_sub(most_wait));
             return Err(Overload::Late { wait: Duration::from_micros(wait), retry_after });
         }
@@ -298,8 +298,7 @@ impl<T> FairQueue<T> {
             let bill = entry.bill;
             let waited = Duration::from_nanos(now.0.saturating_sub(entry.came.0));
             let has = Duration::from_nanos(entry.deadline.0.saturating_sub(entry.came.0)).min(self.config.max_wait);
-            let is_late = now.0.saturating_add(bill.cost.saturating_mul(1000)) > entry.deadline.0;
-            if is_late {
+            if is_late(self.scale.surely(bill.cost), entry.deadline, now) {
                 let retry_after = self.backlog_of(&bill);
                 let late =
                     |entry: Entry<T>| Dropped { what: entry.what, why: Overload::Late { wait: waited, retry_after } };
@@ -322,9 +321,18 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// A request was started while nobody waited, without a turn. Its end is told to [`FairQueue::passed`].
-    pub const fn pass(&mut self) {
+    /// A request starts while nobody waits, without a turn. Its end is told to [`FairQueue::passed`].
+    ///
+    /// # Errors
+    /// It would not be done in time, and others would wait for it. A server that does nothing tries whatever comes: that is
+    /// how costs become known.
+    pub fn pass(&mut self, who: &Applicant, now: Tick) -> Result<(), Overload> {
+        let surely = self.scale.surely(self.scale.of(who.cost));
+        if self.running > 0 && self.scale.is_known() && is_late(surely, who.deadline, now) {
+            return Err(Overload::Late { wait: Duration::ZERO, retry_after: Duration::ZERO });
+        }
         self.running += 1;
+        Ok(())
     }
 
     /// A request that took nobody's turn is done, and cost so much. If somebody waits by now, it was at their expense: its
@@ -499,6 +507,11 @@ impl<T> FairQueue<T> {
             tenant.keys.served(bill.key, bill.cost);
         }
     }
+}
+
+/// Whether what takes `cost` is done after `deadline`.
+const fn is_late(cost: u64, deadline: Tick, now: Tick) -> bool {
+    now.0.saturating_add(cost.saturating_mul(1000)) > deadline.0
 }
 
 const fn micros(nanos: u64) -> u64 {

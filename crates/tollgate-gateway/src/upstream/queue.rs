@@ -207,8 +207,11 @@ impl Queue {
         let (mut waiting, depth, position, until) = {
             let mut state = self.state.lock();
             if state.fair.is_empty() && state.room.fits(ask.who.cost) {
+                state.fair.pass(&ask.who, there(ask.at)).map_err(|why| {
+                    self.count(away(why));
+                    TurnedAway { refusal: refusal(why), position: 0 }
+                })?;
                 state.room.enter(ask.who.cost);
-                state.fair.pass();
                 let (queue, turn) = (Arc::clone(self), Turn::Past);
                 return Ok(Slot { queue, ask, turn, spent: None, depth: 0, position: 0, waited: None });
             }

@@ -59,6 +59,8 @@ impl Drain {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
     factor: f64,
+    /// How far off requests are from that on average, as a natural logarithm.
+    spread: f64,
     first: [f64; Self::FEW],
     seen: usize,
     last: u64,
@@ -67,7 +69,7 @@ pub(super) struct Scale {
 
 impl Default for Scale {
     fn default() -> Self {
-        Self { factor: 1.0, first: [0.0; Self::FEW], seen: 0, last: 0, repeated: 0 }
+        Self { factor: 1.0, spread: 0.0, first: [0.0; Self::FEW], seen: 0, last: 0, repeated: 0 }
     }
 }
 
@@ -78,12 +80,26 @@ impl Scale {
     const MOST: f64 = 1.0;
     /// So many are looked at together.
     const FEW: usize = 8;
+    /// So much of the spread is doubted: with errors of a log-normal kind, three requests of four cost less. More would
+    /// refuse good requests where costs are foreseen badly (`cargo xtask sim admission`).
+    const DOUBT: f64 = 0.8;
     /// Fewer say nothing.
     const LEAST: usize = 3;
 
     pub(super) fn of(&self, said: u64) -> u64 {
         // A float that is too large becomes the largest integer.
         (said as f64 * self.factor) as u64
+    }
+
+    /// What it costs if it turns out dearer than usual: whoever starts it counts on that, because work that is done too
+    /// late was done in vain, and others waited for it.
+    pub(super) fn surely(&self, cost: u64) -> u64 {
+        (cost as f64 * (self.spread * Self::DOUBT).exp()) as u64
+    }
+
+    /// Whether enough was seen for a verdict.
+    pub(super) const fn is_known(&self) -> bool {
+        self.seen >= Self::FEW
     }
 
     pub(super) fn saw(&mut self, tenant: u64, said: u64, real: u64) {
@@ -105,6 +121,7 @@ impl Scale {
         self.last = tenant;
         let before = self.factor.ln();
         let off = (turned_out - before).clamp(-Self::MOST, Self::MOST);
+        self.spread += (off.abs() - self.spread) * Self::GAIN;
         self.move_to(before + off * Self::GAIN / f64::from(1 + self.repeated));
     }
 

@@ -345,7 +345,7 @@ fn costs_in_any_unit_become_time_once_some_are_done() {
 fn a_tenant_that_understates_moves_what_others_are_thought_to_cost_only_a_little() {
     let mut queue = queue();
     let mut run = |tenant, said, real| {
-        queue.pass();
+        queue.pass(&applicant(tenant, said), Tick(0)).expect("in time");
         queue.passed(&applicant(tenant, said), real, Tick(0));
         queue.scale.of(100_000)
     };
@@ -357,13 +357,28 @@ fn a_tenant_that_understates_moves_what_others_are_thought_to_cost_only_a_little
 #[test]
 fn who_was_let_past_pays_with_a_later_turn_if_others_had_to_wait_for_it() {
     let mut queue = queue();
-    queue.pass();
+    queue.pass(&applicant(1, 1_000), Tick(0)).expect("in time");
     for tenant in [1, 2, 1, 2] {
         enter(&mut queue, &applicant(tenant, 1_000), Tick(0));
     }
     queue.passed(&applicant(1, 1_000), 1_900, Tick(SECOND));
     let served: Vec<_> = (0..4).map(|_| next(&mut queue, Tick(SECOND)).expect("both wait").what).collect();
     assert_eq!(served, [2, 2, 1, 1]);
+}
+
+#[test]
+fn a_busy_server_starts_nothing_that_will_be_late_and_an_idle_one_tries_whatever_comes() {
+    let mut queue = queue();
+    let hasty = Applicant { deadline: Tick(SECOND), ..applicant(1, 2_000_000) };
+    queue.pass(&hasty, Tick(0)).expect("nothing is known");
+    queue.passed(&hasty, 2_000_000, Tick(0));
+    for _ in 0..20 {
+        queue.pass(&applicant(2, 1_000), Tick(0)).expect("in time");
+        queue.passed(&applicant(2, 1_000), 1_000, Tick(0));
+    }
+    queue.pass(&hasty, Tick(0)).expect("the server is idle");
+    assert!(matches!(queue.pass(&hasty, Tick(0)), Err(Overload::Late { .. })), "it would take the other's place");
+    queue.pass(&applicant(2, 1_000), Tick(0)).expect("in time");
 }
 
 #[test]
