@@ -201,6 +201,9 @@ impl Talk {
                 // The way down knows why.
                 return std::future::pending().await;
             }
+            if !ex.waf.holds_body() {
+                inbox.hold.shrink(inbox.messages.held());
+            }
             next = self.judged(ex, inbox).await?;
         }
         up.end();
@@ -282,19 +285,33 @@ impl Talk {
         Ok(Bill::new(tab, slot))
     }
 
-    /// The next message as it was sent, held within the budget while it comes.
+    /// The next message as it was sent, held within the budget while it comes. A client may say nothing for as long as it
+    /// likes, but a message that has begun comes as fast as a body.
     async fn next_message(&mut self, inbox: &mut Inbox, reader: &Reader<'_>) -> Ruling<Option<Message>> {
+        let mut pace = None;
         loop {
             if let Some(message) = inbox.messages.take().map_err(malformed)? {
                 return Ok(Some(message));
             }
-            let data = match self.body.frame().await {
-                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-                Some(Err(_)) => return Err(Fault::new(Origin::Client, "the stream broke off").into()),
+            let data = if inbox.messages.is_clear() {
+                match self.body.frame().await {
+                    Some(Ok(frame)) => Some(frame.into_data().unwrap_or_default()),
+                    Some(Err(_)) => return Err(Fault::new(Origin::Client, "the stream broke off").into()),
+                    None => None,
+                }
+            } else {
+                pace.get_or_insert_with(|| reader.paced()).next(&mut self.body, reader.ticker).await?
+            };
+            let data = match data {
+                Some(data) => data,
                 None if inbox.messages.is_clear() => return Ok(None),
                 None => return Err(malformed(Unframed::NotOne)),
             };
-            reader.keep(&mut inbox.hold, inbox.messages.held() + data.len()).await?;
+            let needed = inbox.messages.held() + data.len();
+            match &mut pace {
+                Some(pace) => reader.hold(&mut inbox.hold, needed, pace).await?,
+                None => reader.keep(&mut inbox.hold, needed).await?,
+            }
             inbox.messages.push(&data);
         }
     }
@@ -368,6 +385,8 @@ async fn listen(mut down: Down, ear: Ear<'_>, out: &mpsc::Sender<Frame<Bytes>>) 
     let Ear { books, alarm, reader, who, hides } = ear;
     let mut messages = Messages::new(MAX_ANSWER);
     let mut hold = reader.empty_hold(&who);
+    // What was passed on last may still wait for the client.
+    let mut last = 0;
     let broken = |why: Unframed| Stop::from(Fault::new(Origin::Upstream, format_args!("the answer is {why}")));
     loop {
         let Ok(next) = within(alarm, down.next()).await else {
@@ -389,12 +408,14 @@ async fn listen(mut down: Down, ear: Ear<'_>, out: &mpsc::Sender<Frame<Bytes>>) 
             books.lock().answered(&heard, reader.ticker.now());
             bytes = clean.map_or(bytes, Bytes::from);
             books.lock().bytes_out += bytes.len() as u64;
+            let before = std::mem::replace(&mut last, bytes.len());
             let prefix = prefix(bytes.len()).unwrap_or_default();
             for piece in [Bytes::copy_from_slice(&prefix), bytes] {
                 if !piece.is_empty() && out.send(Frame::data(piece)).await.is_err() {
                     return std::future::pending().await;
                 }
             }
+            hold.shrink(messages.held() + last + before);
         }
     }
     if !messages.is_clear() {
