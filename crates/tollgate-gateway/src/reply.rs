@@ -17,7 +17,8 @@ use crate::flow::Flow;
 use crate::listen::heads::Turn;
 use crate::listen::streams::OpenStream;
 use crate::pipeline::Tab;
-use crate::problem::{Face, event, trailers};
+use crate::problem::{Face, Figures, event, trailers};
+use crate::release;
 use crate::talk::Spoken;
 use crate::tick::{Alarm, Ticker};
 use crate::upstream::{Answer, Remote, Slot};
@@ -189,7 +190,7 @@ impl Stream {
     fn complete(&mut self) {
         let Some(Open { mut exchange, pending }) = self.open.take() else { return };
         let Pending { mut tab, mut slot, remote, worker, ticker, flow, .. } = *pending;
-        count_tokens(&mut exchange, flow.as_ref());
+        count_use(&mut exchange, &mut tab, flow.as_ref());
         let now = ticker.now();
         remote.keep(exchange.seen.endpoint.unwrap_or(0), worker, &mut self.body, now);
         exchange.seen.spent = tab.settle(now);
@@ -240,6 +241,7 @@ impl Stream {
         if let Some(window) = &mut pending.window {
             window.show(&data, exchange, pending.worker)?;
         }
+        release::shadow::show(exchange, &data);
         let data = match pending.flow.as_mut().map(|flow| flow.pass(data.clone())) {
             None => data,
             Some(Ok(data)) => data,
@@ -272,7 +274,8 @@ impl Stream {
         let face = Face::of(&exchange.seen);
         let last = event(denial, exchange.facts.id, face).filter(|_| framed);
         let last = last.map(|last| Frame::data(Bytes::from([waiting.unwrap_or_default(), last].concat())));
-        let end = (face == Face::Grpc).then(|| Frame::trailers(trailers(denial, exchange.facts.id)));
+        let end =
+            (face == Face::Grpc).then(|| Frame::trailers(trailers(denial, exchange.facts.id, Figures::default())));
         exchange.seen.rpc_status = end.as_ref().map(|_| denial.code.grpc_status());
         exchange.seen.bytes_out += last.as_ref().and_then(Frame::data_ref).map_or(0, |last| last.len() as u64);
         exchange.finish(Outcome::Cut, Some(denial));
@@ -302,18 +305,22 @@ impl Stream {
     /// Settles a reply that did not come to its end; its connection is dropped with it.
     fn settled(&mut self) -> Option<Box<Exchange>> {
         let Open { mut exchange, mut pending } = self.open.take()?;
-        count_tokens(&mut exchange, pending.flow.as_ref());
+        count_use(&mut exchange, &mut pending.tab, pending.flow.as_ref());
         exchange.seen.spent = pending.tab.settle(pending.ticker.now());
         pending.slot.spent = Some(exchange.seen.spent);
         Some(exchange)
     }
 }
 
-/// Notes what a generating answer was, for the record.
-fn count_tokens(exchange: &mut Exchange, flow: Option<&Flow>) {
-    let Some((read, written)) = flow.map(Flow::tokens) else { return };
-    exchange.seen.tokens_in = read.unwrap_or(exchange.seen.tokens_in);
-    exchange.seen.tokens_out = written;
+/// Notes what an answer was, for the bill, and for the record what a generating one was.
+fn count_use(exchange: &mut Exchange, tab: &mut Tab, flow: Option<&Flow>) {
+    let seen = &mut exchange.seen;
+    let written = flow.map(Flow::tokens).map(|(read, written)| {
+        seen.tokens_in = read.unwrap_or(seen.tokens_in);
+        seen.tokens_out = written;
+        seen.tokens_in.saturating_add(written)
+    });
+    tab.used(written, seen.bytes_in.saturating_add(seen.bytes_out));
 }
 
 impl Drop for Stream {

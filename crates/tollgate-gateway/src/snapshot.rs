@@ -31,6 +31,7 @@ use tollgate_limit::Memory;
 use crate::config::HttpConfig;
 use crate::record::WafLog;
 use crate::record::metrics::RouteMeters;
+use crate::release::Release;
 use crate::upstream::Upstream;
 
 /// One generation of compiled rules.
@@ -101,6 +102,8 @@ pub struct Model {
     pub published: Option<(OpenApiRef, serde_json::Value)>,
     /// What its calls were like while watched.
     pub seen: Arc<Mutex<Seen>>,
+    /// Its versions, where it has several.
+    pub release: Option<Arc<Release>>,
 }
 
 impl Policy {

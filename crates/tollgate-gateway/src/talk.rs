@@ -26,7 +26,7 @@ use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal, Ruling, Stop};
 use tollgate_core::stage::Stage;
 use tollgate_layers::hygiene::Head;
 use tollgate_layers::intake::Plan;
-use tollgate_layers::limits::Payer;
+use tollgate_layers::limits::{Demand, Payer};
 use tollgate_layers::output::rpc;
 use tollgate_layers::protocol::frames::grpc::{Message, Messages, Unframed, prefix};
 use tollgate_layers::protocol::oip::grpc::heard;
@@ -39,7 +39,8 @@ use crate::exchange::{Exchange, Outcome};
 use crate::firewall;
 use crate::inspect::{Parts, inspect};
 use crate::pipeline::{Admitted, Tab};
-use crate::problem::{GRPC, good_trailers, trailers};
+use crate::problem::{Figures, GRPC, good_trailers, trailers};
+use crate::release;
 use crate::reply::unread;
 use crate::send::{deadline, upward};
 use crate::snapshot::Policy;
@@ -112,7 +113,7 @@ impl Talk {
         let Some(mut ex) = session.close(false) else { return };
         self.worker.tick(&ex.facts, &mut ex.log);
         let denial = ended.as_ref().err().cloned();
-        let end = ended.unwrap_or_else(|denial| trailers(&denial, ex.facts.id));
+        let end = ended.unwrap_or_else(|denial| trailers(&denial, ex.facts.id, Figures::of(&denial, &ex.seen)));
         ex.seen.rpc_status = rpc::status_of(&end);
         let outcome = if denial.is_some() { Outcome::Cut } else { Outcome::Answered };
         ex.finish(outcome, denial.as_ref());
@@ -129,7 +130,7 @@ impl Talk {
     ) -> Result<HeaderMap, Denial> {
         let mut inbox = self.inbox();
         let Some(first) = self.judged(ex, &mut inbox).await? else { return Ok(good_trailers()) };
-        let remote = self.upstream(first.model).map_err(|stop| ex.log.stop(Stage::Upstream, stop))?;
+        let remote = self.upstream(ex, first.model).map_err(|stop| ex.log.stop(Stage::Upstream, stop))?;
         let head = upward(ex, self.head.clone(), true);
         let (w, now) = (Arc::clone(&self.worker), self.worker.ticker.now());
         let by = Caller { worker: w.index, ticker: &w.ticker, tasks: &w.tasks, now, until: deadline(ex) };
@@ -172,8 +173,9 @@ impl Talk {
     }
 
     /// The model server of the first message: a stream has one.
-    fn upstream(&self, model: ModelId) -> Ruling<Arc<Remote>> {
-        match self.policy.upstream_of(model).map(|upstream| &upstream.target) {
+    fn upstream(&self, ex: &mut Exchange, model: ModelId) -> Ruling<Arc<Remote>> {
+        let upstream = release::upstream_of(&self.policy, &self.worker, ex, (model, &self.head.headers));
+        match upstream.map(|upstream| &upstream.target) {
             Some(Target::Remote(remote)) => Ok(Arc::clone(remote)),
             _ => Err(Refusal::new(Code::Unsupported).because("a stream for a model that is no model server's").into()),
         }
@@ -189,7 +191,7 @@ impl Talk {
     ) -> Result<(), Denial> {
         let mut next = Some(first);
         while let Some(Judged { model, id, message, mut bill }) = next {
-            let of = self.upstream(model).map_err(|stop| ex.log.stop(Stage::Upstream, stop))?;
+            let of = self.upstream(ex, model).map_err(|stop| ex.log.stop(Stage::Upstream, stop))?;
             if !Arc::ptr_eq(&of, remote) {
                 let why = "a stream for models of two model servers";
                 return Err(ex.log.stop(Stage::Upstream, Refusal::new(Code::Unsupported).because(why).into()));
@@ -267,7 +269,7 @@ impl Talk {
         let payer = Payer { who, model: call.model, from, unix_ms: w.unix_ms(now) };
         let mut log = Journal::default();
         log.override_switches(route.switches);
-        let held = p.limits.ask_store(&mut log, |l| l.reserve(payer, estimate, now)).await;
+        let held = p.limits.ask_store(&mut log, |l| l.reserve(payer, Demand::of(estimate, call), now)).await;
         ex.log.absorb(log);
         let mut held = held?;
         ex.log.watched(Stage::Limits, held.take_watched());
@@ -275,7 +277,8 @@ impl Talk {
         if !estimate.exempt {
             ex.seen.reserved.0 = ex.seen.reserved.0.saturating_add(estimate.cost.0);
         }
-        let upstream = call.model.and_then(|model| p.upstream_of(model));
+        let model = call.model.map(|model| (model, &self.head.headers));
+        let upstream = model.and_then(|model| release::upstream_of(p, w, ex, model));
         let Some(upstream) = upstream else {
             return Err(ex.log.stop(Stage::Queue, Fault::new(Origin::Own, "the model has no upstream").into()));
         };

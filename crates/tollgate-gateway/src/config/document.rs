@@ -20,6 +20,7 @@ use tollgate_layers::parse::ParseConfig;
 use tollgate_layers::routes::{Preset, RouteConfig};
 use tollgate_layers::waf::WafConfig;
 
+use super::versions::{ReleaseConfig, Versions};
 use super::{ByteSize, DurationText};
 
 /// The configuration of one gateway.
@@ -439,6 +440,12 @@ pub struct ModelConfig {
     /// What its calls cost.
     #[serde(default)]
     pub cost: ModelCostConfig,
+    /// Versions that share its calls, by name: a canary, blue and green, a shadow.
+    #[serde(default)]
+    pub versions: Versions,
+    /// How a new version comes in. Default: what stands below, where there are `versions`.
+    #[serde(default)]
+    pub release: Option<ReleaseConfig>,
 }
 
 /// The line before each upstream.

@@ -24,8 +24,8 @@ use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal};
 use tollgate_core::stage::Stage;
 use tollgate_layers::hygiene::RawVerdict;
 use tollgate_layers::intake::is_called_grpc;
-use tollgate_layers::limits::{Payer, headers};
 
+use crate::announce::announce;
 use crate::exchange::{Exchange, Outcome};
 use crate::lenient;
 use crate::listen::ahead::ReadAhead;
@@ -36,6 +36,7 @@ use crate::listen::heads::{HeadQueue, Turn};
 use crate::listen::streams::OpenStream;
 use crate::pipeline::{Incoming, serve};
 use crate::problem::{Face, Figures, good_trailers, problem};
+use crate::release;
 use crate::reply::{Kept, Open, ReplyBody, Stream};
 use crate::send::{Reply, stamp};
 use crate::snapshot::Policy;
@@ -164,6 +165,18 @@ async fn plain(worker: &Arc<Worker>, stream: TcpStream, peer: Arc<Peer>, lenient
     }
 }
 
+/// Serves one connection, from its first byte of HTTP to its end, over whatever carries it.
+pub async fn converse<T>(worker: &Arc<Worker>, stream: T, peer: Arc<Peer>, h2: bool)
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    if h2 {
+        serve_h2(worker, stream, peer).await;
+    } else {
+        serve_h1(worker, stream, peer, false).await;
+    }
+}
+
 async fn serve_h1<T>(worker: &Arc<Worker>, stream: T, peer: Arc<Peer>, lenient: bool)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -264,7 +277,8 @@ pub(super) async fn answer(
     let response = match result {
         Ok(reply) => {
             let mut quota = HeaderMap::new();
-            quota_fields(&policy, &exchange, None, &mut quota);
+            announce(&policy, &exchange, None, &mut quota);
+            release::announce(&exchange, &mut quota);
             let mut response = admitted(exchange, reply, keep);
             response.headers_mut().extend(quota);
             response
@@ -300,6 +314,8 @@ fn admitted(mut exchange: Box<Exchange>, reply: Reply, keep: Kept) -> Response<R
         Reply::Whole(response) => {
             exchange.seen.status = response.status().as_u16();
             exchange.seen.bytes_out = response.body().len() as u64;
+            release::shadow::head(&mut exchange, &response);
+            release::shadow::show(&mut exchange, response.body());
             let trailers = exchange.seen.rpc.then(good_trailers);
             exchange.seen.rpc_status = trailers.as_ref().map(|_| 0);
             exchange.finish(Outcome::Answered, None);
@@ -312,16 +328,15 @@ fn admitted(mut exchange: Box<Exchange>, reply: Reply, keep: Kept) -> Response<R
         }
         Reply::Stream(response, pending) => {
             exchange.seen.status = response.status().as_u16();
+            release::shadow::head(&mut exchange, &response);
             response.map(|body| ReplyBody::stream(Stream::new(body, Open { exchange, pending }), keep))
         }
     }
 }
 
 fn denied(policy: &Policy, mut exchange: Box<Exchange>, denial: &Denial, h1: bool, keep: Kept) -> Response<ReplyBody> {
-    let known = exchange.seen.who.as_ref().is_some_and(|who| !who.is_anonymous());
-    let cost = Some(exchange.seen.reserved.0).filter(|cost| known && *cost > 0);
     let face = Face::of(&exchange.seen);
-    let mut response = problem(denial, exchange.facts.id, face, Figures { cost });
+    let mut response = problem(denial, exchange.facts.id, face, Figures::of(denial, &exchange.seen));
     policy.output.secure(response.headers_mut(), exchange.facts.peer.tls);
     let stage = exchange.log.verdict().map(|entry| entry.stage);
     let unread = exchange.seen.bytes_in == 0 && exchange.seen.declared > SMALL_BODY;
@@ -329,30 +344,13 @@ fn denied(policy: &Policy, mut exchange: Box<Exchange>, denial: &Denial, h1: boo
         // What follows on this connection may not mean what its sender thinks, or is a body that nobody will read.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    quota_fields(policy, &exchange, denial.retry_after, response.headers_mut());
+    announce(policy, &exchange, denial.retry_after, response.headers_mut());
+    release::announce(&exchange, response.headers_mut());
     exchange.seen.status = response.status().as_u16();
     exchange.seen.rpc_status = (face == Face::Grpc).then(|| denial.code.grpc_status());
     exchange.seen.bytes_out = response.body().len() as u64;
     exchange.finish(Outcome::Denied, Some(denial));
     response.map(|body| ReplyBody::whole(body, keep))
-}
-
-/// `RateLimit` and `RateLimit-Policy`, for callers who proved who they are.
-fn quota_fields(policy: &Policy, exchange: &Exchange, retry_after: Option<Duration>, fields_of: &mut HeaderMap) {
-    let (Some(limits), Some(who)) = (&policy.limits.layer, &exchange.seen.who) else { return };
-    let infers = exchange.seen.route.as_ref().is_some_and(|route| !route.free);
-    if who.is_anonymous() || !infers {
-        return;
-    }
-    let from = exchange.seen.from.unwrap_or(exchange.facts.peer.ip);
-    let now = policy.now();
-    let passed = u64::try_from(now.since(exchange.facts.started).as_millis()).unwrap_or(u64::MAX);
-    let unix_ms = exchange.facts.unix_ms.saturating_add(passed);
-    let payer = Payer { who, model: exchange.seen.model, from, unix_ms };
-    if let Some(fields) = headers::fields(&limits.levels(payer, now), retry_after) {
-        fields_of.insert(headers::POLICY, fields.policy);
-        fields_of.insert(headers::LEVEL, fields.level);
-    }
 }
 
 fn stamped(mut response: Response<ReplyBody>, id: ExchangeId) -> Response<ReplyBody> {

@@ -2,8 +2,9 @@
 
 use tollgate_core::backend::Output;
 use tollgate_core::call::{Call, Dtype, Tensor, Values};
-use tollgate_core::ruling::{Fault, Origin};
+use tollgate_core::ruling::Fault;
 
+use crate::protocol::oip::reply::{fault, wished};
 use crate::protocol::protobuf::Writer;
 
 /// Writes what a model gave: the outputs that the call asked for in that order, all without a wish.
@@ -11,13 +12,7 @@ use crate::protocol::protobuf::Writer;
 /// # Errors
 /// The model gave no output of a name that was asked for, or values that are not of their type.
 pub fn reply(model: &str, call: &Call, output: &Output) -> Result<Vec<u8>, Fault> {
-    let wished: Vec<&Tensor> = if call.outputs.is_empty() {
-        output.tensors.iter().collect()
-    } else {
-        let find = |name: &str| output.tensors.iter().find(|tensor| *tensor.name == *name);
-        let found: Option<Vec<_>> = call.outputs.iter().map(|name| find(name)).collect();
-        found.ok_or_else(|| fault("gave no output of a known name"))?
-    };
+    let wished = wished(call, output)?;
     let mut out = Writer::default();
     out.bytes(1, model.as_bytes());
     out.bytes(3, call.id.as_deref().unwrap_or_default().as_bytes());
@@ -71,10 +66,6 @@ fn raw(tensor: &Tensor) -> Result<Vec<u8>, Fault> {
 fn cut(values: impl Iterator<Item = [u8; 8]>, width: Option<usize>) -> Result<Vec<u8>, Fault> {
     let width = width.filter(|width| *width <= 8).ok_or_else(|| fault("gave values that are not of their type"))?;
     Ok(values.flat_map(|value| value.into_iter().take(width)).collect())
-}
-
-fn fault(what: &str) -> Fault {
-    Fault::new(Origin::Upstream, format_args!("the model {what}"))
 }
 
 #[cfg(test)]
