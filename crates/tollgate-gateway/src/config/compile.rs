@@ -147,7 +147,8 @@ impl Desk<'_> {
             .collect()
     }
 
-    fn upstream(&self, name: &str, config: &UpstreamConfig, base: &Path, check: &mut Checker) -> Option<Upstream> {
+    fn upstream(&mut self, name: &str, config: &UpstreamConfig, base: &Path, check: &mut Checker) -> Option<Upstream> {
+        let key = self.key_of(config, check);
         let target = match (&config.embedded, config.endpoints.is_empty() && config.grpc.is_empty()) {
             (Some(_), false) => {
                 check.problem("embedded", "an upstream has either `endpoints` or an `embedded` model");
@@ -158,7 +159,7 @@ impl Desk<'_> {
                 check.problem_here("an upstream needs `endpoints`, `grpc` or an `embedded` model");
                 None
             }
-            (None, false) => self.remote(name, config, base, check).map(Target::Remote),
+            (None, false) => self.remote(name, config, (key, base), check).map(Target::Remote),
         };
         let queue = &self.config.queue;
         let bounds = QueueBounds {
