@@ -427,11 +427,6 @@ impl Desk<'_> {
                     let message = format!("route `{}` never holds a reply, so that none can be judged", route.name);
                     check.problem("reply", message);
                 }
-                let is_rpc = |route: &&RouteConfig| route.protocol == Protocol::OipGrpc;
-                if let Some(route) = self.routes_of(name).find(is_rpc).filter(|_| model.contract.reply.is_some()) {
-                    let message = format!("route `{}` answers over gRPC, where no reply is judged yet", route.name);
-                    check.problem("reply", message);
-                }
                 if self.routes_of(name).any(|route| route.protocol == Protocol::Multipart) {
                     model.contract.check_form(check);
                 }
