@@ -135,7 +135,8 @@ impl Talk {
         let head = upward(ex, self.head.clone(), true);
         let (w, now) = (Arc::clone(&self.worker), self.worker.ticker.now());
         let by = Caller { worker: w.index, ticker: &w.ticker, tasks: &w.tasks, now, until: deadline(ex) };
-        let talk = remote.talk(&head, by).await;
+        // Boxed, as what follows here: rare or large, and carried about by every stream.
+        let talk = Box::pin(remote.talk(&head, by)).await;
         let (up, down) = talk.map_err(|fault| ex.log.stop(Stage::Upstream, fault.into()))?;
         let ended = {
             let policy = Arc::clone(&self.policy);
@@ -457,7 +458,7 @@ async fn listen(mut down: Down, ear: Ear<'_>, out: &mpsc::Sender<Frame<Bytes>>) 
             let due = books.lock().due(&heard);
             if !matches!(due, Due::Free) {
                 let mut log = Journal::default();
-                let ruling = judge.ask(&mut log, due, &bytes.slice_ref(heard.answer)).await;
+                let ruling = Box::pin(judge.ask(&mut log, due, &bytes.slice_ref(heard.answer))).await;
                 books.lock().log.absorb(log);
                 ruling.map_err(Cut::Broken)?;
             }

@@ -40,7 +40,10 @@ pub fn reply_tensors(message: &Bytes) -> Result<Vec<Tensor>, Wrong> {
     while let Some(field) = fields.next()? {
         match field.number {
             1..=3 => drop(field.text()?),
-            4 => drop(field.message()?),
+            // A server may say what it likes there.
+            4 => {
+                field.message()?;
+            }
             5 => {
                 room(outputs.len())?;
                 let at = outputs.len();
