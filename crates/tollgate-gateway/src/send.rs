@@ -1,7 +1,6 @@
 //! The second half of an exchange: a place in line, the model, and the shape of the reply.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -29,7 +28,8 @@ use crate::rpc;
 use crate::snapshot::Policy;
 use crate::talk::Talk;
 use crate::tick::within;
-use crate::upstream::{Answer, Ask, Caller, Order, Over, Remote, Sent, Slot, Target, Upload, Upstream, Upward};
+use crate::turn::{self, deadline};
+use crate::upstream::{Answer, Caller, Order, Over, Remote, Sent, Slot, Target, Upload, Upstream, Upward};
 use crate::worker::Worker;
 
 /// An answer on its way out.
@@ -101,12 +101,6 @@ pub struct Placed {
     at: Tick,
 }
 
-/// When the route of an exchange wants it to be over, or its caller, whichever comes first.
-pub fn deadline(ex: &Exchange) -> Tick {
-    let timeout = Duration::from_millis(ex.seen.route.as_ref().map_or(0, |route| route.timeout_ms));
-    ex.facts.started.after(ex.seen.timeout.map_or(timeout, |asked| asked.min(timeout)))
-}
-
 /// Waits for a place before the upstream of `job`.
 ///
 /// # Errors
@@ -122,7 +116,7 @@ pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box
         Payload::Held(bytes, _) => bytes.len() as u64,
         Payload::Streamed(..) => 0,
     };
-    let ask = Ask { tenant: job.who.tenant_id, weight: p.weight_of(&job.who), cost: job.estimate.cost, bytes };
+    let ask = turn::ask(p, ex, &job.estimate, bytes, job.at);
     let mut at = job.at;
     match upstream.queue.enter(ask, &w.ticker).await {
         Ok(slot) => {
@@ -132,10 +126,11 @@ pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box
                 ex.log.note(Stage::Queue, Event::Noted(Fact::QueueDepth, slot.depth));
                 ex.log.note(Stage::Queue, Event::Noted(Fact::QueueWaitUs, waited));
             }
+            ex.seen.curious.position = slot.position;
             ex.log.note(Stage::Queue, Event::Passed);
             Ok(Placed { job, slot, at })
         }
-        Err(stop) => Err(ex.log.stop(Stage::Queue, stop)),
+        Err(away) => Err(turn::away(w, ex, away)),
     }
 }
 
