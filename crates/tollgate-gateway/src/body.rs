@@ -218,6 +218,29 @@ impl Hold {
         Ok(u32::try_from(grains).ok())
     }
 
+    /// Gives back what it holds above `bytes`.
+    pub fn shrink(&mut self, bytes: usize) {
+        let grains = (self.bytes / GRAIN).saturating_sub(bytes.div_ceil(GRAIN));
+        let Some(given_back) = self.permit.as_mut().filter(|_| grains > 0).and_then(|held| held.split(grains)) else {
+            return;
+        };
+        self.forget(grains * GRAIN);
+        drop(given_back);
+    }
+
+    /// They are no longer the tenant's.
+    fn forget(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        let Some(budget) = self.budget.as_ref().filter(|budget| bytes > 0 && budget.has_shares()) else { return };
+        let mut tenants = budget.tenants.lock();
+        if let Some(held) = tenants.get_mut(&self.tenant) {
+            *held = held.saturating_sub(bytes);
+            if *held == 0 {
+                tenants.remove(&self.tenant);
+            }
+        }
+    }
+
     fn add(&mut self, permit: OwnedSemaphorePermit, grains: u32) {
         let bytes = grains as usize * GRAIN;
         self.bytes += bytes;
@@ -233,14 +256,7 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let Some(budget) = self.budget.as_ref().filter(|budget| self.bytes > 0 && budget.has_shares()) else { return };
-        let mut tenants = budget.tenants.lock();
-        if let Some(held) = tenants.get_mut(&self.tenant) {
-            *held = held.saturating_sub(self.bytes);
-            if *held == 0 {
-                tenants.remove(&self.tenant);
-            }
-        }
+        self.forget(self.bytes);
     }
 }
 
@@ -277,6 +293,12 @@ impl Reader<'_> {
     /// `overloaded`.
     pub async fn keep(&self, hold: &mut Hold, bytes: usize) -> Ruling<()> {
         hold.reach(bytes, self.ticker).await
+    }
+
+    /// The pace of a message of a stream, which begins now: that of a body.
+    #[must_use]
+    pub fn paced(&self) -> Pacing {
+        Pacing::new(self.pace, self.ticker.now())
     }
 
     /// One message of a stream, decoded if it is compressed.
@@ -429,7 +451,10 @@ impl Reader<'_> {
     }
 
     /// Takes room up to `bytes` in all. Nothing is read while it waits, and the client's clock stands still.
-    async fn hold(&self, hold: &mut Hold, bytes: usize, clock: &mut Pacing) -> Ruling<()> {
+    ///
+    /// # Errors
+    /// `overloaded`.
+    pub async fn hold(&self, hold: &mut Hold, bytes: usize, clock: &mut Pacing) -> Ruling<()> {
         if !hold.try_reach(bytes)? {
             let began = self.ticker.now();
             hold.reach(bytes, self.ticker).await?;
@@ -502,7 +527,7 @@ fn room(total: usize, capacity: usize, plan: &Plan) -> usize {
 }
 
 /// The total and the minimum rate of one body. No timer exists for a body that is already there.
-struct Pacing {
+pub struct Pacing {
     pace: Pace,
     started: Tick,
     window: (Tick, u64),
@@ -537,7 +562,10 @@ impl Pacing {
     }
 
     /// The next piece of data; trailers are dropped.
-    async fn next(&mut self, body: &mut Incoming, ticker: &Arc<Ticker>) -> Ruling<Option<Bytes>> {
+    ///
+    /// # Errors
+    /// `too_slow`, `bad_request`, or a fault of the client's connection.
+    pub async fn next(&mut self, body: &mut Incoming, ticker: &Arc<Ticker>) -> Ruling<Option<Bytes>> {
         loop {
             let frame = std::future::poll_fn(|cx| self.poll(body, ticker, cx)).await?;
             let Some(frame) = frame else { return Ok(None) };

@@ -136,10 +136,7 @@ impl ReplyBody {
         Self { from, rest: Bytes::new(), kept }
     }
 
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
-        if !self.rest.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(self.rest.len().min(PIECE))))));
-        }
+    fn poll_whole(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
         match &mut self.from {
             From::Spoken(spoken) => spoken.poll(cx).map(|frame| frame.map(Ok)),
             From::Stream(stream) => Pin::new(&mut **stream).poll_frame(cx),
@@ -150,15 +147,17 @@ impl ReplyBody {
         }
     }
 
-    /// Keeps what is more than a piece for the next time.
-    fn cut_to_size(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        match frame.into_data() {
-            Ok(mut data) => {
-                self.rest = data.split_off(data.len().min(PIECE));
-                Frame::data(data)
+    /// At most a piece; what is more is kept for the next time.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
+        if self.rest.is_empty() {
+            match std::task::ready!(self.poll_whole(cx)).map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(end))) => return Poll::Ready(Some(Ok(end))),
+                Some(Err(cut)) => return Poll::Ready(Some(Err(cut))),
+                None => return Poll::Ready(None),
             }
-            Err(end) => end,
         }
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(self.rest.len().min(PIECE))))))
     }
 }
 
@@ -427,10 +426,14 @@ impl Body for ReplyBody {
     type Error = CutError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
+        if !matches!(self.kept, Kept::Stream(_)) {
+            return self.poll_whole(cx);
+        }
         let polled = self.poll_piece(cx);
-        let Kept::Stream(open) = &self.kept else { return polled };
-        open.moved(polled.is_ready());
-        polled.map_ok(|frame| self.cut_to_size(frame))
+        if let Kept::Stream(open) = &self.kept {
+            open.moved(polled.is_ready());
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

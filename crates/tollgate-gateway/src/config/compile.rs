@@ -148,7 +148,8 @@ impl Desk<'_> {
             .collect()
     }
 
-    fn upstream(&self, name: &str, config: &UpstreamConfig, base: &Path, check: &mut Checker) -> Option<Upstream> {
+    fn upstream(&mut self, name: &str, config: &UpstreamConfig, base: &Path, check: &mut Checker) -> Option<Upstream> {
+        let key = self.key_of(config, check);
         let target = match (&config.embedded, config.endpoints.is_empty() && config.grpc.is_empty()) {
             (Some(_), false) => {
                 check.problem("embedded", "an upstream has either `endpoints` or an `embedded` model");
@@ -159,7 +160,7 @@ impl Desk<'_> {
                 check.problem_here("an upstream needs `endpoints`, `grpc` or an `embedded` model");
                 None
             }
-            (None, false) => self.remote(name, config, base, check).map(Target::Remote),
+            (None, false) => self.remote(name, config, (key, base), check).map(Target::Remote),
         };
         let bounds = queueing::bounds(&self.config.queue, &config.inflight, check);
         Some(Upstream {
@@ -420,11 +421,6 @@ impl Desk<'_> {
                 let lets_by = |route: &&RouteConfig| matches!(route.reply, Some(ReplyMode::Pass | ReplyMode::Window));
                 if let Some(route) = self.routes_of(name).find(lets_by).filter(|_| model.contract.reply.is_some()) {
                     let message = format!("route `{}` never holds a reply, so that none can be judged", route.name);
-                    check.problem("reply", message);
-                }
-                let is_rpc = |route: &&RouteConfig| route.protocol == Protocol::OipGrpc;
-                if let Some(route) = self.routes_of(name).find(is_rpc).filter(|_| model.contract.reply.is_some()) {
-                    let message = format!("route `{}` answers over gRPC, where no reply is judged yet", route.name);
                     check.problem("reply", message);
                 }
                 if self.routes_of(name).any(|route| route.protocol == Protocol::Multipart) {

@@ -289,6 +289,19 @@ pub struct CertConfig {
     pub key: SecretRef,
 }
 
+/// The field that a model server reads its key from.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyHeader {
+    /// `api-key`, as Azure's OpenAI service does.
+    ApiKey,
+    /// `Authorization: Bearer …`, as vLLM, llama.cpp, TorchServe and OpenAI do.
+    #[default]
+    Authorization,
+    /// `x-api-key`, as Anthropic does.
+    XApiKey,
+}
+
 /// The admin listener's key.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -342,6 +355,13 @@ pub struct UpstreamConfig {
     /// that names a path opens that one, too.
     #[serde(default)]
     pub preset: Option<Preset>,
+    /// The server's own key: `secret://file/vllm.key`. Sent with every request in place of the caller's credential, which never
+    /// goes up; read again on reload.
+    #[serde(default)]
+    pub key: Option<SecretRef>,
+    /// The field that `key` is sent in. Default: `authorization`.
+    #[serde(default)]
+    pub key_header: Option<KeyHeader>,
     /// PEM file with the roots for `https://`. Default: the web's public roots.
     #[serde(default)]
     pub ca: Option<String>,

@@ -221,7 +221,7 @@ impl Remote {
             Ok(found) => found,
             Err(fault) => return Err(Failure { fault, stage: Failed::Unsent(upload) }),
         };
-        link.begin(head, &address.host_field, upload);
+        link.begin(head, address, upload);
         let alarm = by.ticker.alarm(by.now.after(self.settings.first_byte).min(by.until));
         let Upward { method, headers, .. } = head;
         match within(&alarm, poll_fn(|cx| link.poll_head(cx, method, headers))).await {
@@ -380,6 +380,7 @@ impl Upward {
             headers.remove("grpc-encoding");
             headers.remove("grpc-accept-encoding");
         }
+        headers.extend(address.key.clone());
         headers.insert(TE, HeaderValue::from_static("trailers"));
         // At most eight digits (gRPC over HTTP/2, "Timeout").
         let left = by.until.since(by.now).as_millis().min(99_999_999);
