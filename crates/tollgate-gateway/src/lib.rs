@@ -20,6 +20,7 @@ pub mod listen;
 pub mod observed;
 pub mod pipeline;
 pub mod problem;
+pub mod quota;
 pub mod record;
 pub mod rehearsal;
 pub mod reply;

@@ -29,6 +29,7 @@ use tollgate_layers::waf::Waf;
 use tollgate_limit::Memory;
 
 use crate::config::HttpConfig;
+use crate::quota::Published;
 use crate::record::WafLog;
 use crate::record::metrics::RouteMeters;
 use crate::upstream::Upstream;
@@ -75,6 +76,8 @@ pub struct Policy {
     pub http: HttpConfig,
     /// How large heads may be.
     pub heads: crate::listen::head::HeadLimits,
+    /// What everybody is held to, to be read.
+    pub published: Published,
     /// The answer to `GET /v2`.
     pub server_metadata: Bytes,
     /// Meters of each route, by its index.

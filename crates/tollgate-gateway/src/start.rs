@@ -420,7 +420,10 @@ fn state(
         let restored = keep.restore(&ledger, clock.unix_ms() / 1000);
         restored.map_err(|error| system("restoring what was used from `state.directory`", error))?;
     }
-    Ok(State::new(Parts {
+    let levers = keep.as_ref().map_or_else(|| Ok(Vec::new()), Keep::levers);
+    let levers = levers.map_err(|error| system("reading the levers of `state.directory`", error))?;
+    let unix_ms = clock.unix_ms();
+    let state = State::new(Parts {
         clock,
         workers,
         ledger,
@@ -432,7 +435,9 @@ fn state(
         recorder: Arc::new(Recorder::start(target).map_err(|error| system(format!("opening {target:?}"), error))?),
         redactor: Arc::new(Redactor::default()),
         embed,
-    }))
+    });
+    state.levers.replace(levers, unix_ms);
+    Ok(state)
 }
 
 fn random() -> Result<u128, StartError> {

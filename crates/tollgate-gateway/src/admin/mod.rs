@@ -1,7 +1,9 @@
-//! The admin listener: metrics, health, reload. On loopback, and only with the admin key.
+//! The admin listener: metrics, health, reload, overrides. On loopback, and only with the admin key.
+
+pub mod levers;
 
 use std::convert::Infallible;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,10 +87,10 @@ async fn watch_certs(control: Arc<Control>) {
 async fn accept(control: Arc<Control>, listener: tokio::net::TcpListener, places: Arc<Semaphore>, tasks: Arc<Tasks>) {
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, from)) = listener.accept().await else { continue };
         let control = Arc::clone(&control);
         tasks.spawn(async move {
-            let service = service_fn(|request| answer(Arc::clone(&control), request));
+            let service = service_fn(|request| answer(Arc::clone(&control), request, from));
             let mut builder = http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
             drop(builder.serve_connection(TokioIo::new(stream), service).await);
@@ -97,13 +99,19 @@ async fn accept(control: Arc<Control>, listener: tokio::net::TcpListener, places
     }
 }
 
-async fn answer(control: Arc<Control>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let response = if is_operator(&control, &request) {
-        respond(control, &request).await
-    } else {
+async fn answer(
+    control: Arc<Control>,
+    request: Request<Incoming>,
+    from: SocketAddr,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let response = if !is_operator(&control, &request) {
         let mut response = json(StatusCode::UNAUTHORIZED, Bytes::from_static(b"{\"code\":\"unauthenticated\"}"));
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         response
+    } else if request.uri().path() == levers::PATH {
+        levers::answer(control, request, from).await
+    } else {
+        respond(control, &request).await
     };
     Ok(response.map(Full::new))
 }

@@ -30,6 +30,7 @@ use super::openapi;
 use super::presets::{self, Opened};
 use super::rules::RuleFiles;
 use crate::listen::head::HeadLimits;
+use crate::quota::Published;
 use crate::secrets::Vault;
 use crate::snapshot::{Model, Policy};
 use crate::state::State;
@@ -318,8 +319,9 @@ impl Desk<'_> {
         let limits = check.within("limits", |check| {
             self.warn_of_what_is_forgotten(check);
             let names = LimitNames { models: &self.models, tenants: &listed };
-            let gauges = Arc::clone(&self.state.gauges);
-            config.limits.compile(check, &names, Bank { ledger: Arc::clone(&ledger), gauges, seed: self.state.seed })
+            let (gauges, levers) = (Arc::clone(&self.state.gauges), Arc::clone(&self.state.levers));
+            let bank = Bank { ledger: Arc::clone(&ledger), gauges, levers, seed: self.state.seed };
+            config.limits.compile(check, &names, bank)
         });
         let weights = config.tenants.iter().map(|(name, tenant)| (self.state.id_key.tenant(name), tenant.weight));
         let meters = routes.all().iter().map(|route| self.state.meters.route(&route.name)).collect();
@@ -370,6 +372,7 @@ impl Desk<'_> {
                 max_headers: config.hygiene.max_headers,
                 max_target_bytes: config.hygiene.max_target_bytes,
             },
+            published: Published::of(&config.limits),
             server_metadata: Bytes::from(oip::server_metadata(env!("CARGO_PKG_VERSION"))),
             route_meters: meters,
             weights: weights.collect(),

@@ -115,6 +115,8 @@ pub enum Protocol {
     Json,
     /// KServe v1: `POST …/models/{model}:predict`.
     KserveV1,
+    /// Answered here: the published policy of `limits`, as JSON or Markdown. Free.
+    LimitsPolicy,
     /// The body is one image or sound.
     Media,
     /// The body is a form (`multipart/form-data`); the model's contract has a `form`.
@@ -134,6 +136,8 @@ pub enum Protocol {
     OpenAi,
     /// One JSON object whose members are the model's inputs.
     Plain,
+    /// Answered here: the budgets of whoever asks. Free.
+    Quota,
     /// TensorFlow Serving's REST API: `POST …/models/{model}:predict`.
     TfServing,
 }
@@ -241,10 +245,12 @@ impl RouteConfig {
             check.warn("protocol", format!("bodies of route `{}` are not understood, only forwarded", self.name));
         }
         let streamed = self.intake != IntakeClass::Inspect;
-        let understood = !matches!(self.protocol, Protocol::Health | Protocol::None);
+        let understood = !self.protocol.is_answered_here() && self.protocol != Protocol::None;
         check.require(!(streamed && understood), "intake", "a body that is understood must be read whole: `inspect`");
-        let answered_here = self.protocol == Protocol::Health && self.reply.is_some();
-        check.require(!answered_here, "reply", "a health check is answered here");
+        let answered_here = self.protocol.is_answered_here() && self.reply.is_some();
+        check.require(!answered_here, "reply", "such a request is answered here");
+        let nobody = self.protocol == Protocol::Quota && self.auth == AuthNeed::None;
+        check.require(!nobody, "auth", "whose budgets, if nobody in particular asks?");
         let held = self.reply == Some(ReplyMode::Hold);
         check.require(held || self.max_reply_bytes.is_none(), "max_reply_bytes", "only with `reply: hold`");
         let most = self.max_reply_bytes.unwrap_or(8 << 20);
@@ -265,7 +271,7 @@ impl RouteConfig {
             timeout_ms: self.timeout_ms,
             reply: self.reply,
             max_reply_bytes: most,
-            free: self.free.unwrap_or(self.protocol == Protocol::Health),
+            free: self.free.unwrap_or(self.protocol.is_answered_here()),
             cost_class: self.cost_class.as_deref().map(Into::into),
             rpcs,
             switches,
@@ -315,7 +321,7 @@ impl RouteConfig {
                 );
                 check.require(one, "models", message);
             }
-            Protocol::Health | Protocol::None => {
+            Protocol::Health | Protocol::LimitsPolicy | Protocol::None | Protocol::Quota => {
                 let none = self.models.is_empty();
                 check.require(none, "models", format!("a `{}` route serves no models", self.protocol.name()));
             }
@@ -377,6 +383,7 @@ impl Protocol {
             Self::Health => "health",
             Self::Json => "json",
             Self::KserveV1 => "kserve_v1",
+            Self::LimitsPolicy => "limits_policy",
             Self::Media => "media",
             Self::Multipart => "multipart",
             Self::None => "none",
@@ -385,8 +392,15 @@ impl Protocol {
             Self::Ollama => "ollama",
             Self::OpenAi => "openai",
             Self::Plain => "plain",
+            Self::Quota => "quota",
             Self::TfServing => "tf_serving",
         }
+    }
+
+    /// Whether no model and no server is needed for an answer.
+    #[must_use]
+    pub const fn is_answered_here(self) -> bool {
+        matches!(self, Self::Health | Self::LimitsPolicy | Self::Quota)
     }
 
     /// Whether its calls are tensors, so that a model says its `inputs`.
@@ -397,7 +411,7 @@ impl Protocol {
 
     pub(super) fn methods(self) -> Vec<MethodName> {
         match self {
-            Self::Health => vec![MethodName::Get],
+            Self::Health | Self::LimitsPolicy | Self::Quota => vec![MethodName::Get],
             Self::Anthropic | Self::Json | Self::Media | Self::Multipart | Self::None | Self::OipGrpc | Self::Plain => {
                 vec![MethodName::Post]
             }

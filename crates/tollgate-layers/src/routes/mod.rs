@@ -84,6 +84,8 @@ pub enum Verb {
     Health,
     /// An inference.
     Infer,
+    /// What everybody is held to: answered from the policy.
+    LimitsPolicy,
     /// The models of the route that the caller may use: answered from the policy.
     ModelList,
     /// A model's metadata: answered from the policy.
@@ -92,6 +94,8 @@ pub enum Verb {
     ModelReady,
     /// Whatever the upstream makes of it: a route with `protocol: none`.
     Proxy,
+    /// The caller's own budgets: answered here.
+    Quota,
     /// Whether the server lives: answered here.
     ServerLive,
     /// The server's metadata: answered here.
@@ -136,6 +140,8 @@ impl Routes {
 fn verb_of<'a>(protocol: Protocol, path: &'a str, model: Option<&'a str>) -> Option<(Verb, Option<&'a str>)> {
     match protocol {
         Protocol::Health => Some((Verb::Health, None)),
+        Protocol::LimitsPolicy => Some((Verb::LimitsPolicy, None)),
+        Protocol::Quota => Some((Verb::Quota, None)),
         Protocol::None => Some((Verb::Proxy, model)),
         Protocol::Oip => oip_verb(path),
         // The model stands in the message.
