@@ -21,6 +21,7 @@ use crate::drift::Drift;
 use crate::keep::Keep;
 use crate::observed::Observed;
 use crate::record::{Meters, Recorder, Redactor};
+use crate::release::Releases;
 use crate::snapshot::Policy;
 use crate::tls::CertTable;
 use crate::upstream::{Queue, QueueBounds, Remote};
@@ -93,6 +94,8 @@ pub struct State {
     pub observed: Observed,
     /// Where contracts and servers differ.
     pub drift: Drift,
+    /// How far releases have come.
+    pub releases: Releases,
     /// Told of each swap of the policy.
     pub swapped: Notify,
     policy: ArcSwapOption<Policy>,
@@ -157,6 +160,7 @@ impl State {
             embed,
             observed: Observed::default(),
             drift: Drift::default(),
+            releases: Releases::default(),
             swapped: Notify::new(),
             policy: ArcSwapOption::empty(),
             retired: Mutex::default(),
@@ -215,7 +219,7 @@ impl State {
     /// The queue of that name: kept, with new bounds, if it is there.
     pub fn queue(&self, name: &str, bounds: QueueBounds) -> Arc<Queue> {
         let mut queues = self.queues.lock();
-        let queue = queues.entry(name.to_owned()).or_insert_with(|| Queue::new(bounds));
+        let queue = queues.entry(name.to_owned()).or_insert_with(|| Queue::new(bounds, self.clock.clone()));
         queue.rebound(bounds);
         Arc::clone(queue)
     }
@@ -261,5 +265,6 @@ impl State {
         self.queues.lock().retain(|name, queue| named(name) || queue.level() != (0, 0));
         self.remotes.lock().retain(|name, _| named(name));
         self.observed.keep(&policy);
+        self.releases.keep(&policy);
     }
 }

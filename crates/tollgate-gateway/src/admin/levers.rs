@@ -56,7 +56,7 @@ impl Asked {
             }
             (None, Some(key), None) => Ok(Target::Key(key.clone())),
             (None, None, Some(tenant)) => {
-                let known = state.policy().weights.contains_key(&state.id_key.tenant(tenant));
+                let known = state.policy().limits.layer.as_ref().is_some_and(|limits| limits.knows(tenant));
                 // A typing mistake must not look like help in an incident.
                 known.then(|| Target::Tenant(tenant.clone())).ok_or_else(|| format!("`{tenant}` is not a tenant"))
             }

@@ -208,6 +208,12 @@ impl<S: Ledger> Limits<S> {
         self.levels_of(payer, now, |_| true)
     }
 
+    /// Whether the configuration has such a tenant.
+    #[must_use]
+    pub fn knows(&self, tenant: &str) -> bool {
+        self.tenants.contains_key(tenant)
+    }
+
     /// What is left of the payer's budgets while a lever lowers them, and until when (milliseconds since the Unix epoch).
     pub fn lowered(&self, payer: Payer<'_>) -> Option<(f64, u64)> {
         self.levers.of(payer).map(|pull| (f64::from(pull.permille) / 1000.0, pull.until_unix_ms))
