@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod announce;
 pub mod body;
+pub mod cache;
 pub mod compute;
 pub mod config;
 pub mod drift;

@@ -248,7 +248,7 @@ async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc
     }
     alarm.reset(deadline(ex));
     let (worker, ticker) = (w.index, Arc::clone(&w.ticker));
-    let pending = Pending { tab, slot, remote, worker, ticker, alarm, ahead: None, window: None, flow };
+    let pending = Pending { tab, slot, remote, worker, ticker, alarm, ahead: None, window: None, flow, fill: None };
     Ok(Reply::Stream(response, Box::new(pending)))
 }
 

@@ -30,6 +30,7 @@ use tollgate_limit::Memory;
 
 use tollgate_limit::Priority;
 
+use crate::cache::RouteCache;
 use crate::config::HttpConfig;
 use crate::quota::Published;
 use crate::record::WafLog;
@@ -79,6 +80,8 @@ pub struct Policy {
     pub http: HttpConfig,
     /// How large heads may be.
     pub heads: crate::listen::head::HeadLimits,
+    /// Answers that each route keeps, by its index.
+    pub caches: Vec<Option<Arc<RouteCache>>>,
     /// What everybody is held to, to be read.
     pub published: Published,
     /// The answer to `GET /v2`.

@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{Semaphore, watch};
 
+use crate::cache;
 use crate::drift;
 use crate::record::metrics::{head, row};
 use crate::release;
@@ -224,6 +225,7 @@ fn metrics(control: &Control) -> String {
         row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "waiting")], waiting);
     }
     queues(&mut out, &policy);
+    cache::render(&policy, &mut out);
     state.drift.render(&mut out);
     release::told::render(&policy, &mut out);
     head(&mut out, "tollgate_stage_mode", "gauge", "Mode of each guard: 2 enforces, 1 observes, 0 is off.");

@@ -26,6 +26,7 @@ use tollgate_layers::protocol::oip;
 use tollgate_layers::routes::{self, Protocol, ReplyMode, RouteConfig, RouteNames, Routes};
 use tollgate_layers::waf::{Given, Waf, WafLogConfig};
 
+use super::caching;
 use super::document::{Config, EmbeddedConfig, HeadChecks, ListenerConfig, ModelConfig, Serves, UpstreamConfig};
 use super::keyfile;
 use super::openapi;
@@ -369,6 +370,7 @@ impl Desk<'_> {
                 max_headers: config.hygiene.max_headers,
                 max_target_bytes: config.hygiene.max_target_bytes,
             },
+            caches: check.within("routes", |check| caching::caches(config, self.state.dice, check)),
             published: Published::of(&config.limits),
             server_metadata: Bytes::from(oip::server_metadata(env!("CARGO_PKG_VERSION"))),
             route_meters: meters,

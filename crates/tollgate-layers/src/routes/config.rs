@@ -68,6 +68,10 @@ pub struct RouteConfig {
     #[serde(default)]
     #[schemars(range(min = 1, max = 268_435_456))]
     pub max_reply_bytes: Option<u64>,
+    /// Answers that are kept and given again to the same question of the same tenant. Only where every model of the route is
+    /// `deterministic`. Default: none are kept.
+    #[serde(default)]
+    pub cache: Option<CacheConfig>,
     /// Methods that a route with `protocol: oip_grpc` serves. Default: all that are understood.
     #[serde(default)]
     pub rpcs: Option<Vec<Rpc>>,
@@ -78,6 +82,39 @@ pub struct RouteConfig {
     #[serde(default)]
     #[schemars(schema_with = "stages")]
     pub stages: BTreeMap<Stage, StageModes>,
+}
+
+/// Which answers a route keeps. Streams never are, nor what a server says is not to be stored; a reload empties it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct CacheConfig {
+    /// How long one is kept, in milliseconds; less where the server's `Cache-Control: max-age` says so.
+    #[schemars(range(min = 1, max = 86_400_000))]
+    pub ttl_ms: u64,
+    /// The most answers. Default: 1024.
+    #[serde(default = "default_cache_entries")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_entries: usize,
+    /// The most bytes of all of them. Default: 67108864 (64 MiB).
+    #[serde(default = "default_cache_bytes")]
+    #[schemars(range(min = 1024, max = 17_179_869_184_u64))]
+    pub max_bytes: u64,
+    /// The most bytes of one. Default: 1048576 (1 MiB).
+    #[serde(default = "default_cache_entry_bytes")]
+    #[schemars(range(min = 1, max = 268_435_456))]
+    pub max_entry_bytes: u64,
+}
+
+const fn default_cache_entries() -> usize {
+    1024
+}
+
+const fn default_cache_bytes() -> u64 {
+    64 << 20
+}
+
+const fn default_cache_entry_bytes() -> u64 {
+    1 << 20
 }
 
 /// What a route may say of a stage.

@@ -17,7 +17,8 @@ use crate::hygiene::Head;
 use crate::protocol::oip::grpc::Rpc;
 use crate::protocol::openai::Endpoint;
 pub use config::{
-    AuthNeed, IntakeClass, MethodName, PriorityName, Protocol, ReplyMode, RouteConfig, RouteNames, StageModes, compile,
+    AuthNeed, CacheConfig, IntakeClass, MethodName, PriorityName, Protocol, ReplyMode, RouteConfig, RouteNames,
+    StageModes, compile,
 };
 pub use pattern::Pattern;
 pub use preset::{Behind, Faces, Opening, Preset};
