@@ -15,6 +15,7 @@ use tollgate_layers::routes::Route;
 use tollgate_layers::waf;
 
 use crate::body::Hold;
+use crate::cache;
 use crate::listen::head::RawHead;
 use crate::record::Sinks;
 use crate::release::Given;
@@ -85,6 +86,10 @@ pub struct Seen {
     pub tokens_out: u64,
     /// What the reply is held to.
     pub awaited: Option<Box<Awaited>>,
+    /// An answer that may be kept.
+    pub keeping: Option<Box<cache::Awaited>>,
+    /// The answer had been kept.
+    pub cached: bool,
     /// Place of the endpoint that answered.
     pub endpoint: Option<usize>,
     /// The version that was chosen, where its model has several.

@@ -1,5 +1,6 @@
 //! What survives a restart, in the directory `state.directory`: the seed of all keyed hashes, what was used of calendar
-//! quotas, and how far releases have come. Each second the control thread appends what changed; nothing here is on the way of a request.
+//! quotas, the levers that operators have pulled, and how far releases have come. Each second the control thread appends what
+//! changed; nothing here is on the way of a request.
 //!
 //! The log is begun anew, in a file of its own that then takes the old one's name, when it has grown to several times what
 //! it says, and after a write that failed.
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use tollgate_layers::limits::Lever;
 use tollgate_limit::{Memory, QuotaLog, Restored};
 
 /// The largest log that is read: a million counts take 28 MB.
@@ -134,6 +136,27 @@ impl Keep {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
         written
+    }
+
+    /// The levers of an earlier run.
+    ///
+    /// # Errors
+    /// What the system said, or that the file is none of ours: who loses a lever in an incident should know.
+    pub fn levers(&self) -> io::Result<Vec<Lever>> {
+        match fs::read(self.directory.join("levers")) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| io::Error::other(format!("`levers`: {error}"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the levers that are pulled now, and waits for the disk.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn write_levers(&self, levers: &[Lever]) -> io::Result<()> {
+        let _one_at_a_time = self.log.lock();
+        self.replace("levers", &serde_json::to_vec(levers)?).map(drop)
     }
 
     /// How many writes failed.

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod announce;
 pub mod body;
+pub mod cache;
 pub mod compute;
 pub mod config;
 pub mod drift;
@@ -20,6 +21,7 @@ pub mod listen;
 pub mod observed;
 pub mod pipeline;
 pub mod problem;
+pub mod quota;
 pub mod record;
 pub mod rehearsal;
 pub mod release;

@@ -20,6 +20,7 @@ use tollgate_layers::routes::{Found, Route, Verb};
 use tollgate_layers::waf::{self, Asked, Content};
 
 use crate::body::Payload;
+use crate::cache;
 use crate::exchange::Exchange;
 use crate::firewall;
 use crate::inspect::{Parts, inspect};
@@ -111,16 +112,17 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
 /// # Errors
 /// What the client may know of the first refusal or fault.
 pub async fn serve(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, req: Incoming) -> Result<send::Reply, Denial> {
-    let job = judge(p, w, ex, req).await?;
-    if let Some(reply) = send::answer_here(p, w, ex, &job) {
-        return Ok(reply); // health and metadata
+    let mut job = judge(p, w, ex, req).await?;
+    if let Some(reply) = send::answer_here(p, w, ex, &job).or_else(|| cache::find(p, ex, &mut job)) {
+        return Ok(reply); // health and metadata, and what was answered before
     }
     if job.verb == Verb::Stream {
         return talk::open(p, w, ex, *job).map(send::Reply::Messages); // each message: look, limits, queue
     }
     let placed = send::enter(p, w, ex, job).await?; // fair, bounded
     let reply = send::run(p, w, ex, placed).await?; // embedded or remote
-    leave(p, w, ex, reply).await // phases 3 and 4, then `output`
+    let reply = cache::consider(ex, reply);
+    leave(p, w, ex, reply).await.map(|reply| cache::keep(ex, reply)) // phases 3 and 4, then `output`
 }
 
 /// Everything that reads the whole body, in order, on whichever thread.

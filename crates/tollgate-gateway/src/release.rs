@@ -14,6 +14,7 @@ pub mod terms;
 pub mod told;
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -250,27 +251,26 @@ impl Releases {
         Ok(())
     }
 
-    /// What is to be written down, where that has changed.
-    #[must_use]
-    pub fn changed(&self, policy: &Policy) -> Option<Vec<u8>> {
+    /// Writes down how far releases have come, where that has changed. One at a time: the older state must never be the
+    /// last that is written.
+    ///
+    /// # Errors
+    /// What `write` says; the next call tries again.
+    pub fn write(&self, policy: &Policy, write: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let mut written = self.written.lock();
         let releases = policy.models.iter().filter_map(|model| model.release.as_ref());
         let saved = |release: &Arc<Release>| {
             let progress = release.course.progress.lock().clone();
             (release.model.to_string(), Saved { of: release.terms.of.clone(), progress })
         };
         let all: BTreeMap<String, Saved> = releases.map(saved).collect();
-        let text = serde_json::to_vec(&all).ok()?;
-        let mut written = self.written.lock();
-        if (all.is_empty() && written.is_empty()) || *written == text {
-            return None;
+        let text = serde_json::to_vec(&all)?;
+        if *written == text || (all.is_empty() && written.is_empty()) {
+            return Ok(());
         }
-        written.clone_from(&text);
-        Some(text)
-    }
-
-    /// What was written last did not reach the disk.
-    pub fn write_again(&self) {
-        self.written.lock().clear();
+        write(&text)?;
+        *written = text;
+        Ok(())
     }
 }
 

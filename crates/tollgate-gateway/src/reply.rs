@@ -12,6 +12,7 @@ use tollgate_core::stage::Stage;
 use tollgate_layers::output::rpc;
 
 use crate::body::Hold;
+use crate::cache::Fill;
 use crate::exchange::{Exchange, Outcome};
 use crate::flow::Flow;
 use crate::listen::heads::Turn;
@@ -94,6 +95,8 @@ pub struct Pending {
     pub window: Option<Window>,
     /// What is read off a generating answer.
     pub flow: Option<Flow>,
+    /// What is kept of it.
+    pub fill: Option<Box<Fill>>,
 }
 
 /// Why an answer was broken off; hyper then closes the connection or resets the stream.
@@ -189,8 +192,11 @@ impl Stream {
 
     fn complete(&mut self) {
         let Some(Open { mut exchange, pending }) = self.open.take() else { return };
-        let Pending { mut tab, mut slot, remote, worker, ticker, flow, .. } = *pending;
+        let Pending { mut tab, mut slot, remote, worker, ticker, flow, fill, .. } = *pending;
         count_use(&mut exchange, &mut tab, flow.as_ref());
+        if let Some(fill) = fill {
+            fill.done();
+        }
         let now = ticker.now();
         remote.keep(exchange.seen.endpoint.unwrap_or(0), worker, &mut self.body, now);
         exchange.seen.spent = tab.settle(now);
@@ -250,6 +256,7 @@ impl Stream {
             }
         };
         exchange.seen.bytes_out += data.len() as u64;
+        pending.fill.take_if(|fill| !fill.push(&data));
         Ok((!data.is_empty()).then(|| Frame::data(data)))
     }
 

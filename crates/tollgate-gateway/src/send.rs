@@ -22,6 +22,7 @@ use crate::body::Payload;
 use crate::exchange::Exchange;
 use crate::flow::Flow;
 use crate::pipeline::Admitted;
+use crate::quota;
 use crate::release;
 use crate::reply::Pending;
 use crate::rpc;
@@ -47,6 +48,8 @@ pub fn answer_here(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, job: &Admitte
     let answer = match job.verb {
         _ if job.call.dialect == Dialect::OipGrpc => rpc::answer_here(p, w, job)?,
         Verb::Health => json(StatusCode::OK, Bytes::from_static(b"{\"status\":\"ok\"}")),
+        Verb::LimitsPolicy => p.published.answer(&job.head.headers),
+        Verb::Quota => quota::own(p, w, ex, job),
         Verb::ServerLive => json(StatusCode::OK, Bytes::from_static(b"{\"live\":true}")),
         Verb::ServerReady => ready(w.state.is_ready()),
         Verb::ServerMetadata => json(StatusCode::OK, p.server_metadata.clone()),
@@ -245,7 +248,7 @@ async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc
     }
     alarm.reset(deadline(ex));
     let (worker, ticker) = (w.index, Arc::clone(&w.ticker));
-    let pending = Pending { tab, slot, remote, worker, ticker, alarm, ahead: None, window: None, flow };
+    let pending = Pending { tab, slot, remote, worker, ticker, alarm, ahead: None, window: None, flow, fill: None };
     Ok(Reply::Stream(response, Box::new(pending)))
 }
 

@@ -30,7 +30,9 @@ use tollgate_limit::Memory;
 
 use tollgate_limit::Priority;
 
+use crate::cache::RouteCache;
 use crate::config::HttpConfig;
+use crate::quota::Published;
 use crate::record::WafLog;
 use crate::record::metrics::RouteMeters;
 use crate::release::Release;
@@ -78,6 +80,10 @@ pub struct Policy {
     pub http: HttpConfig,
     /// How large heads may be.
     pub heads: crate::listen::head::HeadLimits,
+    /// Answers that each route keeps, by its index.
+    pub caches: Vec<Option<Arc<RouteCache>>>,
+    /// What everybody is held to, to be read.
+    pub published: Published,
     /// The answer to `GET /v2`.
     pub server_metadata: Bytes,
     /// Meters of each route, by its index.

@@ -420,6 +420,9 @@ fn state(
         let restored = keep.restore(&ledger, clock.unix_ms() / 1000);
         restored.map_err(|error| system("restoring what was used from `state.directory`", error))?;
     }
+    let levers = keep.as_ref().map_or_else(|| Ok(Vec::new()), Keep::levers);
+    let levers = levers.map_err(|error| system("reading the levers of `state.directory`", error))?;
+    let unix_ms = clock.unix_ms();
     let left = keep.as_ref().map(Keep::releases).transpose().map_err(|error| system("reading `releases`", error))?;
     let state = State::new(Parts {
         clock,
@@ -434,6 +437,7 @@ fn state(
         redactor: Arc::new(Redactor::default()),
         embed,
     });
+    state.levers.replace(levers, unix_ms);
     if let Some(written) = left.flatten() {
         let restored = state.releases.restore(&written).map_err(io::Error::from);
         restored.map_err(|error| system("restoring `releases` from `state.directory`", error))?;

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tollgate_core::backend::Backend;
 use tollgate_core::time::Clock;
 use tollgate_layers::auth::{IdKey, KeyRing};
+use tollgate_layers::limits::Levers;
 use tollgate_limit::{Gauges, Memory};
 
 use crate::body::Budget;
@@ -63,6 +64,8 @@ pub struct State {
     pub ledger: Arc<Memory>,
     /// What runs at once, of budgets that count that.
     pub gauges: Arc<Gauges>,
+    /// What operators have lowered for a while.
+    pub levers: Arc<Levers>,
     /// Where what was used of calendar quotas is kept over a restart.
     pub keep: Option<Keep>,
     /// Secret of all keyed hashes of this process, and of later ones where there is a `keep`.
@@ -136,15 +139,17 @@ impl State {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, workers, ledger, keep, seed, dice, bodies, compute, recorder, redactor, embed } = parts;
+        let id_key = IdKey::new((u128::from(seed.0) << 64 | u128::from(seed.1)).to_le_bytes());
         Self {
             clock,
             workers,
             ledger,
             gauges: Arc::default(),
+            levers: Arc::new(Levers::new(id_key)),
             keep,
             seed,
             dice,
-            id_key: IdKey::new((u128::from(seed.0) << 64 | u128::from(seed.1)).to_le_bytes()),
+            id_key,
             bodies,
             compute,
             meters: Arc::new(Meters::new(workers)),

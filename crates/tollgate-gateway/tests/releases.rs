@@ -233,6 +233,40 @@ async fn a_good_canary_stays_also_while_both_versions_fail() {
     assert!(of(&told, "green")["failed"].as_u64() >= Some(50), "{told}");
 }
 
+/// Bursts of refusals and of failures, resets and broken replies now and then: as bad as it gets without being worse.
+fn troubled(taken: &Taken, salt: usize) -> Vec<Act> {
+    let dice = taken.number.wrapping_mul(2_654_435_761).wrapping_add(salt) >> 7;
+    match dice % 100 {
+        _ if taken.number % 400 < 40 => Act::answer("429 Too Many Requests", "Retry-After: 1\r\n", ""),
+        0..4 => Act::answer("500 Internal Server Error", "", "{}"),
+        4 => vec![Act::Reset],
+        5 => Act::json("{}"),
+        _ => Act::json(GOOD),
+    }
+}
+
+#[tokio::test]
+async fn among_servers_in_trouble_the_worse_one_is_found_and_the_other_never() {
+    let turned = Arc::new(AtomicBool::new(false));
+    let has_turned = Arc::clone(&turned);
+    let blue = ModelServer::start(|taken| troubled(taken, 1)).await;
+    let green = ModelServer::start(move |taken| match taken.number % 3 {
+        0 if has_turned.load(Ordering::Relaxed) => Act::answer("503 Service Unavailable", "", "{}"),
+        _ => troubled(taken, 77),
+    })
+    .await;
+    let house = House::start(&config(&blue, &green, SPLIT, "sticky: request, slower: 100, alpha: 0.0001"));
+    let mut client = house.plain().await;
+    for _ in 0..1_500 {
+        client.ask(call(&house.bearer("t1"))).await;
+    }
+    assert_eq!((audited(&house), weights(&release(&house).await)), (Vec::new(), (70, 30)));
+    turned.store(true, Ordering::Relaxed);
+    let served = calls_until_rolled_back(&house, &mut client, 4_000).await;
+    assert!(served.is_some_and(|served| served <= 250), "{served:?}: {}", release(&house).await);
+    house.quiet().await;
+}
+
 #[tokio::test]
 async fn two_callers_who_stay_do_not_hide_a_canary_that_fails() {
     let (blue, green) = (good().await, ModelServer::start(|_| vec![Act::Reset]).await);

@@ -7,6 +7,7 @@ mod demo;
 mod embed;
 mod exit;
 mod keys;
+mod limits;
 mod reference;
 mod schema;
 mod serve;
@@ -42,6 +43,7 @@ enum Verb {
     Demo(demo::Demo),
     /// Issue, list and revoke API keys.
     Keys(keys::Keys),
+    Limits(limits::Limits),
     /// Print what the pages of the reference are made from.
     #[command(hide = true)]
     Reference,
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Verb::Crs(verb) => verb.run(),
         Verb::Demo(verb) => verb.run(),
         Verb::Keys(verb) => verb.run(),
+        Verb::Limits(verb) => verb.run(),
         Verb::Reference => reference::run(),
         Verb::Schema => schema::run(),
         Verb::Serve(verb) => verb.run(),

@@ -1,9 +1,10 @@
-//! The admin listener: metrics, health, reload, releases. On loopback, and only with the admin key.
+//! The admin listener: metrics, health, reload, overrides, releases. On loopback, and only with the admin key.
 
+pub mod levers;
 mod releases;
 
 use std::convert::Infallible;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{Semaphore, watch};
 
+use crate::cache;
 use crate::drift;
 use crate::record::metrics::{head, row};
 use crate::release;
@@ -92,10 +94,10 @@ async fn watch_certs(control: Arc<Control>) {
 async fn accept(control: Arc<Control>, listener: tokio::net::TcpListener, places: Arc<Semaphore>, tasks: Arc<Tasks>) {
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, from)) = listener.accept().await else { continue };
         let control = Arc::clone(&control);
         tasks.spawn(async move {
-            let service = service_fn(|request| answer(Arc::clone(&control), request));
+            let service = service_fn(|request| answer(Arc::clone(&control), request, from));
             let mut builder = http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
             drop(builder.serve_connection(TokioIo::new(stream), service).await);
@@ -104,9 +106,14 @@ async fn accept(control: Arc<Control>, listener: tokio::net::TcpListener, places
     }
 }
 
-async fn answer(control: Arc<Control>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    control: Arc<Control>,
+    request: Request<Incoming>,
+    from: SocketAddr,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let response = if is_operator(&control, &request) {
         match request.uri().path() {
+            levers::PATH => levers::answer(control, request, from).await,
             releases::PATH => releases::answer(control, request).await,
             _ => respond(control, &request).await,
         }
@@ -218,6 +225,7 @@ fn metrics(control: &Control) -> String {
         row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "waiting")], waiting);
     }
     queues(&mut out, &policy);
+    cache::render(&policy, &mut out);
     state.drift.render(&mut out);
     release::told::render(&policy, &mut out);
     head(&mut out, "tollgate_stage_mode", "gauge", "Mode of each guard: 2 enforces, 1 observes, 0 is off.");

@@ -40,8 +40,7 @@ pub(super) async fn answer(control: Arc<Control>, request: Request<Incoming>) ->
 /// Writes down how far releases have come, where that has changed.
 pub(super) fn write(state: &State) -> io::Result<()> {
     let Some(keep) = &state.keep else { return Ok(()) };
-    let Some(changed) = state.releases.changed(&state.policy()) else { return Ok(()) };
-    keep.write_releases(&changed).inspect_err(|_| state.releases.write_again())
+    state.releases.write(&state.policy(), |text| keep.write_releases(text))
 }
 
 fn tell(control: &Control, query: Option<&str>) -> Response<Bytes> {

@@ -26,12 +26,14 @@ use tollgate_layers::protocol::oip;
 use tollgate_layers::routes::{self, Protocol, ReplyMode, RouteConfig, RouteNames, Routes};
 use tollgate_layers::waf::{Given, Waf, WafLogConfig};
 
+use super::caching;
 use super::document::{Config, EmbeddedConfig, HeadChecks, ListenerConfig, ModelConfig, Serves, UpstreamConfig};
 use super::keyfile;
 use super::openapi;
 use super::presets::{self, Opened};
 use super::rules::RuleFiles;
 use crate::listen::head::HeadLimits;
+use crate::quota::Published;
 use crate::secrets::Vault;
 use crate::snapshot::{Model, Policy};
 use crate::state::State;
@@ -315,8 +317,9 @@ impl Desk<'_> {
         let limits = check.within("limits", |check| {
             self.warn_of_what_is_forgotten(check);
             let names = LimitNames { models: &self.models, tenants: &listed };
-            let gauges = Arc::clone(&self.state.gauges);
-            config.limits.compile(check, &names, Bank { ledger: Arc::clone(&ledger), gauges, seed: self.state.seed })
+            let (gauges, levers) = (Arc::clone(&self.state.gauges), Arc::clone(&self.state.levers));
+            let bank = Bank { ledger: Arc::clone(&ledger), gauges, levers, seed: self.state.seed };
+            config.limits.compile(check, &names, bank)
         });
         let shares =
             config.tenants.iter().map(|(name, tenant)| (self.state.id_key.tenant(name), queueing::share(tenant)));
@@ -368,6 +371,8 @@ impl Desk<'_> {
                 max_headers: config.hygiene.max_headers,
                 max_target_bytes: config.hygiene.max_target_bytes,
             },
+            caches: check.within("routes", |check| caching::caches(config, self.state.dice, check)),
+            published: Published::of(&config.limits),
             server_metadata: Bytes::from(oip::server_metadata(env!("CARGO_PKG_VERSION"))),
             route_meters: meters,
             shares: shares.collect(),

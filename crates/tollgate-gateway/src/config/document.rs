@@ -468,6 +468,9 @@ pub struct ModelConfig {
     /// What its calls cost.
     #[serde(default)]
     pub cost: ModelCostConfig,
+    /// Whether the same call always has the same answer, so that a route may keep it (`routes[].cache`). Default: false.
+    #[serde(default)]
+    pub deterministic: bool,
     /// Versions that share its calls, by name: a canary, blue and green, a shadow.
     #[serde(default)]
     pub versions: Versions,

@@ -43,6 +43,7 @@
 //! of the file names. Anything else that two files write is an error that cites both places. A file that is named and
 //! missing is an error; a pattern with `*` that matches nothing is a warning, as an empty `tenants/` is no mistake.
 
+mod caching;
 mod compile;
 mod disk;
 pub mod document;

@@ -104,6 +104,18 @@ pub enum Per {
     Global,
 }
 
+impl Period {
+    /// The word of the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Month => "month",
+            Self::Week => "week",
+        }
+    }
+}
+
 /// What a budget counts. The numbers are part of what levels are found by over a restart.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq)]
 #[serde(rename_all = "snake_case")]
@@ -286,6 +298,11 @@ impl Budget {
             Bound::Rate(rate) => (*rate).into(),
             Bound::Window(window) => window.at(at.now).into(),
         })
+    }
+
+    /// Whether a lever lowers it: what is counted by the calendar was sold, and stays.
+    pub(super) const fn is_lowered(&self) -> bool {
+        !matches!(self.bound, Bound::Quota { .. })
     }
 
     /// The most that one request can take.

@@ -12,7 +12,7 @@ use tollgate_core::guard::{Mode, OnFault, Switch};
 use tollgate_limit::{Gauges, Ledger, hash_key};
 
 use super::budget::{Budget, BudgetConfig};
-use super::{Limits, MAX_BUDGETS, Places};
+use super::{Levers, Limits, MAX_BUDGETS, Places};
 
 /// Budgets: how much compute, or how many requests, each tenant, key, model, address and the whole gateway has.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -33,11 +33,19 @@ pub struct LimitsConfig {
     /// charged to all of its budgets or to none. Default: none.
     #[serde(default)]
     pub budgets: Vec<BudgetConfig>,
+    /// Whether every tenant may see its own budgets at `GET /.tollgate/quota`, on every listener for data, where there are
+    /// budgets and no route has `protocol: quota`. Default: true.
+    #[serde(default = "yes")]
+    pub quota_page: bool,
 }
 
 /// The budgets that a tenant lists, checked: only [`LimitsConfig::list`] makes it.
 #[derive(Clone, Debug, Default)]
 pub struct Listed(Places);
+
+const fn yes() -> bool {
+    true
+}
 
 const fn default_min_cost_us() -> u64 {
     1000
@@ -50,6 +58,7 @@ impl Default for LimitsConfig {
             on_fault: OnFault::default(),
             min_cost_us: default_min_cost_us(),
             budgets: Vec::new(),
+            quota_page: true,
         }
     }
 }
@@ -90,7 +99,7 @@ impl LimitsConfig {
     /// Reports every mistake of the section, which `check` stands at, then builds the layer. `seed` keys all hashes; it
     /// must be the same for the life of the ledger, or no level survives a reload.
     pub fn compile<S: Ledger>(&self, check: &mut Checker, names: &LimitNames<'_>, bank: Bank<S>) -> Limits<S> {
-        let Bank { ledger, gauges, seed } = bank;
+        let Bank { ledger, gauges, levers, seed } = bank;
         check.require(self.min_cost_us <= 1_000_000_000, "min_cost_us", "at most 1000000000, which is 1000 seconds");
         let budgets: Vec<_> = check.within("budgets", |check| {
             let budgets = self.budgets.iter().enumerate();
@@ -116,6 +125,7 @@ impl LimitsConfig {
             seed,
             ledger,
             gauges,
+            levers,
         }
     }
 
@@ -156,6 +166,8 @@ pub struct Bank<S> {
     pub ledger: Arc<S>,
     /// What runs at once.
     pub gauges: Arc<Gauges>,
+    /// What operators have lowered for a while.
+    pub levers: Arc<Levers>,
     /// Random, secret, drawn once for the life of the ledger: keys every hash, so that nobody can aim at a balance.
     pub seed: (u64, u64),
 }
