@@ -175,7 +175,7 @@ fn what_the_page_shows_loads() {
         routes: Vec<RouteConfig>,
     }
     let blocks: Vec<_> = include_str!("README.md").split("```yaml\n").skip(1).collect();
-    assert_eq!(blocks.len(), 4);
+    assert_eq!(blocks.len(), 5);
     for block in blocks {
         let text = block.split("```").next().expect("a block ends");
         let page: Page = serde_saphyr::from_str(text).expect("it parses");
