@@ -84,11 +84,13 @@ fn verb_name(verb: Verb) -> &'static str {
     match verb {
         Verb::Health => "health",
         Verb::Infer => "infer",
+        Verb::LimitsPolicy => "limits_policy",
         Verb::ModelList => "model_list",
         Verb::ModelMetadata => "model_metadata",
         Verb::ModelReady => "model_ready",
         Verb::Proxy => "proxy",
         Verb::Stream => "stream",
+        Verb::Quota => "quota",
         Verb::ServerLive => "server_live",
         Verb::ServerMetadata => "server_metadata",
         Verb::ServerReady => "server_ready",
