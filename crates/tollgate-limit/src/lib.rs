@@ -2,11 +2,13 @@
 
 mod book;
 mod calendar;
+mod central;
 mod charge;
 mod direct;
 mod fair;
 mod gcra;
 mod key;
+mod lease;
 mod ledger;
 mod memory;
 mod quota;
@@ -17,10 +19,12 @@ mod table;
 mod window;
 
 pub use calendar::{Calendar, Every, Moment, Period, UnknownZone};
+pub use central::{Act, Bound, Central, Demand, Standing};
 pub use charge::{Charge, Granted, Limit, MAX_LEVELS, Mode, Over, Reservation};
 pub use fair::{Applicant, Bill, Dropped, FairConfig, FairQueue, Overload, Priority, Started, Ticket};
 pub use gcra::{Level, Rate, Taken, Tick};
 pub use key::{Key, KeyClass, hash_key};
+pub use lease::{Lease, LeaseTime, Spent, Terms};
 pub use ledger::{Ledger, LedgerFault};
 pub use memory::{Counters, Memory, MemoryConfig};
 pub use quota::Quota;

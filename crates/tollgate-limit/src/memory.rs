@@ -247,7 +247,7 @@ impl Memory {
 
     #[inline]
     fn apply(&self, key: Key, op: &Op) -> Taken {
-        if key.class == KeyClass::Configured {
+        if key.class != KeyClass::Open {
             match self.configured.apply(key.hash, op) {
                 Ok(taken) => return taken,
                 Err(Full) => self.note(true),
@@ -301,7 +301,7 @@ impl Memory {
     fn touch(&self, charge: &Charge) {
         let Limit::Rate(rate) = &charge.limit else { return };
         match charge.key.class {
-            KeyClass::Configured => self.configured.touch(charge.key.hash),
+            KeyClass::Configured | KeyClass::Shared { .. } => self.configured.touch(charge.key.hash),
             KeyClass::Open if rate.suits_table() => self.open.touch(charge.key.hash),
             KeyClass::Open => self.fine.touch(charge.key.hash),
         }
@@ -310,7 +310,7 @@ impl Memory {
     fn peek_rate(&self, key: Key, rate: Rate, now: Tick) -> Level {
         let now = self.latest.bring(now);
         let cell = match key.class {
-            KeyClass::Configured => self.configured.backlog(key.hash, now),
+            KeyClass::Configured | KeyClass::Shared { .. } => self.configured.backlog(key.hash, now),
             KeyClass::Open => None,
         };
         match cell {
@@ -322,7 +322,7 @@ impl Memory {
 
     const fn windows_of(&self, key: Key) -> &Book<Log> {
         match key.class {
-            KeyClass::Configured => &self.windows,
+            KeyClass::Configured | KeyClass::Shared { .. } => &self.windows,
             KeyClass::Open => &self.open_windows,
         }
     }
