@@ -26,11 +26,11 @@ use tollgate_layers::output::Output;
 use tollgate_layers::parse::Parse;
 use tollgate_layers::routes::{Found, Routes, Verb};
 use tollgate_layers::waf::Waf;
-use tollgate_limit::Memory;
 
 use crate::config::HttpConfig;
 use crate::record::WafLog;
 use crate::record::metrics::RouteMeters;
+use crate::store::Balances;
 use crate::upstream::Upstream;
 
 /// One generation of compiled rules.
@@ -62,7 +62,7 @@ pub struct Policy {
     /// What a call costs.
     pub cost: Costs,
     /// Budgets.
-    pub limits: Guard<Limits<Memory>>,
+    pub limits: Guard<Limits<Balances>>,
     /// How often servers are asked whether contracts still fit them; zero is never.
     pub drift_every: Duration,
     /// What leaves.

@@ -21,6 +21,7 @@ use crate::keep::Keep;
 use crate::observed::Observed;
 use crate::record::{Meters, Recorder, Redactor};
 use crate::snapshot::Policy;
+use crate::store::{Balances, Dial, Shared};
 use crate::tls::CertTable;
 use crate::upstream::{Queue, QueueBounds, Remote};
 
@@ -58,8 +59,12 @@ pub struct State {
     pub clock: Clock,
     /// How many workers there are.
     pub workers: usize,
-    /// Balances.
+    /// Balances of this process alone.
     pub ledger: Arc<Memory>,
+    /// All balances of budgets.
+    pub balances: Arc<Balances>,
+    /// How their store is reached, if there is one.
+    pub dial: ArcSwapOption<Dial>,
     /// Where what was used of calendar quotas is kept over a restart.
     pub keep: Option<Keep>,
     /// Secret of all keyed hashes of this process, and of later ones where there is a `keep`.
@@ -108,6 +113,8 @@ pub struct Parts {
     pub workers: usize,
     /// Balances.
     pub ledger: Arc<Memory>,
+    /// Those that are shared with other nodes.
+    pub shared: Option<Arc<Shared>>,
     /// Where what was used of calendar quotas is kept.
     pub keep: Option<Keep>,
     /// Secret of all keyed hashes.
@@ -130,10 +137,13 @@ impl State {
     /// State without a policy yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { clock, workers, ledger, keep, seed, dice, bodies, compute, recorder, redactor, embed } = parts;
+        let Parts { clock, workers, ledger, shared, keep, seed, dice, bodies, compute, recorder, redactor, embed } =
+            parts;
         Self {
             clock,
             workers,
+            balances: Arc::new(Balances::new(Arc::clone(&ledger), shared)),
+            dial: ArcSwapOption::empty(),
             ledger,
             keep,
             seed,

@@ -62,6 +62,29 @@ pub struct Standing(pub u64);
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Central(u64);
 
+impl Demand {
+    /// The charge of `units`, all or nothing.
+    #[must_use]
+    pub fn charge(limit: &Limit, units: u64, now: Tick) -> Self {
+        let want = in_store(limit, units);
+        Self { act: Act::Charge, want, least: want, bound: Bound::of(limit, now), floor: 0 }
+    }
+
+    /// The return of what such a charge took.
+    #[must_use]
+    pub const fn returned(self) -> Self {
+        Self { act: Act::GiveBack, least: 0, ..self }
+    }
+}
+
+/// Units as the store counts them: microseconds of refill for a rate, rounded up; units for a quota.
+pub(crate) fn in_store(limit: &Limit, units: u64) -> u64 {
+    match limit {
+        Limit::Rate(rate) => rate.spend_ns(units).div_ceil(1000),
+        _ => units,
+    }
+}
+
 impl Bound {
     /// The bound of `limit` at a moment. A window, which no store keeps, holds nothing.
     #[must_use]

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::Limit;
-use crate::central::{Act, Bound, Demand, Standing};
+use crate::central::{Act, Bound, Demand, Standing, in_store};
 use crate::gcra::{Level, Rate, Taken, Tick};
 
 /// How long an `auto` lease lasts at least and at most.
@@ -230,12 +230,17 @@ impl Lease {
 
     /// Returns `units` of an earlier charge: to the lease as far as that has room, else to the store.
     pub fn give_back(&mut self, limit: &Limit, terms: &Terms, units: u64) {
-        let unpaid = units.min(self.owed);
-        self.owed -= unpaid;
+        let unpaid = self.forgive(limit, units);
         let room = self.chunk(limit, terms).saturating_sub(self.balance);
         let kept = (units - unpaid).min(room);
         self.balance += kept;
         self.spare = self.spare.saturating_add(units - unpaid - kept);
+    }
+
+    /// Returns `units` of a charge that the store judged itself: to the store.
+    pub fn give_all_back(&mut self, limit: &Limit, units: u64) {
+        let unpaid = self.forgive(limit, units);
+        self.spare = self.spare.saturating_add(units - unpaid);
     }
 
     /// Takes `units` unconditionally: from the lease as far as it holds them, else from the store.
@@ -255,7 +260,7 @@ impl Lease {
     /// What the store has yet to be told, which then counts as told; with `all`, the rest of the lease goes back as well. An
     /// unused lease goes back in any case.
     pub fn due(&mut self, limit: &Limit, terms: &Terms, (now, all): (Tick, bool)) -> Option<Demand> {
-        if all || (self.asking.is_none() && after(self.touched, UNUSED) <= now) {
+        if all || self.is_unused(now) {
             self.spare = self.spare.saturating_add(std::mem::take(&mut self.balance));
         }
         self.fold(limit, terms, now);
@@ -326,6 +331,18 @@ impl Lease {
         !busy && !known && after(self.touched, UNUSED) <= now
     }
 
+    /// Whether the store has yet to be told of something.
+    #[must_use]
+    pub const fn is_due(&self) -> bool {
+        self.owed > 0 || self.spare > 0
+    }
+
+    /// Whether it holds something that nobody asked for in a second.
+    #[must_use]
+    pub fn is_unused(&self, now: Tick) -> bool {
+        self.balance > 0 && self.asking.is_none() && after(self.touched, UNUSED) <= now
+    }
+
     /// Units in the lease.
     #[must_use]
     pub const fn balance(&self) -> u64 {
@@ -369,6 +386,16 @@ impl Lease {
         }
         self.share = now.0.saturating_add(next);
         Taken::Yes
+    }
+
+    /// Owes `units` less, as far as anything is owed: how many.
+    fn forgive(&mut self, limit: &Limit, units: u64) -> u64 {
+        let unpaid = units.min(self.owed);
+        self.owed -= unpaid;
+        if matches!(limit, Limit::Quota(_)) {
+            self.share = self.share.saturating_sub(unpaid);
+        }
+        unpaid
     }
 
     /// The store is there again: what was admitted by the share, and has not refilled, is owed.
@@ -425,15 +452,7 @@ impl Lease {
     }
 }
 
-/// Units as the store counts them: microseconds of refill for a rate, rounded up; units for a quota.
-fn in_store(limit: &Limit, units: u64) -> u64 {
-    match limit {
-        Limit::Rate(rate) => rate.spend_ns(units).div_ceil(1000),
-        _ => units,
-    }
-}
-
-/// The same, rounded down: what is given back.
+/// Units as the store counts them, rounded down: what is given back.
 fn spare_in_store(limit: &Limit, units: u64) -> u64 {
     match limit {
         Limit::Rate(rate) => rate.spend_ns(units) / 1000,

@@ -115,7 +115,7 @@ impl Memory {
             let Taken::No { wait } = self.take_of(charge.key, &charge.limit, charge.units, now) else { continue };
             if charge.mode == Mode::Enforce {
                 self.take_back(charges.get(..at).unwrap_or_default(), over, now);
-                return Granted::No { at, wait };
+                return Granted::No { at, wait, apart: false };
             }
             over.add(at);
             if charge.was_taken(true) {
@@ -229,6 +229,16 @@ impl Memory {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.configured.bytes() + self.open.bytes() + self.fine.bytes()
+    }
+
+    /// Shows each configured key that has a cell: its hash, its time and its backlog.
+    pub(crate) fn show_cells(&self, now: Tick, see: impl FnMut(u64, u64, u64)) {
+        self.configured.show(self.latest.bring(now), see);
+    }
+
+    /// Takes over a backlog of an earlier run; false if there is none, or no room.
+    pub(crate) fn owes(&self, hash: u64, backlog: u64, now: Tick) -> bool {
+        backlog > 0 && self.configured.raise(hash, backlog, self.latest.bring(now)).is_ok()
     }
 
     #[inline]

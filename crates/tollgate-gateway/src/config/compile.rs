@@ -33,6 +33,7 @@ use crate::listen::head::HeadLimits;
 use crate::secrets::Vault;
 use crate::snapshot::{Model, Policy};
 use crate::state::State;
+use crate::store::Dial;
 use crate::tls::Certified;
 use crate::upstream::{QueueBounds, Target, Upstream};
 pub(crate) use remote::{endpoint, is_endpoint};
@@ -53,6 +54,8 @@ pub struct Compiled {
     pub waf_log: Option<WafLogConfig>,
     /// What presets opened.
     pub opened: Vec<Opened>,
+    /// How the store of shared balances is reached.
+    pub dial: Option<Dial>,
 }
 
 /// Where a compilation stands.
@@ -87,9 +90,10 @@ pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, ch
     check.require(!config.routes.is_empty(), "routes", "no route: nothing would be served");
     let keys = desk.keys(base, check);
     let policy = desk.policy(check, upstreams, Rules { routes, waf }, classes);
+    let dial = desk.dial(base, check);
     let secrets = desk.vault.opened();
     let waf_log = config.waf.log.clone();
-    check.is_clean().then(|| Compiled { policy, keys, certs, secrets, admin_key, waf_log, opened })
+    check.is_clean().then(|| Compiled { policy, keys, certs, secrets, admin_key, waf_log, opened, dial })
 }
 
 /// What decides about requests by their form.
@@ -245,6 +249,21 @@ impl Desk<'_> {
         Some(key)
     }
 
+    /// How the store of shared balances is reached.
+    fn dial(&mut self, base: &Path, check: &mut Checker) -> Option<Dial> {
+        let store = self.config.limits.store.as_ref()?;
+        check.within("limits", |check| {
+            check.within("store", |check| {
+                let url = self.open(&store.url, "url", check)?;
+                let ca = store.ca.as_ref().map(|ca| super::disk::read_up_to(&base.join(ca), 1 << 20));
+                let ca =
+                    ca.transpose().map_err(|error| check.problem("ca", format!("cannot be read: {error}"))).ok()?;
+                let dial = Dial::new(&url, ca, store.cluster, &store.namespace);
+                dial.map_err(|why| check.problem("url", format!("what it refers to {why}"))).ok()
+            })
+        })
+    }
+
     fn open(&mut self, reference: &SecretRef, at: &str, check: &mut Checker) -> Option<Secret> {
         self.vault.open(reference, at, check)
     }
@@ -318,7 +337,11 @@ impl Desk<'_> {
         let limits = check.within("limits", |check| {
             self.warn_of_what_is_forgotten(check);
             let names = LimitNames { models: &self.models, tenants: &listed };
-            config.limits.compile(check, &names, Bank { ledger: Arc::clone(&ledger), seed: self.state.seed })
+            config.limits.compile(
+                check,
+                &names,
+                Bank { ledger: Arc::clone(&self.state.balances), seed: self.state.seed },
+            )
         });
         let weights = config.tenants.iter().map(|(name, tenant)| (self.state.id_key.tenant(name), tenant.weight));
         let meters = routes.all().iter().map(|route| self.state.meters.route(&route.name)).collect();

@@ -3,6 +3,7 @@
 mod budget;
 mod config;
 pub mod headers;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -15,13 +16,16 @@ use arrayvec::ArrayVec;
 use tollgate_core::call::ModelId;
 use tollgate_core::cost::{Cost, Estimate};
 use tollgate_core::identity::Identity;
+use tollgate_core::journal::{Event, Fact, Journal};
 use tollgate_core::ruling::{Code, Fault, Origin, Refusal, Ruling};
+use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
 use tollgate_limit::{Charge, Granted, Key, Ledger, MAX_LEVELS, Mode, Moment, Over, hash_key};
 
 use budget::Budget;
 pub use budget::{BudgetConfig, BudgetMode, Per, Period, Unit};
 pub use config::{Bank, LimitNames, LimitsConfig, Listed};
+pub use store::{Consistency, LeaseMs, StoreConfig, WhenDown};
 
 /// The most budgets that one request can be charged to.
 pub const MAX_BUDGETS: usize = MAX_LEVELS;
@@ -39,6 +43,8 @@ pub struct Limits<S> {
     shared: Places,
     /// Hash of each model's name, so that a model keeps its level when the table is reordered.
     models: Vec<u64>,
+    /// The same as every node hashes it; empty where nothing is shared.
+    shared_models: Vec<u64>,
     min_cost: Cost,
     seed: (u64, u64),
     ledger: Arc<S>,
@@ -68,6 +74,8 @@ pub struct Reservation {
     held: tollgate_limit::Reservation,
     /// What an observed budget would have refused.
     watched: Option<Box<Refusal>>,
+    /// How many budgets were judged without the store that should have judged them.
+    apart: u32,
 }
 
 /// Where one budget of a payer stands, in the figures that a client may know.
@@ -101,11 +109,12 @@ impl<S: Ledger> Limits<S> {
         let granted = self.ledger.charge_all(&charges, leaf(now)).await;
         match granted.map_err(|fault| Fault::new(Origin::Store, fault))? {
             Granted::Yes { over } => {
-                Ok(Reservation { held: self.refundable(&charges, over, &places), watched: self.watched(over, &places) })
+                let (held, watched) = (self.refundable(&charges, over, &places), self.watched(over, &places));
+                Ok(Reservation { held, watched, apart: over.apart() })
             }
-            Granted::No { at, wait } => {
+            Granted::No { at, wait, apart } => {
                 let wait = self.spread(wait, charges.get(at), now);
-                Err(self.spent(places.get(at)).retry_after(wait).into())
+                Err(self.spent(places.get(at), apart).retry_after(wait).into())
             }
         }
     }
@@ -167,6 +176,9 @@ impl<S: Ledger> Limits<S> {
 
     /// The balance of `budget` that `payer` draws on; `None` if there is no model to charge.
     fn key(&self, budget: &Budget, payer: Payer<'_>) -> Option<Key> {
+        if let Some(shared) = &budget.shared {
+            return shared.key(payer, &self.shared_models);
+        }
         let hash = |scope: (u64, u64)| hash_key(self.seed, budget.policy, scope);
         Some(match budget.per {
             Per::Address => Key::open(hash(network_of(payer.from))),
@@ -194,12 +206,13 @@ impl<S: Ledger> Limits<S> {
     /// What the first of the observed budgets that are spent would have said.
     fn watched(&self, over: Over, places: &Places) -> Option<Box<Refusal>> {
         let first = (0..places.len()).find(|place| over.contains(*place))?;
-        Some(Box::new(self.spent(places.get(first))))
+        Some(Box::new(self.spent(places.get(first), false)))
     }
 
-    fn spent(&self, place: Option<&usize>) -> Refusal {
+    fn spent(&self, place: Option<&usize>, apart: bool) -> Refusal {
         let name = place.and_then(|place| self.budgets.get(*place)).map_or("?", |budget| &budget.name);
-        Refusal::new(Code::RateLimited).because(format_args!("budget `{name}` is spent"))
+        let how = if apart { ": this node's share, the store is away" } else { "" };
+        Refusal::new(Code::RateLimited).because(format_args!("budget `{name}` is spent{how}"))
     }
 
     /// Adds up to a quarter to `wait`, and no more than [`MOST_SPREAD`], so that a refused crowd does not come back as one. The secret seed makes it
@@ -224,9 +237,17 @@ impl Reservation {
         Cost(self.held.charges().iter().map(|charge| charge.units).max().unwrap_or(0))
     }
 
-    /// What an observed budget would have refused: for the journal.
+    /// What an observed budget would have refused.
     pub const fn take_watched(&mut self) -> Option<Box<Refusal>> {
         self.watched.take()
+    }
+
+    /// Tells the journal what an observed budget would have refused, and how many were judged without their store.
+    pub fn tell(&mut self, log: &mut Journal) {
+        log.watched(Stage::Limits, self.take_watched());
+        if self.apart > 0 {
+            log.note(Stage::Limits, Event::Noted(Fact::StoreAway, self.apart));
+        }
     }
 }
 
