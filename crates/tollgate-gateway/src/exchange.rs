@@ -17,7 +17,10 @@ use tollgate_layers::waf;
 use crate::body::Hold;
 use crate::listen::head::RawHead;
 use crate::record::Sinks;
+use crate::release::Given;
+use crate::release::shadow::Tap;
 use crate::snapshot::Policy;
+use crate::turn::Curious;
 
 /// One exchange. However it ends, it ends in exactly one record: [`Exchange::finish`] writes it, and dropping an
 /// exchange that was never finished means that the client left.
@@ -66,6 +69,8 @@ pub struct Seen {
     pub rpc: bool,
     /// How long the caller means to wait for the answer.
     pub timeout: Option<Duration>,
+    /// What the caller wants to know of the queue.
+    pub curious: Curious,
     /// The status that an answer over gRPC ended with.
     pub rpc_status: Option<u8>,
     /// Bytes of body that the head announced.
@@ -82,6 +87,10 @@ pub struct Seen {
     pub awaited: Option<Box<Awaited>>,
     /// Place of the endpoint that answered.
     pub endpoint: Option<usize>,
+    /// The version that was chosen, where its model has several.
+    pub release: Option<Given>,
+    /// What listens to its answer, where a mirrored call is compared with it.
+    pub tap: Option<Box<Tap>>,
 }
 
 /// How an exchange ended.

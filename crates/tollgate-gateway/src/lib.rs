@@ -4,6 +4,7 @@
 //! configuration file.
 
 pub mod admin;
+pub mod announce;
 pub mod body;
 pub mod compute;
 pub mod config;
@@ -21,6 +22,7 @@ pub mod pipeline;
 pub mod problem;
 pub mod record;
 pub mod rehearsal;
+pub mod release;
 pub mod reply;
 pub mod rpc;
 pub mod secrets;
@@ -32,6 +34,7 @@ pub mod store;
 pub mod talk;
 pub mod tick;
 pub mod tls;
+pub mod turn;
 pub mod upstream;
 pub mod window;
 pub mod worker;

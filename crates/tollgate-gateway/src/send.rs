@@ -1,7 +1,6 @@
 //! The second half of an exchange: a place in line, the model, and the shape of the reply.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -23,12 +22,14 @@ use crate::body::Payload;
 use crate::exchange::Exchange;
 use crate::flow::Flow;
 use crate::pipeline::Admitted;
+use crate::release;
 use crate::reply::Pending;
 use crate::rpc;
 use crate::snapshot::Policy;
 use crate::talk::Talk;
 use crate::tick::within;
-use crate::upstream::{Answer, Ask, Caller, Order, Over, Remote, Sent, Slot, Target, Upload, Upstream, Upward};
+use crate::turn::{self, deadline};
+use crate::upstream::{Answer, Caller, Order, Over, Remote, Sent, Slot, Target, Upload, Upstream, Upward};
 use crate::worker::Worker;
 
 /// An answer on its way out.
@@ -100,18 +101,12 @@ pub struct Placed {
     at: Tick,
 }
 
-/// When the route of an exchange wants it to be over, or its caller, whichever comes first.
-pub fn deadline(ex: &Exchange) -> Tick {
-    let timeout = Duration::from_millis(ex.seen.route.as_ref().map_or(0, |route| route.timeout_ms));
-    ex.facts.started.after(ex.seen.timeout.map_or(timeout, |asked| asked.min(timeout)))
-}
-
 /// Waits for a place before the upstream of `job`.
 ///
 /// # Errors
 /// `overloaded`, or a fault if the policy names no upstream.
 pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box<Admitted>) -> Result<Placed, Denial> {
-    let Some(upstream) = upstream(p, &job) else {
+    let Some(upstream) = upstream(p, w, ex, &job) else {
         return Err(ex.log.stop(Stage::Queue, Fault::new(Origin::Own, "the route has no upstream").into()));
     };
     if p.contract.mode(&ex.log) != Mode::Off {
@@ -121,7 +116,7 @@ pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box
         Payload::Held(bytes, _) => bytes.len() as u64,
         Payload::Streamed(..) => 0,
     };
-    let ask = Ask { tenant: job.who.tenant_id, weight: p.weight_of(&job.who), cost: job.estimate.cost, bytes };
+    let ask = turn::ask(p, ex, &job.estimate, bytes, job.at);
     let mut at = job.at;
     match upstream.queue.enter(ask, &w.ticker).await {
         Ok(slot) => {
@@ -131,16 +126,17 @@ pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box
                 ex.log.note(Stage::Queue, Event::Noted(Fact::QueueDepth, slot.depth));
                 ex.log.note(Stage::Queue, Event::Noted(Fact::QueueWaitUs, waited));
             }
+            ex.seen.curious.position = slot.position;
             ex.log.note(Stage::Queue, Event::Passed);
             Ok(Placed { job, slot, at })
         }
-        Err(stop) => Err(ex.log.stop(Stage::Queue, stop)),
+        Err(away) => Err(turn::away(w, ex, away)),
     }
 }
 
-fn upstream<'a>(p: &'a Policy, job: &Admitted) -> Option<&'a Upstream> {
+fn upstream<'a>(p: &'a Policy, w: &Worker, ex: &mut Exchange, job: &Admitted) -> Option<&'a Upstream> {
     match job.call.model {
-        Some(model) => p.upstream_of(model),
+        Some(model) => release::upstream_of(p, w, ex, (model, &job.head.headers)),
         None => p.upstreams.get(job.route.upstream?),
     }
 }
@@ -150,7 +146,9 @@ fn upstream<'a>(p: &'a Policy, job: &Admitted) -> Option<&'a Upstream> {
 /// # Errors
 /// What the client may know of a fault.
 pub async fn run(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, placed: Placed) -> Result<Reply, Denial> {
-    match upstream(p, &placed.job).map(|upstream| upstream.target.clone()) {
+    let target = upstream(p, w, ex, &placed.job).map(|upstream| upstream.target.clone());
+    release::shadow::mirror(p, w, ex, &placed.job);
+    match target {
         Some(Target::Local(backend)) => local(p, w, ex, placed, &*backend).await,
         Some(Target::Remote(remote)) => forward(w, ex, placed, remote).await,
         None => Err(ex.log.stop(Stage::Upstream, Fault::new(Origin::Own, "the route has no upstream").into())),

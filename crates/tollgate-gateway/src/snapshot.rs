@@ -27,9 +27,12 @@ use tollgate_layers::parse::Parse;
 use tollgate_layers::routes::{Found, Routes, Verb};
 use tollgate_layers::waf::Waf;
 
+use tollgate_limit::Priority;
+
 use crate::config::HttpConfig;
 use crate::record::WafLog;
 use crate::record::metrics::RouteMeters;
+use crate::release::Release;
 use crate::store::Balances;
 use crate::upstream::Upstream;
 
@@ -80,7 +83,7 @@ pub struct Policy {
     /// Meters of each route, by its index.
     pub route_meters: Vec<Arc<RouteMeters>>,
     /// Share of each tenant in a full queue, by keyed id.
-    pub weights: HashMap<u64, u32>,
+    pub shares: HashMap<u64, Share>,
     /// The one clock.
     pub clock: Clock,
 }
@@ -101,6 +104,23 @@ pub struct Model {
     pub published: Option<(OpenApiRef, serde_json::Value)>,
     /// What its calls were like while watched.
     pub seen: Arc<Mutex<Seen>>,
+    /// Its versions, where it has several.
+    pub release: Option<Arc<Release>>,
+}
+
+/// What a tenant gets of a full queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Relative to the others of its priority.
+    pub weight: u32,
+    /// The highest priority that its requests may have, where it says so.
+    pub priority: Option<Priority>,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { weight: 1, priority: None }
+    }
 }
 
 impl Policy {
@@ -127,8 +147,8 @@ impl Policy {
 
     /// Share of a caller's tenant in a full queue.
     #[must_use]
-    pub fn weight_of(&self, who: &Identity) -> u32 {
-        self.weights.get(&who.tenant_id).copied().unwrap_or(1)
+    pub fn share_of(&self, who: &Identity) -> Share {
+        self.shares.get(&who.tenant_id).copied().unwrap_or_default()
     }
 
     /// Now.

@@ -427,7 +427,8 @@ fn state(
         restored.map_err(|error| system("restoring buckets from `state.directory`", error))?;
     }
     let shared = config.limits.store.as_ref().map(|store| Arc::new(Shared::new(store.into(), clock.clone())));
-    Ok(State::new(Parts {
+    let left = keep.as_ref().map(Keep::releases).transpose().map_err(|error| system("reading `releases`", error))?;
+    let state = State::new(Parts {
         clock,
         workers,
         ledger,
@@ -440,7 +441,12 @@ fn state(
         recorder: Arc::new(Recorder::start(target).map_err(|error| system(format!("opening {target:?}"), error))?),
         redactor: Arc::new(Redactor::default()),
         embed,
-    }))
+    });
+    if let Some(written) = left.flatten() {
+        let restored = state.releases.restore(&written).map_err(io::Error::from);
+        restored.map_err(|error| system("restoring `releases` from `state.directory`", error))?;
+    }
+    Ok(state)
 }
 
 fn random() -> Result<u128, StartError> {

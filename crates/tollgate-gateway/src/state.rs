@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tollgate_core::backend::Backend;
 use tollgate_core::time::Clock;
 use tollgate_layers::auth::{IdKey, KeyRing};
-use tollgate_limit::Memory;
+use tollgate_limit::{Gauges, Memory};
 
 use crate::body::Budget;
 use crate::compute::Compute;
@@ -20,6 +20,7 @@ use crate::drift::Drift;
 use crate::keep::Keep;
 use crate::observed::Observed;
 use crate::record::{Meters, Recorder, Redactor};
+use crate::release::Releases;
 use crate::snapshot::Policy;
 use crate::store::{Balances, Dial, Shared};
 use crate::tls::CertTable;
@@ -65,6 +66,8 @@ pub struct State {
     pub balances: Arc<Balances>,
     /// How their store is reached, if there is one.
     pub dial: ArcSwapOption<Dial>,
+    /// What runs at once, of budgets that count that.
+    pub gauges: Arc<Gauges>,
     /// Where what was used of calendar quotas is kept over a restart.
     pub keep: Option<Keep>,
     /// Secret of all keyed hashes of this process, and of later ones where there is a `keep`.
@@ -93,6 +96,8 @@ pub struct State {
     pub observed: Observed,
     /// Where contracts and servers differ.
     pub drift: Drift,
+    /// How far releases have come.
+    pub releases: Releases,
     /// Told of each swap of the policy.
     pub swapped: Notify,
     policy: ArcSwapOption<Policy>,
@@ -145,6 +150,7 @@ impl State {
             balances: Arc::new(Balances::new(Arc::clone(&ledger), shared)),
             dial: ArcSwapOption::empty(),
             ledger,
+            gauges: Arc::default(),
             keep,
             seed,
             dice,
@@ -159,6 +165,7 @@ impl State {
             embed,
             observed: Observed::default(),
             drift: Drift::default(),
+            releases: Releases::default(),
             swapped: Notify::new(),
             policy: ArcSwapOption::empty(),
             retired: Mutex::default(),
@@ -217,7 +224,7 @@ impl State {
     /// The queue of that name: kept, with new bounds, if it is there.
     pub fn queue(&self, name: &str, bounds: QueueBounds) -> Arc<Queue> {
         let mut queues = self.queues.lock();
-        let queue = queues.entry(name.to_owned()).or_insert_with(|| Queue::new(bounds));
+        let queue = queues.entry(name.to_owned()).or_insert_with(|| Queue::new(bounds, self.clock.clone()));
         queue.rebound(bounds);
         Arc::clone(queue)
     }
@@ -263,5 +270,6 @@ impl State {
         self.queues.lock().retain(|name, queue| named(name) || queue.level() != (0, 0));
         self.remotes.lock().retain(|name, _| named(name));
         self.observed.keep(&policy);
+        self.releases.keep(&policy);
     }
 }

@@ -186,6 +186,12 @@ fn two_gateways_admit_what_one_would() {
     assert!(outcome.ratio <= 1.0, "{outcome:?}");
     assert!(outcome.ratio >= 0.85, "{outcome:?}");
     assert!(outcome.seen.refused.load(Ordering::Relaxed) > 0, "{outcome:?}");
+    // A reload keeps the store and what is leased.
+    let node = cluster.nodes.first().expect("two");
+    node.reload();
+    assert!(node.comes_true(|| node.metric("tollgate_config_reloads_total", KEY) == Some(1.0)), "it reloads");
+    assert_eq!(node.metric("tollgate_store_connects_total", KEY), Some(1.0));
+    assert!([429, 502, 503].contains(&node.get("data", "/x", None)));
     cluster.nodes.into_iter().for_each(Served::stop);
 }
 

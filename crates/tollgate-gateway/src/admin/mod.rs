@@ -1,4 +1,6 @@
-//! The admin listener: metrics, health, reload. On loopback, and only with the admin key.
+//! The admin listener: metrics, health, reload, releases. On loopback, and only with the admin key.
+
+mod releases;
 
 use std::convert::Infallible;
 use std::net::TcpListener;
@@ -19,9 +21,12 @@ use tollgate_limit::Moment;
 
 use crate::drift;
 use crate::record::metrics::{head, row};
+use crate::release;
 use crate::send::json;
+use crate::snapshot::Policy;
 use crate::start::{CERT_WATCH, Control, StartError};
 use crate::store;
+use crate::upstream::queue::Standing;
 use crate::worker::Tasks;
 
 /// Connections of operators at once.
@@ -41,6 +46,7 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         }
         tasks.spawn_detached(watch_certs(Arc::clone(control)));
         tasks.spawn_detached(keep_state(Arc::clone(control)));
+        tasks.spawn_detached(release::watch(Arc::clone(&control.state)));
         if control.is_real() {
             tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
         }
@@ -75,6 +81,7 @@ fn write_state(control: &Control) {
         let at = Moment { now: tollgate_limit::Tick(state.clock.now().0), unix_ms: state.clock.unix_ms() };
         drop(keep.write(&state.ledger, at.unix_ms / 1000));
         drop(keep.write_rates(&state.ledger, at));
+        drop(releases::write(state));
     }
 }
 
@@ -109,7 +116,10 @@ async fn accept(control: Arc<Control>, listener: tokio::net::TcpListener, places
 
 async fn answer(control: Arc<Control>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let response = if is_operator(&control, &request) {
-        respond(control, &request).await
+        match request.uri().path() {
+            releases::PATH => releases::answer(control, request).await,
+            _ => respond(control, &request).await,
+        }
     } else {
         let mut response = json(StatusCode::UNAUTHORIZED, Bytes::from_static(b"{\"code\":\"unauthenticated\"}"));
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -220,10 +230,50 @@ fn metrics(control: &Control) -> String {
     if let Some(shared) = state.balances.shared() {
         shared.render(&mut out);
     }
+    queues(&mut out, &policy);
     state.drift.render(&mut out);
+    release::told::render(&policy, &mut out);
     head(&mut out, "tollgate_stage_mode", "gauge", "Mode of each guard: 2 enforces, 1 observes, 0 is off.");
     for (stage, mode) in policy.modes() {
         row(&mut out, "tollgate_stage_mode", &[("stage", stage.name())], 2 - mode as u8);
     }
     out
+}
+
+/// A name, a help text, and where its value comes from.
+type Gauge = (&'static str, &'static str, fn(&Standing) -> f64);
+
+/// How full the line before each upstream is, and who got no place.
+fn queues(out: &mut String, policy: &Policy) {
+    let standings: Vec<_> = policy.upstreams.iter().map(|upstream| (upstream, upstream.queue.standing())).collect();
+    let gauges: [Gauge; 3] = [
+        (
+            "tollgate_upstream_inflight_cost_us",
+            "What runs at each upstream is thought to cost, in microseconds of accelerator time.",
+            |standing| standing.inflight_us as f64,
+        ),
+        (
+            "tollgate_upstream_inflight_limit",
+            "How many requests of the usual cost may run at each upstream.",
+            |standing| standing.limit,
+        ),
+        (
+            "tollgate_upstream_drain_us_per_second",
+            "Microseconds of cost that each upstream does in a second while somebody waits.",
+            |standing| standing.drain_per_sec as f64,
+        ),
+    ];
+    for (name, help, of) in gauges {
+        head(out, name, "gauge", help);
+        for (upstream, standing) in &standings {
+            row(out, name, &[("upstream", &upstream.name)], of(standing));
+        }
+    }
+    let name = "tollgate_queue_turned_away_total";
+    head(out, name, "counter", "Requests that got no place before an upstream, by reason: expired, full, late, shed.");
+    for (upstream, _) in &standings {
+        for (why, count) in upstream.queue.turned_away() {
+            row(out, name, &[("upstream", &upstream.name), ("reason", why.name())], count);
+        }
+    }
 }

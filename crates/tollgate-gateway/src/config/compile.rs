@@ -1,6 +1,8 @@
 //! From a document of the right shape to a policy: every mistake of meaning is reported, then the layers are built.
 
+mod queueing;
 mod remote;
+mod versions;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -35,7 +37,7 @@ use crate::snapshot::{Model, Policy};
 use crate::state::State;
 use crate::store::Dial;
 use crate::tls::Certified;
-use crate::upstream::{QueueBounds, Target, Upstream};
+use crate::upstream::{Target, Upstream};
 pub(crate) use remote::{endpoint, is_endpoint};
 
 /// What a compilation yields beside the policy: applied together with it, or not at all.
@@ -163,13 +165,7 @@ impl Desk<'_> {
             }
             (None, false) => self.remote(name, config, base, check).map(Target::Remote),
         };
-        let queue = &self.config.queue;
-        let bounds = QueueBounds {
-            inflight: config.inflight.max.unwrap_or(8),
-            max_entries: queue.max_entries,
-            max_bytes: queue.max_bytes.0,
-            deadline: queue.deadline.0,
-        };
+        let bounds = queueing::bounds(&self.config.queue, &config.inflight, check);
         Some(Upstream {
             name: name.into(),
             preset: config.preset,
@@ -337,13 +333,12 @@ impl Desk<'_> {
         let limits = check.within("limits", |check| {
             self.warn_of_what_is_forgotten(check);
             let names = LimitNames { models: &self.models, tenants: &listed };
-            config.limits.compile(
-                check,
-                &names,
-                Bank { ledger: Arc::clone(&self.state.balances), seed: self.state.seed },
-            )
+            let gauges = Arc::clone(&self.state.gauges);
+            let bank = Bank { ledger: Arc::clone(&self.state.balances), gauges, seed: self.state.seed };
+            config.limits.compile(check, &names, bank)
         });
-        let weights = config.tenants.iter().map(|(name, tenant)| (self.state.id_key.tenant(name), tenant.weight));
+        let shares =
+            config.tenants.iter().map(|(name, tenant)| (self.state.id_key.tenant(name), queueing::share(tenant)));
         let meters = routes.all().iter().map(|route| self.state.meters.route(&route.name)).collect();
         Policy {
             generation: 0,
@@ -394,7 +389,7 @@ impl Desk<'_> {
             },
             server_metadata: Bytes::from(oip::server_metadata(env!("CARGO_PKG_VERSION"))),
             route_meters: meters,
-            weights: weights.collect(),
+            shares: shares.collect(),
             clock: self.state.clock.clone(),
         }
     }
@@ -469,6 +464,7 @@ impl Desk<'_> {
             signature: contract.signature().clone(),
             metadata: Bytes::from(metadata),
             seen: self.state.observed.of(name),
+            release: self.release((name, model), upstreams, check),
             published: model.contract.openapi.clone().zip(model.contract.schema.clone()),
         });
         built.parse.push(ParseModel { name: name.into(), contract: Arc::clone(&contract) });

@@ -39,7 +39,7 @@ const HOWS: [(How, &str); 7] = [
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct StoreMeters {
+pub(super) struct StoreMeters {
     hows: [AtomicU64; HOWS.len()],
     waits: [AtomicU64; BOUNDS_US.len() + 1],
     wait_us: AtomicU64,
