@@ -32,6 +32,7 @@ pub mod send;
 pub mod snapshot;
 pub mod start;
 pub mod state;
+pub mod store;
 pub mod talk;
 pub mod tick;
 pub mod tls;

@@ -12,7 +12,6 @@ use tollgate_core::cost::{Cost, Estimate};
 use tollgate_core::identity::Identity;
 use tollgate_core::journal::Journal;
 use tollgate_core::ruling::Denial;
-use tollgate_core::stage::Stage;
 use tollgate_core::time::{Clock, Tick};
 use tollgate_layers::hygiene::{Head, RawVerdict};
 use tollgate_layers::limits::{Demand, Payer, Reservation, Used};
@@ -99,7 +98,7 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     let estimate = p.estimate(&found, &call); // what only we answer is free
     let payer = Payer { who, model: call.model, from, unix_ms: w.unix_ms(now) };
     let mut held = p.limits.ask_store(log, |l| l.reserve(payer, Demand::of(estimate, &call), now)).await?; // all or nothing
-    log.watched(Stage::Limits, held.take_watched()); // budgets that only observe
+    held.tell(log); // budgets that only observe, or without their store
     seen.reserved = if estimate.exempt { Cost(0) } else { estimate.cost };
     let mut tab = Tab::open(p, &w.state.clock, held);
     tab.used(Some(call.knobs.input_tokens), sent); // until an answer says more

@@ -26,7 +26,6 @@ use tollgate_layers::output::Output;
 use tollgate_layers::parse::Parse;
 use tollgate_layers::routes::{Found, Routes, Verb};
 use tollgate_layers::waf::Waf;
-use tollgate_limit::Memory;
 
 use tollgate_limit::Priority;
 
@@ -36,6 +35,7 @@ use crate::quota::Published;
 use crate::record::WafLog;
 use crate::record::metrics::RouteMeters;
 use crate::release::Release;
+use crate::store::Balances;
 use crate::upstream::Upstream;
 
 /// One generation of compiled rules.
@@ -67,7 +67,7 @@ pub struct Policy {
     /// What a call costs.
     pub cost: Costs,
     /// Budgets.
-    pub limits: Guard<Limits<Memory>>,
+    pub limits: Guard<Limits<Balances>>,
     /// How often servers are asked whether contracts still fit them; zero is never.
     pub drift_every: Duration,
     /// What leaves.

@@ -278,7 +278,7 @@ impl Talk {
         let held = p.limits.ask_store(&mut log, |l| l.reserve(payer, Demand::of(estimate, call), now)).await;
         ex.log.absorb(log);
         let mut held = held?;
-        ex.log.watched(Stage::Limits, held.take_watched());
+        held.tell(&mut ex.log);
         let tab = Tab::open(p, &w.state.clock, held);
         if !estimate.exempt {
             ex.seen.reserved.0 = ex.seen.reserved.0.saturating_add(estimate.cost.0);

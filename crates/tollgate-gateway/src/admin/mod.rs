@@ -18,6 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{Semaphore, watch};
+use tollgate_limit::Moment;
 
 use crate::cache;
 use crate::drift;
@@ -26,6 +27,7 @@ use crate::release;
 use crate::send::json;
 use crate::snapshot::Policy;
 use crate::start::{CERT_WATCH, Control, StartError};
+use crate::store;
 use crate::upstream::queue::Standing;
 use crate::worker::Tasks;
 
@@ -50,7 +52,13 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         if control.is_real() {
             tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
         }
+        let store = Arc::new(Tasks::default());
+        if control.is_real() {
+            store::begin(&control.state, &store, stop.clone());
+        }
         drop(stop.wait_for(|stop| *stop).await);
+        // What is leased goes back.
+        drop(tokio::time::timeout(store::FAREWELL, store.all_ended()).await);
     });
     // What the last exchanges used.
     write_state(control);
@@ -72,7 +80,9 @@ fn write_state(control: &Control) {
     let state = &control.state;
     if let Some(keep) = &state.keep {
         // A failure is on the metric, and the next second writes everything.
-        drop(keep.write(&state.ledger, state.clock.unix_ms() / 1000));
+        let at = Moment { now: tollgate_limit::Tick(state.clock.now().0), unix_ms: state.clock.unix_ms() };
+        drop(keep.write(&state.ledger, at.unix_ms / 1000));
+        drop(keep.write_rates(&state.ledger, at));
         drop(releases::write(state));
     }
 }
@@ -223,6 +233,9 @@ fn metrics(control: &Control) -> String {
         let (running, waiting) = upstream.queue.level();
         row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "running")], running);
         row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "waiting")], waiting);
+    }
+    if let Some(shared) = state.balances.shared() {
+        shared.render(&mut out);
     }
     queues(&mut out, &policy);
     cache::render(&policy, &mut out);

@@ -37,6 +37,7 @@ use crate::quota::Published;
 use crate::secrets::Vault;
 use crate::snapshot::{Model, Policy};
 use crate::state::State;
+use crate::store::Dial;
 use crate::tls::Certified;
 use crate::upstream::{Target, Upstream};
 pub(crate) use remote::{endpoint, is_endpoint};
@@ -57,6 +58,8 @@ pub struct Compiled {
     pub waf_log: Option<WafLogConfig>,
     /// What presets opened.
     pub opened: Vec<Opened>,
+    /// How the store of shared balances is reached.
+    pub dial: Option<Dial>,
 }
 
 /// Where a compilation stands.
@@ -91,9 +94,10 @@ pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, ch
     check.require(!config.routes.is_empty(), "routes", "no route: nothing would be served");
     let keys = desk.keys(base, check);
     let policy = desk.policy(check, upstreams, Rules { routes, waf }, classes);
+    let dial = desk.dial(base, check);
     let secrets = desk.vault.opened();
     let waf_log = config.waf.log.clone();
-    check.is_clean().then(|| Compiled { policy, keys, certs, secrets, admin_key, waf_log, opened })
+    check.is_clean().then(|| Compiled { policy, keys, certs, secrets, admin_key, waf_log, opened, dial })
 }
 
 /// What decides about requests by their form.
@@ -244,6 +248,21 @@ impl Desk<'_> {
         Some(key)
     }
 
+    /// How the store of shared balances is reached.
+    fn dial(&mut self, base: &Path, check: &mut Checker) -> Option<Dial> {
+        let store = self.config.limits.store.as_ref()?;
+        check.within("limits", |check| {
+            check.within("store", |check| {
+                let url = self.open(&store.url, "url", check)?;
+                let ca = store.ca.as_ref().map(|ca| super::disk::read_up_to(&base.join(ca), 1 << 20));
+                let ca =
+                    ca.transpose().map_err(|error| check.problem("ca", format!("cannot be read: {error}"))).ok()?;
+                let dial = Dial::new(&url, ca, store.cluster, &store.namespace);
+                dial.map_err(|why| check.problem("url", format!("what it refers to {why}"))).ok()
+            })
+        })
+    }
+
     fn open(&mut self, reference: &SecretRef, at: &str, check: &mut Checker) -> Option<Secret> {
         self.vault.open(reference, at, check)
     }
@@ -318,7 +337,7 @@ impl Desk<'_> {
             self.warn_of_what_is_forgotten(check);
             let names = LimitNames { models: &self.models, tenants: &listed };
             let (gauges, levers) = (Arc::clone(&self.state.gauges), Arc::clone(&self.state.levers));
-            let bank = Bank { ledger: Arc::clone(&ledger), gauges, levers, seed: self.state.seed };
+            let bank = Bank { ledger: Arc::clone(&self.state.balances), gauges, levers, seed: self.state.seed };
             config.limits.compile(check, &names, bank)
         });
         let shares =

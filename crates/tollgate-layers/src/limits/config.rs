@@ -12,6 +12,7 @@ use tollgate_core::guard::{Mode, OnFault, Switch};
 use tollgate_limit::{Gauges, Ledger, hash_key};
 
 use super::budget::{Budget, BudgetConfig};
+use super::store::{self, StoreConfig};
 use super::{Levers, Limits, MAX_BUDGETS, Places};
 
 /// Budgets: how much compute, or how many requests, each tenant, key, model, address and the whole gateway has.
@@ -37,6 +38,10 @@ pub struct LimitsConfig {
     /// budgets and no route has `protocol: quota`. Default: true.
     #[serde(default = "yes")]
     pub quota_page: bool,
+    /// Where several gateways share these budgets: Valkey or Redis. Only a restart changes it. Default: nowhere, each
+    /// gateway counts for itself.
+    #[serde(default)]
+    pub store: Option<StoreConfig>,
 }
 
 /// The budgets that a tenant lists, checked: only [`LimitsConfig::list`] makes it.
@@ -59,6 +64,7 @@ impl Default for LimitsConfig {
             min_cost_us: default_min_cost_us(),
             budgets: Vec::new(),
             quota_page: true,
+            store: None,
         }
     }
 }
@@ -115,12 +121,17 @@ impl LimitsConfig {
                 *hash = hash_key(seed, "model", name.as_str());
             }
         }
+        let shared_models = self.store.as_ref().map_or_else(Vec::new, |_| store::models(names.models));
+        if let Some(store) = &self.store {
+            check.within("store", |check| store.check(check));
+        }
         let tenants = names.tenants.iter().map(|(name, listed)| (name.as_str().into(), self.order(listed, &shared)));
         Limits {
             budgets,
             tenants: tenants.collect(),
             shared,
             models,
+            shared_models,
             min_cost: Cost(self.min_cost_us),
             seed,
             ledger,
@@ -132,7 +143,9 @@ impl LimitsConfig {
     fn compile_budget(&self, check: &mut Checker, (i, budget): (usize, &BudgetConfig), seed: (u64, u64)) -> Budget {
         let fresh = self.budgets.iter().take(i).all(|earlier| earlier.name != budget.name);
         check.require(fresh, "name", format!("`{}` names two budgets", budget.name));
-        budget.compile(check, self.min_cost_us, seed)
+        let mut compiled = budget.compile(check, self.min_cost_us, seed);
+        compiled.shared = budget.shared(check, self.store.as_ref());
+        compiled
     }
 
     /// Places of the budgets that everybody shares, in the order in which they are charged.

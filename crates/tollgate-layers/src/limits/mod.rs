@@ -6,6 +6,7 @@ mod demand;
 pub mod headers;
 mod lever;
 mod page;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,9 @@ use arrayvec::ArrayVec;
 use tollgate_core::call::ModelId;
 use tollgate_core::cost::Cost;
 use tollgate_core::identity::Identity;
+use tollgate_core::journal::{Event, Fact, Journal};
 use tollgate_core::ruling::{Code, Fault, Origin, Refusal, Ruling};
+use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
 use tollgate_limit::{Charge, Gauges, Granted, Key, Ledger, MAX_LEVELS, Mode, Moment, Over, Place, hash_key};
 
@@ -29,6 +32,7 @@ pub use demand::{Demand, Size, Used};
 pub use lever::{Lever, LeverError, Levers, MAX_LEVER_MS, MAX_LEVERS, Target};
 use lever::{Pull, dearer_by};
 pub use page::{PolicyLine, PolicyPage};
+pub use store::{Consistency, LeaseMs, StoreConfig, WhenDown};
 
 /// The most budgets that one request can be charged to.
 pub const MAX_BUDGETS: usize = MAX_LEVELS;
@@ -46,6 +50,8 @@ pub struct Limits<S> {
     shared: Places,
     /// Hash of each model's name, so that a model keeps its level when the table is reordered.
     models: Vec<u64>,
+    /// The same as every node hashes it; empty where nothing is shared.
+    shared_models: Vec<u64>,
     min_cost: Cost,
     seed: (u64, u64),
     ledger: Arc<S>,
@@ -115,6 +121,8 @@ pub struct Reservation {
     places: Vec<Place>,
     /// What an observed budget would have refused.
     watched: Option<Box<Refusal>>,
+    /// How many budgets were judged without the store that should have judged them.
+    apart: u32,
 }
 
 /// Where one budget of a payer stands, in the figures that a client may know.
@@ -158,11 +166,12 @@ impl<S: Ledger> Limits<S> {
             Granted::Yes { over } => {
                 let watched = watched.or_else(|| self.watched(over, &charges, &budgets));
                 let held = self.refundable(&charges, (over, dear), &budgets);
-                Ok(Reservation { places, watched, dearer: held.1.zip(pull.map(|pull| pull.permille)), ..held.0 })
+                let dearer = held.1.zip(pull.map(|pull| pull.permille));
+                Ok(Reservation { places, watched, dearer, apart: over.apart(), ..held.0 })
             }
-            Granted::No { at, wait } => {
+            Granted::No { at, wait, apart } => {
                 let wait = self.spread(wait, charges.get(at).map(|charge| charge.key), now);
-                Err(self.spent(at, &charges, &budgets).retry_after(wait).into())
+                Err(self.spent(at, &charges, &budgets, apart).retry_after(wait).into())
             }
         }
     }
@@ -301,7 +310,7 @@ impl<S: Ledger> Limits<S> {
     /// Takes a place among what runs at once.
     fn enter(&self, (budget, key, most): (&Budget, Key, u64), asked: &mut Asked, now: Tick) -> Ruling<()> {
         let watches = budget.mode == Mode::Shadow;
-        let full = || budget.spent(1);
+        let full = || budget.spent(1, false);
         match self.gauges.enter(key.hash, most) {
             Some(place) => asked.places.push(place),
             None if watches => {
@@ -320,6 +329,9 @@ impl<S: Ledger> Limits<S> {
 
     /// The balance of `budget` that `payer` draws on; `None` if there is no model to charge.
     fn key(&self, budget: &Budget, payer: Payer<'_>) -> Option<Key> {
+        if let Some(shared) = &budget.shared {
+            return shared.key(payer, &self.shared_models);
+        }
         let hash = |scope: (u64, u64)| hash_key(self.seed, budget.policy, scope);
         Some(match budget.per {
             Per::Address => Key::open(hash(network_of(payer.from))),
@@ -358,12 +370,12 @@ impl<S: Ledger> Limits<S> {
     /// What the first of the observed budgets that are spent would have said.
     fn watched(&self, over: Over, charges: &Charges, places: &Places) -> Option<Box<Refusal>> {
         let first = (0..places.len()).find(|place| over.contains(*place))?;
-        Some(Box::new(self.spent(first, charges, places)))
+        Some(Box::new(self.spent(first, charges, places, false)))
     }
 
-    fn spent(&self, at: usize, charges: &Charges, places: &Places) -> Refusal {
+    fn spent(&self, at: usize, charges: &Charges, places: &Places, apart: bool) -> Refusal {
         let budget = places.get(at).and_then(|place| self.budgets.get(*place));
-        let refusal = budget.zip(charges.get(at)).map(|(budget, charge)| budget.spent(charge.units));
+        let refusal = budget.zip(charges.get(at)).map(|(budget, charge)| budget.spent(charge.units, apart));
         refusal.unwrap_or_else(|| Refusal::new(Code::RateLimited))
     }
 
@@ -390,9 +402,17 @@ impl Reservation {
         Cost(compute.map(|(charge, _)| charge.units).max().unwrap_or(0))
     }
 
-    /// What an observed budget would have refused: for the journal.
+    /// What an observed budget would have refused.
     pub const fn take_watched(&mut self) -> Option<Box<Refusal>> {
         self.watched.take()
+    }
+
+    /// Tells the journal what an observed budget would have refused, and how many were judged without their store.
+    pub fn tell(&mut self, log: &mut Journal) {
+        log.watched(Stage::Limits, self.take_watched());
+        if self.apart > 0 {
+            log.note(Stage::Limits, Event::Noted(Fact::StoreAway, self.apart));
+        }
     }
 }
 
