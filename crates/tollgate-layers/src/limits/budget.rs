@@ -448,16 +448,6 @@ fn stand_in() -> Rate {
     Rate::new(1, 1, 0).expect("one unit in one second is a rate")
 }
 
-impl Period {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Day => "day",
-            Self::Month => "month",
-            Self::Week => "week",
-        }
-    }
-}
-
 impl Per {
     /// The word of the configuration.
     #[must_use]
