@@ -17,6 +17,8 @@ use tollgate_layers::waf;
 use crate::body::Hold;
 use crate::listen::head::RawHead;
 use crate::record::Sinks;
+use crate::release::Given;
+use crate::release::shadow::Tap;
 use crate::snapshot::Policy;
 use crate::turn::Curious;
 
@@ -85,6 +87,10 @@ pub struct Seen {
     pub awaited: Option<Box<Awaited>>,
     /// Place of the endpoint that answered.
     pub endpoint: Option<usize>,
+    /// The version that was chosen, where its model has several.
+    pub release: Option<Given>,
+    /// What listens to its answer, where a mirrored call is compared with it.
+    pub tap: Option<Box<Tap>>,
 }
 
 /// How an exchange ended.

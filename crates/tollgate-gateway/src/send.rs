@@ -22,6 +22,7 @@ use crate::body::Payload;
 use crate::exchange::Exchange;
 use crate::flow::Flow;
 use crate::pipeline::Admitted;
+use crate::release;
 use crate::reply::Pending;
 use crate::rpc;
 use crate::snapshot::Policy;
@@ -105,7 +106,7 @@ pub struct Placed {
 /// # Errors
 /// `overloaded`, or a fault if the policy names no upstream.
 pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box<Admitted>) -> Result<Placed, Denial> {
-    let Some(upstream) = upstream(p, &job) else {
+    let Some(upstream) = upstream(p, w, ex, &job) else {
         return Err(ex.log.stop(Stage::Queue, Fault::new(Origin::Own, "the route has no upstream").into()));
     };
     if p.contract.mode(&ex.log) != Mode::Off {
@@ -129,13 +130,16 @@ pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box
             ex.log.note(Stage::Queue, Event::Passed);
             Ok(Placed { job, slot, at })
         }
-        Err(away) => Err(turn::away(w, ex, away)),
+        Err(away) => {
+            let stop = turn::away(w, ex, away);
+            Err(ex.log.stop(Stage::Queue, stop))
+        }
     }
 }
 
-fn upstream<'a>(p: &'a Policy, job: &Admitted) -> Option<&'a Upstream> {
+fn upstream<'a>(p: &'a Policy, w: &Worker, ex: &mut Exchange, job: &Admitted) -> Option<&'a Upstream> {
     match job.call.model {
-        Some(model) => p.upstream_of(model),
+        Some(model) => release::upstream_of(p, w, ex, (model, &job.head.headers)),
         None => p.upstreams.get(job.route.upstream?),
     }
 }
@@ -145,7 +149,9 @@ fn upstream<'a>(p: &'a Policy, job: &Admitted) -> Option<&'a Upstream> {
 /// # Errors
 /// What the client may know of a fault.
 pub async fn run(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, placed: Placed) -> Result<Reply, Denial> {
-    match upstream(p, &placed.job).map(|upstream| upstream.target.clone()) {
+    let target = upstream(p, w, ex, &placed.job).map(|upstream| upstream.target.clone());
+    release::shadow::mirror(p, w, ex, &placed.job);
+    match target {
         Some(Target::Local(backend)) => local(p, w, ex, placed, &*backend).await,
         Some(Target::Remote(remote)) => forward(w, ex, placed, remote).await,
         None => Err(ex.log.stop(Stage::Upstream, Fault::new(Origin::Own, "the route has no upstream").into())),

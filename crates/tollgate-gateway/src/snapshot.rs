@@ -33,6 +33,7 @@ use tollgate_limit::Priority;
 use crate::config::HttpConfig;
 use crate::record::WafLog;
 use crate::record::metrics::RouteMeters;
+use crate::release::Release;
 use crate::upstream::Upstream;
 
 /// One generation of compiled rules.
@@ -103,6 +104,8 @@ pub struct Model {
     pub published: Option<(OpenApiRef, serde_json::Value)>,
     /// What its calls were like while watched.
     pub seen: Arc<Mutex<Seen>>,
+    /// Its versions, where it has several.
+    pub release: Option<Arc<Release>>,
 }
 
 /// What a tenant gets of a full queue.

@@ -2,6 +2,7 @@
 
 mod answer;
 mod call;
+pub mod canary;
 pub mod connect;
 mod head;
 mod link;

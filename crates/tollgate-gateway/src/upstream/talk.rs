@@ -26,7 +26,7 @@ pub struct Down {
     coming: Option<RecvStream>,
     /// Where the head was all there is.
     trailers: Option<HeaderMap>,
-    _place: Place,
+    place: Place,
 }
 
 impl Remote {
@@ -52,7 +52,7 @@ impl Remote {
         let request = head.request(address, by).ok_or_else(none)?;
         let opened = place.requests().send_request(request, false);
         let (response, stream) = opened.map_err(|error| no_answer(&error.into()).retryable())?;
-        Ok((Up { stream }, Down { response: Some(response), coming: None, trailers: None, _place: place }))
+        Ok((Up { stream }, Down { response: Some(response), coming: None, trailers: None, place }))
     }
 }
 
@@ -79,6 +79,11 @@ impl Up {
 }
 
 impl Down {
+    /// What was asked on it was not answered in time.
+    pub fn suspect(&self) {
+        self.place.suspect();
+    }
+
     /// The next bytes; `None` at the end.
     ///
     /// # Errors
