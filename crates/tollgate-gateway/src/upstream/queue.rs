@@ -133,6 +133,8 @@ pub struct Standing {
     pub limit: f64,
     /// Microseconds of cost that are done in a second.
     pub drain_per_sec: u64,
+    /// Whether the server says that it has too much.
+    pub pressed: bool,
 }
 
 impl Queue {
@@ -167,8 +169,14 @@ impl Queue {
     /// How full it is.
     #[must_use]
     pub fn standing(&self) -> Standing {
+        let now = there(self.clock.now());
         let State { fair, room, .. } = &*self.state.lock();
-        Standing { inflight_us: room.cost(), limit: room.level(), drain_per_sec: fair.drain_per_sec() }
+        Standing {
+            inflight_us: room.cost(),
+            limit: room.level(),
+            drain_per_sec: fair.drain_per_sec(),
+            pressed: room.is_pressed(now),
+        }
     }
 
     /// How many got no place, and why.
