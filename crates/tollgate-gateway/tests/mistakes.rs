@@ -49,7 +49,7 @@ fn what_would_move_nothing_is_refused() {
     assert_eq!(told(signals), ["signals move the limit in flight, and that is fixed"]);
     assert_eq!(
         told("inflight: { initial: 9, min: 4, max: 2 }"),
-        ["`min` is 4, and `max` is 2", "`initial` is from `min` to `max`"]
+        ["`initial` is from `min` to `max`", "`min` is 4, and `max` is 2"]
     );
     assert_eq!(told("inflight: { min: 1 }, signals: {}"), ["no page is named, and the preset has none"]);
     assert_eq!(told("inflight: { min: 1 }, signals: { metrics: [\"nowhere\"], every: 10ms }").len(), 2);
