@@ -147,7 +147,8 @@ impl Mirrored {
         }
         let mut room = Room { course: Arc::clone(&release.course), slot: None };
         // Nobody's line: a place that is free now, or none.
-        room.slot = Some(upstream.queue.spare(turn::mirrored(&job.estimate, deadline(ex), w.ticker.now()))?);
+        let until = deadline(ex);
+        room.slot = Some(upstream.queue.spare(turn::mirrored(&job.estimate, until, w.ticker.now()))?);
         let head = upward(ex, job.head.clone(), job.verb == Verb::Infer);
         let order = Order { head, upload: Upload::Held(Some(body)), over: Over::H1, repeatable: false };
         Some(Self {
@@ -158,7 +159,7 @@ impl Mirrored {
             remote: Arc::clone(remote),
             order,
             began: w.ticker.now(),
-            until: deadline(ex),
+            until,
             room,
         })
     }
