@@ -55,7 +55,7 @@ impl House {
         let ledger = Memory::new(MemoryConfig { open_slots: 1 << 10, seed: (3, 5) });
         let calendar = Calendar::new(Every::Month, "UTC").expect("a zone");
         let quota = calendar.quota(1 << 60, Moment { now: Tick(0), unix_ms: 1_790_000_000_000 });
-        let keys = std::array::from_fn(|tenant| Key::configured(ledger.hash("tenant", &tenant.to_string())));
+        let keys = std::array::from_fn(|tenant| Key::configured(ledger.hash("tenant", tenant.to_string())));
         let fair = FairConfig {
             max_entries: 64,
             max_bytes: 1 << 16,
