@@ -289,7 +289,8 @@ impl Talk {
             return Err(ex.log.stop(Stage::Queue, Fault::new(Origin::Own, "the model has no upstream").into()));
         };
         let ask = turn::ask(p, ex, &estimate, call.body_bytes, now);
-        let slot = upstream.queue.enter(ask, &w.ticker).await.map_err(|away| turn::away(w, ex, away))?;
+        let slot = upstream.queue.enter(ask, &w.ticker).await;
+        let slot = slot.map_err(|away| turn::away(w, ex, away)).map_err(|stop| ex.log.stop(Stage::Queue, stop))?;
         let judged = p.contract.mode(&ex.log) != Mode::Off;
         let awaited = p.contract.layer.as_ref().filter(|_| judged).and_then(|contracts| contracts.awaits(call));
         Ok(Bill::new(tab, slot, awaited))

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tollgate_core::cost::Estimate;
 use tollgate_core::identity::{Facts, Identity};
 use tollgate_core::journal::Journal;
-use tollgate_core::ruling::{Denial, Refusal};
+use tollgate_core::ruling::{Denial, Refusal, Stop};
 use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
 use tollgate_layers::intake::Plan;
@@ -45,7 +45,7 @@ pub fn foresee(
     p: &Policy,
     log: &mut Journal,
     (facts, who, from, now): (&Facts, &Identity, IpAddr, Tick),
-    (found, plan): (&Found<'_>, &Plan),
+    (found, plan, curious): (&Found<'_>, &Plan, Curious),
 ) -> Result<(), Denial> {
     let route = found.route;
     let of_models = route.models.iter().filter_map(|model| p.upstream_of(*model));
@@ -53,8 +53,11 @@ pub fn foresee(
     let Some(first) = upstreams.next().filter(|_| matches!(found.verb, Verb::Infer | Verb::Proxy)) else {
         return Ok(());
     };
-    if !first.queue.is_backlogged() {
+    if !first.queue.is_backlogged() || curious.wait_secs.is_some() {
         return Ok(());
+    }
+    if route.models.iter().any(|model| p.models.get(model.index()).is_some_and(|model| model.release.is_some())) {
+        return Ok(()); // Which of its upstreams it will be is chosen later.
     }
     let caller = Caller { who, from, route: Some(route), until: until(facts, Some(route), plan.timeout) };
     // A lower bound: what it costs beyond that is in its body.
@@ -82,11 +85,24 @@ pub fn ask(p: &Policy, ex: &Exchange, estimate: &Estimate, bytes: u64, now: Tick
     Ask { who: caller.applies(p, cost, bytes), alone: None, patience, at: now }
 }
 
-/// Writes down that somebody got no place, and says what they are told.
-pub fn away(w: &Worker, ex: &mut Exchange, away: TurnedAway) -> Denial {
+/// What a call asks that is sent a second time for the gateway's own sake.
+#[must_use]
+pub fn mirrored(estimate: &Estimate, deadline: Tick, now: Tick) -> Ask {
+    let deadline = tollgate_limit::Tick(deadline.0);
+    let (cost, priority) = (estimate.cost.0, Priority::Batch);
+    Ask {
+        who: Applicant { tenant: 0, weight: 1, key: 0, priority, cost, bytes: 0, deadline },
+        alone: None,
+        patience: None,
+        at: now,
+    }
+}
+
+/// Keeps which one somebody was in line who got no place, and says what they are told.
+pub fn away(w: &Worker, ex: &mut Exchange, away: TurnedAway) -> Stop {
     w.tick(&ex.facts, &mut ex.log);
     ex.seen.curious.position = away.position;
-    ex.log.stop(Stage::Queue, spread(away.refusal, w.random()).into())
+    spread(away.refusal, w.random()).into()
 }
 
 /// When the route of an exchange wants it to be over, or its caller, whichever comes first.

@@ -29,6 +29,7 @@ use crate::snapshot::Policy;
 use crate::start::{CERT_WATCH, Control, StartError};
 use crate::store;
 use crate::upstream::queue::Standing;
+use crate::upstream::signals;
 use crate::worker::Tasks;
 
 /// Connections of operators at once.
@@ -49,6 +50,7 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         tasks.spawn_detached(watch_certs(Arc::clone(control)));
         tasks.spawn_detached(keep_state(Arc::clone(control)));
         tasks.spawn_detached(release::watch(Arc::clone(&control.state)));
+        tasks.spawn_detached(signals::watch(Arc::clone(&control.state)));
         if control.is_real() {
             tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
         }
@@ -254,7 +256,7 @@ type Gauge = (&'static str, &'static str, fn(&Standing) -> f64);
 /// How full the line before each upstream is, and who got no place.
 fn queues(out: &mut String, policy: &Policy) {
     let standings: Vec<_> = policy.upstreams.iter().map(|upstream| (upstream, upstream.queue.standing())).collect();
-    let gauges: [Gauge; 3] = [
+    let gauges: [Gauge; 4] = [
         (
             "tollgate_upstream_inflight_cost_us",
             "What runs at each upstream is thought to cost, in microseconds of accelerator time.",
@@ -270,6 +272,9 @@ fn queues(out: &mut String, policy: &Policy) {
             "Microseconds of cost that each upstream does in a second while somebody waits.",
             |standing| standing.drain_per_sec as f64,
         ),
+        ("tollgate_upstream_pressed", "1 while a server of an upstream says that it has too much.", |standing| {
+            f64::from(u8::from(standing.pressed))
+        }),
     ];
     for (name, help, of) in gauges {
         head(out, name, "gauge", help);

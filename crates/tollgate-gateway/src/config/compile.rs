@@ -169,11 +169,13 @@ impl Desk<'_> {
             (None, false) => self.remote(name, config, (key, base), check).map(Target::Remote),
         };
         let bounds = queueing::bounds(&self.config.queue, &config.inflight, check);
+        let signals = queueing::signals(config, &bounds, base, check);
         Some(Upstream {
             name: name.into(),
             preset: config.preset,
             target: target?,
             queue: self.state.queue(name, bounds),
+            signals: signals.map(Arc::new),
         })
     }
 

@@ -368,6 +368,9 @@ pub struct UpstreamConfig {
     /// Requests at once.
     #[serde(default)]
     pub inflight: InflightConfig,
+    /// What the server says of its own load, where `inflight` moves: a server that says it has too much is given less.
+    #[serde(default)]
+    pub signals: Option<SignalsConfig>,
     /// To connect, TLS included, in milliseconds. Default: from `upstream_defaults`.
     #[serde(default)]
     pub connect_ms: Option<u64>,
@@ -419,6 +422,24 @@ pub struct InflightConfig {
     /// The most that run at once. Default: 8.
     #[schemars(range(min = 1, max = 65_536))]
     pub max: Option<u32>,
+}
+
+/// Pages of metrics that tell of a server's load: of vLLM, SGLang, TensorRT-LLM or Triton with it. More than two requests that
+/// wait inside, or more than 90 % of the cache used, is too much.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SignalsConfig {
+    /// Where they are, such as `http://10.0.0.5:8002/metrics`. Default: `/metrics` of each of `endpoints` behind the presets
+    /// `openai` (which SGLang and TensorRT-LLM speak) and `vllm`, and of port 8002 of their hosts behind `triton`.
+    pub metrics: Vec<String>,
+    /// How often they are read; `0s` is never. Default: `1s`.
+    pub every: DurationText,
+}
+
+impl Default for SignalsConfig {
+    fn default() -> Self {
+        Self { metrics: Vec::new(), every: DurationText(std::time::Duration::from_secs(1)) }
+    }
 }
 
 /// Deadlines and pool sizes of upstreams.

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Response};
 use http_body_util::BodyExt as _;
@@ -17,7 +16,6 @@ use tollgate_core::call::Dialect;
 use tollgate_core::time::Tick;
 use tollgate_layers::protocol::oip::binary;
 use tollgate_layers::routes::Verb;
-use tollgate_limit::{Applicant, Priority};
 
 use super::compare::{How, Side, compare};
 use super::{Course, Given, Release, told};
@@ -28,8 +26,8 @@ use crate::pipeline::Admitted;
 use crate::send::upward;
 use crate::snapshot::Policy;
 use crate::tick::within;
-use crate::turn::deadline;
-use crate::upstream::{Answer, Ask, Caller, Order, Over, Remote, Slot, Target, Upload};
+use crate::turn::{self, deadline};
+use crate::upstream::{Answer, Caller, Order, Over, Remote, Slot, Target, Upload};
 use crate::worker::Worker;
 
 /// Words of calls that the server would remember: a second one would be another call.
@@ -154,17 +152,7 @@ impl Mirrored {
         let mut room = Room { course: Arc::clone(&release.course), slot: None };
         // Nobody's line: a place that is free now, or none.
         let until = deadline(ex);
-        let who = Applicant {
-            tenant: 0,
-            weight: 1,
-            key: 0,
-            priority: Priority::Batch,
-            cost: job.estimate.cost.0,
-            bytes: 0,
-            deadline: tollgate_limit::Tick(until.0),
-        };
-        let ask = Ask { who, alone: None, patience: None, at: w.ticker.now() };
-        room.slot = Some(upstream.queue.enter(ask, &w.ticker).now_or_never()?.ok()?);
+        room.slot = Some(upstream.queue.spare(turn::mirrored(&job.estimate, until, w.ticker.now()))?);
         let head = upward(ex, job.head.clone(), job.verb == Verb::Infer);
         let order = Order { head, upload: Upload::Held(Some(body)), over: Over::H1, repeatable: false };
         Some(Self {

@@ -10,6 +10,7 @@ pub mod mux;
 pub mod pool;
 pub mod probe;
 pub mod queue;
+pub mod signals;
 pub mod talk;
 
 use std::future::poll_fn;
@@ -39,6 +40,7 @@ pub use link::{Link, LinkError};
 pub use mux::{Mux, MuxBounds};
 pub use pool::Pool;
 pub use queue::{Ask, Queue, QueueBounds, Slot};
+pub use signals::Signals;
 
 /// Who answers for a model.
 #[derive(Clone)]
@@ -60,6 +62,8 @@ pub struct Upstream {
     pub target: Target,
     /// The line before it.
     pub queue: Arc<Queue>,
+    /// Where it tells of its load, where that matters.
+    pub signals: Option<Arc<Signals>>,
 }
 
 /// A model server with one or more endpoints. Kept over a reload that does not change it.
