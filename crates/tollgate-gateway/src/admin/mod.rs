@@ -1,7 +1,7 @@
 //! The admin listener: metrics, health, reload, overrides, releases. On loopback, and only with the admin key.
 
 pub mod levers;
-mod releases;
+pub mod releases;
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
@@ -114,7 +114,7 @@ async fn answer(
     let response = if is_operator(&control, &request) {
         match request.uri().path() {
             levers::PATH => levers::answer(control, request, from).await,
-            releases::PATH => releases::answer(control, request).await,
+            releases::PATH => releases::answer(control, request, from).await,
             _ => respond(control, &request).await,
         }
     } else {
