@@ -77,7 +77,7 @@ fn write_state(control: &Control) {
     }
 }
 
-/// What is looked after every few seconds: certificate files, and policies that nobody holds any more.
+/// What is looked after every few seconds: certificate files, policies that nobody holds any more, levers whose time is over.
 async fn watch_certs(control: Arc<Control>) {
     let mut every = tokio::time::interval(CERT_WATCH);
     loop {
@@ -86,6 +86,7 @@ async fn watch_certs(control: Arc<Control>) {
         let look = move || {
             control.reload_changed_certs();
             control.state.release_retired();
+            control.state.levers.expire(control.state.clock.unix_ms());
         };
         drop(tokio::task::spawn_blocking(look).await);
     }

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use tollgate_layers::limits::Target;
 use tollgate_limit::{Calendar, Every, Key, MemoryConfig, Moment, Quota, Taken, Tick};
 use tollgate_testkit::Folder;
 
@@ -124,4 +125,24 @@ fn files_that_are_not_ours_are_not_overwritten() {
     let error = keep.restore(&ledger(7), NOON).expect_err("no log");
     assert_eq!(error.to_string(), "`quotas`: no quota log");
     assert_eq!(fs::read(folder.path().join("quotas")).expect("there"), b"a shopping list");
+}
+
+#[test]
+fn levers_come_back_after_a_restart_and_a_file_that_is_none_of_ours_is_told() {
+    let folder = Folder::fresh();
+    let lever = Lever {
+        target: Target::Tenant("acme".to_owned()),
+        permille: 100,
+        since_unix_ms: 1,
+        until_unix_ms: 2,
+        reason: "a flood".to_owned(),
+    };
+    let keep = Keep::open(folder.path()).expect("a directory");
+    assert_eq!(keep.levers().expect("none yet"), []);
+    keep.write_levers(std::slice::from_ref(&lever)).expect("room");
+    drop(keep);
+    let keep = Keep::open(folder.path()).expect("unlocked");
+    assert_eq!(keep.levers().expect("written"), [lever]);
+    fs::write(folder.path().join("levers"), "{").expect("a file");
+    assert!(keep.levers().expect_err("damaged").to_string().contains("`levers`"));
 }
