@@ -31,6 +31,7 @@ use tollgate_core::time::Tick;
 use tollgate_limit::hash_key;
 
 use crate::exchange::{Exchange, Outcome as Ended};
+use crate::pipeline::Admitted;
 use crate::record::Recorder;
 use crate::snapshot::Policy;
 use crate::state::State;
@@ -102,6 +103,16 @@ pub fn upstream_of<'a>(
         }
     };
     p.upstreams.get(release.terms.versions.get(given.choice.version)?.upstream)
+}
+
+/// The version that will serve a call, and since when it has the weight that it has; the same for every call of a model
+/// without versions.
+pub fn edition(p: &Policy, w: &Worker, ex: &mut Exchange, job: &Admitted) -> (usize, u64) {
+    let asked = job.call.model.map(|model| (model, &job.head.headers));
+    // The choice is made here, and holds for the exchange.
+    let _ = asked.and_then(|asked| upstream_of(p, w, ex, asked));
+    let Some((release, given)) = given(p, ex) else { return (0, 0) };
+    (given.choice.version, release.course.progress.lock().since(given.choice.version))
 }
 
 /// The version that an exchange was given, by name.

@@ -241,6 +241,34 @@ async fn a_good_canary_stays_also_while_both_versions_fail() {
     assert!(of(&told, "green")["failed"].as_u64() >= Some(50), "{told}");
 }
 
+#[tokio::test]
+async fn what_one_version_answered_is_never_given_for_another() {
+    let (blue, green) = (good().await, good().await);
+    let none = "blue: { weight: 100 }, green: { upstream: new }";
+    let kept = config(&blue, &green, none, "sticky: request")
+        .replace("    upstream: old\n    contract", "    upstream: old\n    deterministic: true\n    contract")
+        .replace("models: [m] }\ntenants", "models: [m], cache: { ttl_ms: 600000 } }\ntenants");
+    let house = House::start(&kept);
+    let mut client = house.plain().await;
+    let mut said = async |house: &House| {
+        let reply = client.ask(call(&house.bearer("t1"))).await;
+        (version(&reply), reply.field("x-tollgate-cache").unwrap_or("none").to_owned())
+    };
+    let told = |version: &str, cache: &str| (version.to_owned(), cache.to_owned());
+    assert_eq!((said(&house).await, said(&house).await), (told("blue", "miss"), told("blue", "hit")));
+    let switch = json!({ "model": "m", "act": "promote", "version": "green", "weight": 100 });
+    assert_eq!(house.order("/releases", &switch).await.status, 200);
+    assert_eq!((said(&house).await, said(&house).await), (told("green", "miss"), told("green", "hit")));
+    // Sent back and started again, it may be another build of the same name.
+    for act in ["rollback", "start"] {
+        let order = json!({ "model": "m", "act": act, "version": "green" });
+        assert_eq!(house.order("/releases", &order).await.status, 200);
+    }
+    assert_eq!(house.order("/releases", &switch).await.status, 200);
+    assert_eq!(said(&house).await, told("green", "miss"));
+    assert_eq!((blue.count(), green.count()), (1, 2));
+}
+
 /// Bursts of refusals and of failures, resets and broken replies now and then: as bad as it gets without being worse.
 fn troubled(taken: &Taken, salt: usize) -> Vec<Act> {
     let dice = taken.number.wrapping_mul(2_654_435_761).wrapping_add(salt) >> 7;
