@@ -1,7 +1,7 @@
 //! Answers that are kept for a while and given again to the same question of the same tenant: off unless a route says so, and
 //! only for models that the configuration calls deterministic.
 //!
-//! A question is a tenant, a model, a path, the fields that go up and the body that goes up. It is found by its HMAC-SHA-256
+//! A question is a tenant, a model and its version, a path, the fields that go up and the body that goes up. It is found by its HMAC-SHA-256
 //! under a key that this process drew: two questions meet there once in 2^128 tries, and nobody outside can look for such a
 //! pair without the key. What is kept belongs to one generation of one route, so a reload begins with nothing: no change of
 //! a model, its contract, its server or the rules can be answered from before it. Streams are never kept, nor is anything that
@@ -32,8 +32,10 @@ use crate::body::Payload;
 use crate::exchange::Exchange;
 use crate::pipeline::Admitted;
 use crate::record::metrics::{head, row};
+use crate::release;
 use crate::send::Reply;
 use crate::snapshot::Policy;
+use crate::worker::Worker;
 use shelf::{Kept, Shelf};
 
 /// Says whether an answer was kept (`hit`) or is fresh (`miss`).
@@ -114,7 +116,7 @@ impl RouteCache {
     }
 
     /// The digest of what `job` asks; `None` where it is no question whose answer can be kept.
-    fn question(&self, ex: &Exchange, job: &Admitted) -> Option<Question> {
+    fn question(&self, ex: &Exchange, job: &Admitted, (version, since): (usize, u64)) -> Option<Question> {
         let model = job.call.model?;
         let Payload::Held(body, _) = &job.body else { return None };
         let streams = job.call.knobs.stream || matches!(job.call.dialect, Dialect::OipGrpc | Dialect::Other);
@@ -129,6 +131,9 @@ impl RouteCache {
         };
         add(job.who.tenant.as_bytes());
         add(&model.0.to_le_bytes());
+        // What one version answered is not the answer of another, nor its own once it was moved.
+        add(&(version as u64).to_le_bytes());
+        add(&since.to_le_bytes());
         add(job.head.method.as_str().as_bytes());
         add(job.head.uri.path_and_query().map_or("", |target| target.as_str()).as_bytes());
         let mut fields: Vec<_> = kept(&job.head.headers, Cookies::Keep)
@@ -159,13 +164,14 @@ impl RouteCache {
 }
 
 /// The answer to what `job` asks, if it was kept: it costs nothing. Otherwise what will be kept is noted.
-pub fn find(p: &Policy, ex: &mut Exchange, job: &mut Admitted) -> Option<Reply> {
+pub fn find(p: &Policy, w: &Worker, ex: &mut Exchange, job: &mut Admitted) -> Option<Reply> {
     let cache = p.caches.get(job.route.index)?.as_ref()?;
     let wish = Wish::of(&job.head.headers);
     if wish == Wish::NoStore {
         return None;
     }
-    let question = cache.question(ex, job)?;
+    let edition = release::edition(p, w, ex, job);
+    let question = cache.question(ex, job, edition)?;
     let known = if wish == Wish::Fresh { None } else { cache.shelf.lock().get(&question, job.at) };
     let Some(known) = known else {
         cache.counts.misses.fetch_add(1, Ordering::Relaxed);

@@ -112,7 +112,7 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
 /// What the client may know of the first refusal or fault.
 pub async fn serve(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, req: Incoming) -> Result<send::Reply, Denial> {
     let mut job = judge(p, w, ex, req).await?;
-    if let Some(reply) = send::answer_here(p, w, ex, &job).or_else(|| cache::find(p, ex, &mut job)) {
+    if let Some(reply) = send::answer_here(p, w, ex, &job).or_else(|| cache::find(p, w, ex, &mut job)) {
         return Ok(reply); // health and metadata, and what was answered before
     }
     if job.verb == Verb::Stream {

@@ -223,7 +223,8 @@ routes: [{ name: all, path: /a, protocol: none, upstream: m, auth: none }]
     assert_eq!(found, ["more than `max_bytes`"]);
     let none = "protocol: none, upstream: m, cache: { ttl_ms: 5 }";
     let proxied = good.replace("protocol: openai, models: [tiny], cost_class: small, cache: { ttl_ms: 60000 }", none);
-    assert_eq!(problems(&proxied), ["answers of a route with `protocol: none` are not kept"]);
+    // A model without a route says what it takes, which is another mistake.
+    assert!(problems(&proxied).contains(&"answers of a route with `protocol: none` are not kept".to_owned()));
 }
 
 struct Counting(Signature, AtomicUsize);

@@ -81,7 +81,11 @@ fn weights(release: &Value) -> (u64, u64) {
 
 /// Entries of the audit so far.
 fn audited(house: &House) -> Vec<Value> {
-    house.lines().into_iter().filter(|line| line["audit"] == "release").collect()
+    house
+        .lines()
+        .into_iter()
+        .filter(|line| line["act"].as_str().is_some_and(|act| act.starts_with("release.")))
+        .collect()
 }
 
 #[tokio::test]
@@ -179,10 +183,14 @@ async fn falls(bad: impl Fn(&Taken) -> Vec<Act> + Send + Sync + 'static, most: u
     let told = release(&house).await;
     assert_eq!((weights(&told), of(&told, "green")["standing"].as_str()), ((100, 0), Some("rolled_back")), "{told}");
     let entry = audited(&house).remove(0);
-    let said = |member: &str| entry[member].as_str().unwrap_or_default().to_owned();
-    assert_eq!((said("act"), said("by"), said("version")), ("rollback".into(), "gateway".into(), "green".into()));
-    assert!(said("why").contains(why), "{entry}");
-    assert_eq!((entry["from_weight"].as_u64(), entry["to_weight"].as_u64()), (Some(30), Some(0)));
+    assert_eq!((entry["act"].as_str(), entry["by"].as_str()), (Some("release.rollback"), Some("gateway")), "{entry}");
+    let what = &entry["what"];
+    assert_eq!((what["model"].as_str(), what["version"].as_str()), (Some("m"), Some("green")), "{entry}");
+    assert_eq!((what["from_weight"].as_u64(), what["to_weight"].as_u64()), (Some(30), Some(0)), "{entry}");
+    assert!(what["why"].as_str().is_some_and(|words| words.contains(why)), "{entry}");
+    // The exchange that was the last straw says so.
+    let id = entry["id"].as_str().unwrap_or_default();
+    house.line_where("the last straw", |line| line["id"] == id && line["version"].is_string()).await;
     let turns = "tollgate_release_turns{model=\"m\",act=\"rollback\"}";
     assert_eq!(house.metric(turns).await, Some(1.0));
     for _ in 0..30 {
@@ -231,6 +239,34 @@ async fn a_good_canary_stays_also_while_both_versions_fail() {
     let told = release(&house).await;
     assert_eq!((audited(&house), weights(&told)), (Vec::new(), (70, 30)), "{told}");
     assert!(of(&told, "green")["failed"].as_u64() >= Some(50), "{told}");
+}
+
+#[tokio::test]
+async fn what_one_version_answered_is_never_given_for_another() {
+    let (blue, green) = (good().await, good().await);
+    let none = "blue: { weight: 100 }, green: { upstream: new }";
+    let kept = config(&blue, &green, none, "sticky: request")
+        .replace("    upstream: old\n    contract", "    upstream: old\n    deterministic: true\n    contract")
+        .replace("models: [m] }\ntenants", "models: [m], cache: { ttl_ms: 600000 } }\ntenants");
+    let house = House::start(&kept);
+    let mut client = house.plain().await;
+    let mut said = async |house: &House| {
+        let reply = client.ask(call(&house.bearer("t1"))).await;
+        (version(&reply), reply.field("x-tollgate-cache").unwrap_or("none").to_owned())
+    };
+    let told = |version: &str, cache: &str| (version.to_owned(), cache.to_owned());
+    assert_eq!((said(&house).await, said(&house).await), (told("blue", "miss"), told("blue", "hit")));
+    let switch = json!({ "model": "m", "act": "promote", "version": "green", "weight": 100 });
+    assert_eq!(house.order("/releases", &switch).await.status, 200);
+    assert_eq!((said(&house).await, said(&house).await), (told("green", "miss"), told("green", "hit")));
+    // Sent back and started again, it may be another build of the same name.
+    for act in ["rollback", "start"] {
+        let order = json!({ "model": "m", "act": act, "version": "green" });
+        assert_eq!(house.order("/releases", &order).await.status, 200);
+    }
+    assert_eq!(house.order("/releases", &switch).await.status, 200);
+    assert_eq!(said(&house).await, told("green", "miss"));
+    assert_eq!((blue.count(), green.count()), (1, 2));
 }
 
 /// Bursts of refusals and of failures, resets and broken replies now and then: as bad as it gets without being worse.
@@ -313,7 +349,7 @@ async fn the_admin_api_starts_promotes_switches_and_rolls_back() {
     }
     assert_eq!(house.order("/releases", &order("rollback", json!({}))).await.status, 200);
     assert_eq!(version(&client.ask(call(&house.bearer("t1"))).await), "blue");
-    assert_eq!(audited(&house).iter().filter(|entry| entry["by"] == "operator").count(), 3);
+    assert_eq!(audited(&house).iter().filter(|entry| entry["by"] == "admin_key").count(), 3);
     for (body, status) in [
         (order("promote", json!({ "version": "green" })), 409),
         (order("start", json!({ "version": "red" })), 409),
@@ -375,7 +411,7 @@ async fn a_canary_takes_its_steps_by_itself_where_it_may() {
         assert!(calls < 20_000, "{}", release(&house).await);
         client.ask(call(&house.bearer("t1"))).await;
     }
-    let promoted: Vec<_> = audited(&house).iter().map(|entry| entry["to_weight"].as_u64()).collect();
+    let promoted: Vec<_> = audited(&house).iter().map(|entry| entry["what"]["to_weight"].as_u64()).collect();
     assert_eq!(promoted, [Some(50), Some(100)]);
     assert_eq!(release(&house).await["baseline"], "green");
 }

@@ -148,9 +148,9 @@ async fn what_differs_is_told_apart_and_drift_ends_the_trial() {
         let so_far = told(&house, "compared", 1).await;
         compared = so_far["compared"].as_u64().unwrap_or(0);
     }
-    let ended = |line: &Value| line["audit"] == "release";
+    let ended = |line: &Value| line["act"].as_str().is_some_and(|act| act.starts_with("release."));
     let entry = house.line_where("the end of the trial", ended).await;
-    assert!(entry["why"].as_str().is_some_and(|why| why.contains("differ")), "{entry}");
+    assert!(entry["what"]["why"].as_str().is_some_and(|why| why.contains("differ")), "{entry}");
     let compared = shadow(&house).await;
     assert_eq!(compared["max_abs"], 0.25, "{compared}");
     assert!(compared["numbers"].as_u64() >= Some(1) && compared["labels"].as_u64() >= Some(1), "{compared}");

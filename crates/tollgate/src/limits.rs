@@ -1,29 +1,18 @@
 //! `tollgate limits`: the published policy of a configuration, and the lever of an incident on a gateway that runs.
 
-use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand};
-use serde_json::Value;
-use tollgate_core::check::Checker;
-use tollgate_core::secret::Secret;
 use tollgate_gateway::admin::levers::{Asked, PATH};
-use tollgate_gateway::config::{Config, DurationText, Serves, Sources, load_config};
-use tollgate_gateway::secrets::Vault;
+use tollgate_gateway::config::{Config, DurationText, Sources, load_config};
 use tollgate_gateway::start::StartError;
 use tollgate_layers::auth::Timestamp;
 
+use crate::door::Door;
 use crate::environment;
 use crate::exit::Exit;
-
-/// How long an answer of the admin listener may take: an act waits for its record.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// The most bytes of such an answer.
-const MOST: u64 = 1 << 22;
 
 /// The published quota policy, and overrides for an incident: for a while, a tenant, a key or a network gets only a part of
 /// its budgets. Overrides are asked of the gateway that runs with this configuration, through its admin listener.
@@ -120,7 +109,7 @@ fn policy(config: &Config, json: bool) -> anyhow::Result<Exit> {
 
 #[expect(clippy::print_stdout, reason = "the bin speaks to people")]
 fn listed(door: &Door, json: bool) -> anyhow::Result<Exit> {
-    let told = door.ask("GET", "")?;
+    let told = door.ask("GET", PATH, "")?;
     if json {
         println!("{}", serde_json::to_string_pretty(&told)?);
         return Ok(Exit::Good);
@@ -140,7 +129,7 @@ fn listed(door: &Door, json: bool) -> anyhow::Result<Exit> {
 
 #[expect(clippy::print_stdout, reason = "the bin speaks to people")]
 fn cleared(door: &Door, whom: Whom) -> anyhow::Result<Exit> {
-    door.ask("DELETE", &serde_json::to_string(&whom.asked())?)?;
+    door.ask("DELETE", PATH, &serde_json::to_string(&whom.asked())?)?;
     println!("it is cleared");
     Ok(Exit::Good)
 }
@@ -156,7 +145,7 @@ impl Override {
     fn pull(self, door: &Door) -> anyhow::Result<Exit> {
         let for_ms = u64::try_from(self.time.as_millis()).unwrap_or(u64::MAX);
         let more = Asked { factor: Some(self.factor), for_ms: Some(for_ms), reason: self.reason, ..self.whom.asked() };
-        let told = door.ask("POST", &serde_json::to_string(&more)?)?;
+        let told = door.ask("POST", PATH, &serde_json::to_string(&more)?)?;
         let until = Timestamp::of_unix_ms(told["override"]["until_unix_ms"].as_u64().unwrap_or(0));
         println!("it holds until {until}");
         if told["recorded"] == false {
@@ -166,65 +155,5 @@ impl Override {
             eprintln!("a restart forgets it: `state.directory` is not set, or could not be written");
         }
         Ok(Exit::Good)
-    }
-}
-
-/// The admin listener of a gateway.
-struct Door {
-    at: SocketAddr,
-    key: Secret,
-}
-
-impl Door {
-    fn of(
-        config: &Config,
-        at: Option<SocketAddr>,
-        path: &Path,
-        vars: &BTreeMap<String, String>,
-    ) -> anyhow::Result<Self> {
-        let named = config.listeners.values().find(|listener| listener.serves == Serves::Admin);
-        let bind = named.map(|listener| listener.bind.as_str());
-        let at = match (at, bind) {
-            (Some(at), _) => at,
-            (None, Some(bind)) => bind.parse().with_context(|| format!("`{bind}` is not an address and a port"))?,
-            (None, None) => bail!("no listener serves `admin`"),
-        };
-        if at.port() == 0 {
-            bail!("the admin listener takes any free port: say `--admin ADDRESS`");
-        }
-        let admin = config.admin.as_ref().context("no `admin: { key: … }`")?;
-        let env = |name: &str| vars.get(name).cloned();
-        let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        let mut check = Checker::default();
-        let key = Vault::new(&base, &env).open(&admin.key, "key", &mut check);
-        let why = || check.finish().0.into_iter().map(|problem| problem.message).collect::<Vec<_>>().join("; ");
-        Ok(Self { at, key: key.ok_or_else(|| anyhow!("the admin key: {}", why()))? })
-    }
-
-    /// Asks the gateway; an error with what it said where that is no yes.
-    fn ask(&self, method: &str, body: &str) -> anyhow::Result<Value> {
-        let at = self.at;
-        let mut stream =
-            TcpStream::connect_timeout(&at, PATIENCE).with_context(|| format!("no gateway answers at {at}"))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut request =
-            format!("{method} {PATH} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\nAuthorization: Bearer ")
-                .into_bytes();
-        request.extend_from_slice(self.key.expose());
-        let rest = format!("\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        request.extend_from_slice(rest.as_bytes());
-        stream.write_all(&request)?;
-        let mut answer = String::new();
-        stream.take(MOST).read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("the gateway's answer is none")?;
-        let told: Value = serde_json::from_str(body).unwrap_or_default();
-        match head.split(' ').nth(1) {
-            Some("200") => Ok(told),
-            Some("401") => bail!("the gateway at {at} has another admin key"),
-            status => {
-                let why = told["error"].as_str().unwrap_or(body);
-                bail!("the gateway says {}: {why}", status.unwrap_or("nothing"))
-            }
-        }
     }
 }

@@ -4,11 +4,13 @@ mod check;
 mod contract;
 mod crs;
 mod demo;
+mod door;
 mod embed;
 mod exit;
 mod keys;
 mod limits;
 mod reference;
+mod release;
 mod schema;
 mod serve;
 mod test;
@@ -47,6 +49,7 @@ enum Verb {
     /// Print what the pages of the reference are made from.
     #[command(hide = true)]
     Reference,
+    Release(release::Release),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Serve.
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Verb::Keys(verb) => verb.run(),
         Verb::Limits(verb) => verb.run(),
         Verb::Reference => reference::run(),
+        Verb::Release(verb) => verb.run(),
         Verb::Schema => schema::run(),
         Verb::Serve(verb) => verb.run(),
         Verb::Test(verb) => verb.run(),

@@ -133,13 +133,14 @@ fn pull(state: &State, asked: &Asked, target: Target, from: SocketAddr) -> Respo
 }
 
 fn release(state: &State, target: &Target, from: SocketAddr) -> Response<Bytes> {
+    if !state.levers.holds(target) {
+        return told(StatusCode::NOT_FOUND, "there is no such override");
+    }
     let what = json!({ target.kind(): target.to_string() });
     if let Err(why) = recorded(state, ("limits.override.clear", what), from) {
         return told(StatusCode::SERVICE_UNAVAILABLE, why);
     }
-    if !state.levers.release(target) {
-        return told(StatusCode::NOT_FOUND, "there is no such override");
-    }
+    state.levers.release(target);
     kept(state, json!({ "version": state.levers.list().0 }))
 }
 

@@ -1,7 +1,7 @@
 //! The admin listener: metrics, health, reload, overrides, releases. On loopback, and only with the admin key.
 
 pub mod levers;
-mod releases;
+pub mod releases;
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
@@ -89,7 +89,7 @@ fn write_state(control: &Control) {
     }
 }
 
-/// What is looked after every few seconds: certificate files, and policies that nobody holds any more.
+/// What is looked after every few seconds: certificate files, policies that nobody holds any more, levers whose time is over.
 async fn watch_certs(control: Arc<Control>) {
     let mut every = tokio::time::interval(CERT_WATCH);
     loop {
@@ -98,6 +98,7 @@ async fn watch_certs(control: Arc<Control>) {
         let look = move || {
             control.reload_changed_certs();
             control.state.release_retired();
+            control.state.levers.expire(control.state.clock.unix_ms());
         };
         drop(tokio::task::spawn_blocking(look).await);
     }
@@ -126,7 +127,7 @@ async fn answer(
     let response = if is_operator(&control, &request) {
         match request.uri().path() {
             levers::PATH => levers::answer(control, request, from).await,
-            releases::PATH => releases::answer(control, request).await,
+            releases::PATH => releases::answer(control, request, from).await,
             _ => respond(control, &request).await,
         }
     } else {

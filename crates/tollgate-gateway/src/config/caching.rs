@@ -46,11 +46,5 @@ fn check_route(config: &Config, route: &RouteConfig, cache: &CacheConfig, check:
             let why = format!("model `{name}` is not said to answer the same call the same way every time");
             check.problem_hint("cache", why, "say `deterministic: true` of it, if that is so");
         }
-        let versions = !model.versions.is_empty();
-        check.require(
-            !versions,
-            "cache",
-            format!("model `{name}` has `versions`, whose answers are not told apart yet"),
-        );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use tollgate_layers::limits::Target;
 use tollgate_limit::{Calendar, Every, Key, MemoryConfig, Moment, Quota, Taken, Tick};
 use tollgate_testkit::Folder;
 
@@ -152,4 +153,24 @@ fn a_bucket_that_needs_long_to_refill_goes_on_where_it_stood() {
     fs::write(folder.path().join("rates"), "a shopping list").expect("written");
     let error = keep.restore_rates(&ledger, now).expect_err("no such file");
     assert_eq!(error.to_string(), "`rates`: no balances of rates");
+}
+
+#[test]
+fn levers_come_back_after_a_restart_and_a_file_that_is_none_of_ours_is_told() {
+    let folder = Folder::fresh();
+    let lever = Lever {
+        target: Target::Tenant("acme".to_owned()),
+        permille: 100,
+        since_unix_ms: 1,
+        until_unix_ms: 2,
+        reason: "a flood".to_owned(),
+    };
+    let keep = Keep::open(folder.path()).expect("a directory");
+    assert_eq!(keep.levers().expect("none yet"), []);
+    keep.write_levers(std::slice::from_ref(&lever)).expect("room");
+    drop(keep);
+    let keep = Keep::open(folder.path()).expect("unlocked");
+    assert_eq!(keep.levers().expect("written"), [lever]);
+    fs::write(folder.path().join("levers"), "{").expect("a file");
+    assert!(keep.levers().expect_err("damaged").to_string().contains("`levers`"));
 }

@@ -31,9 +31,16 @@ impl Act<'_> {
     /// Writes it and waits for that; blocks. `None` where nothing is recorded.
     #[must_use]
     pub fn append(&self, recorder: &Recorder) -> Option<bool> {
+        recorder.append(self.line())
+    }
+
+    /// The line.
+    #[must_use]
+    pub fn line(&self) -> Vec<u8> {
+        // It holds nothing that has no JSON form.
         let mut line = serde_json::to_vec(self).unwrap_or_default();
         line.push(b'\n');
-        recorder.append(line)
+        line
     }
 }
 

@@ -170,6 +170,7 @@ impl Mirrored {
 
     async fn run(self, primary: oneshot::Receiver<Side>) {
         let Self { release, worker: w, place, how, remote, order, began, until, mut room } = self;
+        let id = order.head.ours.id;
         let most = release.terms.shadow_bytes;
         let by = Caller { worker: w.index, ticker: &w.ticker, tasks: &w.tasks, now: began, until };
         let asked = within(w.ticker.alarm(until), ask(&remote, order, by, (most, began)));
@@ -194,7 +195,8 @@ impl Mirrored {
         let now_ms = w.unix_ms(w.ticker.now());
         let turn = release.course.progress.lock().compared(&release.terms, place, &found, now_ms);
         if let Some(turn) = turn {
-            w.state.recorder.hand_over(told::audit(&release, &turn));
+            let at = (id, String::new(), w.state.generation());
+            w.state.recorder.hand_over(told::act(&release, &turn, at).line());
         }
     }
 }

@@ -133,6 +133,13 @@ impl Levers {
         Ok(self.changed(&list))
     }
 
+    /// Whether there is one for this target.
+    #[must_use]
+    pub fn holds(&self, target: &Target) -> bool {
+        let target = target.trimmed();
+        self.list.lock().iter().any(|lever| lever.target == target)
+    }
+
     /// Lets a lever go; says whether there was one.
     pub fn release(&self, target: &Target) -> bool {
         let target = target.trimmed();

@@ -83,7 +83,7 @@ impl PolicyLine {
                 format!("{quota} {unit} each {period} ({zone})")
             }
             (.., Some(quota), None, Some(ms)) => format!("{quota} {unit} in any {} s", ms as f64 / 1000.0),
-            (.., Some(quota), None, None) => format!("{quota} requests at once"),
+            (.., Some(quota), None, None) => format!("{quota} requests under way together"),
             _ => String::new(),
         }
     }
@@ -136,7 +136,7 @@ budgets:
             "| `gold` | tenant | those whose contract has it | 60000000 µs of compute at once, 4000000 more each second |",
             "| `words` | key | those whose contract has it | 5000 tokens in any 1.5 s |",
             "| `month` | tenant | those whose contract has it | 9 requests each month (Europe/Berlin) |",
-            "| `hands` | key | those whose contract has it | 8 requests at once |",
+            "| `hands` | key | those whose contract has it | 8 requests under way together |",
             "| `crowd` | address | everybody | 200 requests at once, 20 more each second |",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
