@@ -124,9 +124,8 @@ pub(crate) fn python(project: &Project, suite: &str) -> Result<PathBuf> {
 
 /// Tells the driver the environments that these suites have of their own.
 fn add_own(driver: &mut Command, home: &Path, scripts: &Path, suites: &[String]) -> Result<()> {
-    let uses = |suite: &String, own: &str| {
-        suite.split('-').next() == Some(own) || BORROWS.iter().any(|borrows| *borrows == (suite.as_str(), own))
-    };
+    let uses =
+        |suite: &String, own: &str| suite.split('-').next() == Some(own) || BORROWS.contains(&(suite.as_str(), own));
     for own in OWN.iter().filter(|own| suites.is_empty() || suites.iter().any(|suite| uses(suite, own))) {
         // The driver says what is lacking without it.
         if let Environment::Ready(python) = environment(home, own, &scripts.join(format!("requirements/{own}.txt")))? {
