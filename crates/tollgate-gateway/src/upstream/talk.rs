@@ -13,7 +13,8 @@ use tollgate_core::ruling::{Fault, Origin};
 use tollgate_layers::output::rpc;
 
 use super::mux::Place;
-use super::{Caller, Remote, Upward, no_answer};
+use super::remote::no_answer;
+use super::{Caller, Remote, Upward};
 
 /// The way up.
 pub struct Up {
