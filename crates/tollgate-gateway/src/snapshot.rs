@@ -29,6 +29,7 @@ use tollgate_layers::waf::Waf;
 use tollgate_limit::Memory;
 
 use crate::config::HttpConfig;
+use crate::fallback::Fallback;
 use crate::record::WafLog;
 use crate::record::metrics::RouteMeters;
 use crate::upstream::Upstream;
@@ -91,6 +92,8 @@ pub struct Model {
     pub name: Box<str>,
     /// Place of its upstream.
     pub upstream: usize,
+    /// Other ways for its calls.
+    pub fallback: Vec<Fallback>,
     /// What runs it, as its metadata says.
     pub platform: Box<str>,
     /// What it takes and gives.

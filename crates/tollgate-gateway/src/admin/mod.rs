@@ -1,5 +1,7 @@
 //! The admin listener: metrics, health, reload. On loopback, and only with the admin key.
 
+mod backends;
+
 use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use crate::drift;
 use crate::record::metrics::{head, row};
 use crate::send::json;
 use crate::start::{CERT_WATCH, Control, StartError};
+use crate::upstream::checks;
 use crate::worker::Tasks;
 
 /// Connections of operators at once.
@@ -39,6 +42,7 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         }
         tasks.spawn_detached(watch_certs(Arc::clone(control)));
         tasks.spawn_detached(keep_state(Arc::clone(control)));
+        tasks.spawn_detached(checks::watch(Arc::clone(&control.state), control.is_real()));
         if control.is_real() {
             tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
         }
@@ -136,8 +140,11 @@ async fn respond(control: Arc<Control>, request: &Request<Incoming>) -> Response
             let found = serde_json::json!({ "models": control.state.drift.found() });
             json(StatusCode::OK, Bytes::from(found.to_string()))
         }
+        (&Method::GET, "/backends") => {
+            json(StatusCode::OK, Bytes::from(backends::document(&control.state).to_string()))
+        }
         (&Method::POST, "/reload") => reload(control).await,
-        (_, "/drift" | "/healthz" | "/observed" | "/readyz" | "/metrics" | "/reload") => {
+        (_, "/backends" | "/drift" | "/healthz" | "/observed" | "/readyz" | "/metrics" | "/reload") => {
             json(StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"{\"code\":\"method_not_allowed\"}"))
         }
         _ => json(StatusCode::NOT_FOUND, Bytes::from_static(b"{\"code\":\"not_found\"}")),
@@ -207,6 +214,7 @@ fn metrics(control: &Control) -> String {
         row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "running")], running);
         row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "waiting")], waiting);
     }
+    backends::render(state, &mut out);
     state.drift.render(&mut out);
     head(&mut out, "tollgate_stage_mode", "gauge", "Mode of each guard: 2 enforces, 1 observes, 0 is off.");
     for (stage, mode) in policy.modes() {

@@ -29,6 +29,7 @@ use tollgate_layers::intake::is_called_grpc;
 use tollgate_layers::limits::{Payer, headers};
 
 use crate::exchange::{Exchange, Outcome};
+use crate::fallback;
 use crate::lenient;
 use crate::listen::ahead::ReadAhead;
 use crate::listen::h1::{Deadlines, StrictIo, StrictSettings};
@@ -347,6 +348,7 @@ async fn answer(
         Ok(reply) => {
             let mut quota = HeaderMap::new();
             quota_fields(&policy, &exchange, None, &mut quota);
+            fallback::announce(&exchange, &mut quota);
             let mut response = admitted(exchange, reply, keep);
             response.headers_mut().extend(quota);
             response

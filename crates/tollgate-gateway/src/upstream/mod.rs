@@ -1,15 +1,24 @@
 //! Model servers: where they are, their queue, their connections, and one request to one of them.
 
 mod answer;
+mod balance;
+pub mod breaker;
 mod call;
+pub mod checks;
 pub mod connect;
+pub mod fleet;
 mod head;
 mod link;
 pub mod mux;
+pub mod outlier;
 pub mod pool;
+pub mod prefix;
 pub mod probe;
 pub mod queue;
 mod remote;
+pub mod retry;
+mod running;
+pub mod standing;
 pub mod talk;
 
 use std::pin::Pin;
@@ -31,11 +40,13 @@ use crate::tick::{Alarm, Ticker};
 use crate::worker::Tasks;
 pub use answer::Answer;
 pub use connect::Address;
+pub use fleet::{Fleet, FleetRules, Want};
 pub use link::{Link, LinkError};
 pub use mux::{Mux, MuxBounds};
 pub use pool::Pool;
 pub use queue::{Ask, Queue, QueueBounds, Slot};
 pub use remote::Remote;
+pub use running::Running;
 
 /// Who answers for a model.
 #[derive(Clone)]
@@ -59,6 +70,17 @@ pub struct Upstream {
     pub queue: Arc<Queue>,
 }
 
+impl Upstream {
+    /// Requests that run at its endpoints.
+    #[must_use]
+    pub fn running(&self) -> u64 {
+        match &self.target {
+            Target::Local(_) => 0,
+            Target::Remote(remote) => remote.endpoints.running() + remote.rpc.running(),
+        }
+    }
+}
+
 /// Deadlines and pool sizes of an upstream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Settings {
@@ -68,6 +90,8 @@ pub struct Settings {
     pub first_byte: Duration,
     /// How long a kept connection may be idle.
     pub idle: Duration,
+    /// How long an answer may say nothing once it has begun.
+    pub stream_idle: Duration,
     /// How many idle connections a worker keeps for an endpoint.
     pub max_idle: usize,
     /// Bounds of connections of HTTP/2.
@@ -86,12 +110,12 @@ pub enum Upload {
 pub struct Sent {
     /// Head and body.
     pub response: Response<Answer>,
-    /// Which endpoint answered.
-    pub endpoint: usize,
+    /// Its place at the endpoint that answered.
+    pub running: Running,
     /// The alarm of the first byte, which can serve the rest of the answer.
     pub alarm: Alarm,
-    /// Whether this was the second attempt.
-    pub retried: bool,
+    /// How often it had been sent before.
+    pub retried: u32,
 }
 
 /// Which worker sends.
@@ -110,15 +134,26 @@ pub struct Caller<'a> {
 }
 
 /// One request, ready to be sent and perhaps sent again.
-pub struct Order {
+pub struct Order<'a> {
     /// Head.
     pub head: Upward,
     /// Body.
     pub upload: Upload,
     /// What carries it.
     pub over: Over,
-    /// Whether it may be sent again after a kept connection died without a byte of an answer.
-    pub repeatable: bool,
+    /// What decides where it goes, and whether it may go twice.
+    pub want: Want<'a>,
+    /// Whose patience ends at the deadline: an endpoint is not to blame for a caller's own.
+    pub patience: Patience,
+}
+
+/// Who set the deadline of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Patience {
+    /// The caller, shorter than the route's.
+    Caller,
+    /// The route.
+    Route,
 }
 
 /// What carries a request.

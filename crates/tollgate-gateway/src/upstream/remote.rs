@@ -1,152 +1,249 @@
-//! One model server: its endpoints, and one request to one of them.
+//! One model server: its endpoints, and one request to one of them, or to another one where that is safe.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 
 use http::Response;
-use tollgate_core::ruling::{Fault, Origin};
+use http::header::RETRY_AFTER;
+use http_body::Body as _;
+use tollgate_core::ruling::{Fault, Origin, Stop};
 use tollgate_core::time::Tick;
+use tollgate_layers::output::rpc;
 
 use super::call::Call;
+use super::checks::HealthPlan;
 use super::connect::connect;
-use super::{Address, Answer, Caller, Link, LinkError, Mux, Order, Over, Pool, Sent, Settings, Upload, Upward};
-use crate::tick::{Ticker, within};
+use super::fleet::{Fleet, Tried};
+use super::outlier::Outcome;
+use super::retry::{Again, Permit, Reached, Verdict, verdict};
+use super::running::{Face, Running};
+use super::{
+    Address, Answer, Caller, Link, LinkError, Mux, Order, Over, Patience, Pool, Sent, Settings, Upload, Upward, Want,
+};
+use crate::tick::{Alarm, Ticker, within};
 
 /// A model server with one or more endpoints. Kept over a reload that does not change it.
 pub struct Remote {
     /// Where it is.
-    pub endpoints: Vec<Address>,
+    pub endpoints: Fleet,
     /// Deadlines and pool sizes.
     pub settings: Settings,
     /// Idle connections, one pool for each worker.
     pub pools: Vec<Pool>,
     /// Where it is for calls over gRPC.
-    pub rpc: Vec<Address>,
+    pub rpc: Fleet,
     /// Connections of those, shared by many calls, for each worker.
     pub muxes: Vec<Mux>,
-    next: AtomicUsize,
+    /// How its endpoints are asked whether they are ready, where they are.
+    pub health: Option<HealthPlan>,
 }
+
+/// An attempt that was answered.
+struct Got {
+    response: Response<Answer>,
+    alarm: Alarm,
+    /// The head of the request is still whole.
+    whole: bool,
+}
+
+/// An attempt that was not.
+struct Failure {
+    fault: Fault,
+    reached: Reached,
+    /// What was to be sent, where it came back.
+    upload: Option<Upload>,
+    /// What it says of the endpoint; `None` where that is not to blame.
+    outcome: Option<Outcome>,
+}
+
 impl Remote {
     /// A server with fresh pools for `workers` workers.
     #[must_use]
-    pub fn new(endpoints: Vec<Address>, rpc: Vec<Address>, settings: Settings, workers: usize) -> Self {
+    pub fn new(
+        (endpoints, rpc): (Fleet, Fleet),
+        settings: Settings,
+        health: Option<HealthPlan>,
+        workers: usize,
+    ) -> Self {
         let pools = (0..workers.max(1)).map(|_| Pool::new(endpoints.len())).collect();
         let muxes = (0..workers.max(1)).map(|_| Mux::new(rpc.len())).collect();
-        Self { endpoints, settings, pools, rpc, muxes, next: AtomicUsize::new(0) }
+        Self { endpoints, settings, pools, rpc, muxes, health }
     }
 
-    /// Sends one request to one endpoint; tries once more, elsewhere if there is an elsewhere, when nothing of an answer
-    /// was seen and sending again is safe.
-    ///
-    /// # Errors
-    /// A fault of the upstream.
-    pub async fn send(&self, order: Order, by: Caller<'_>) -> Result<Sent, Fault> {
-        let Order { mut head, upload, over, repeatable } = order;
-        let first = self.turn();
-        let spare = if repeatable { upload.again() } else { None };
-        let failure = match self.attempt(first, &mut head, (upload, over), by).await {
-            Ok(sent) => return Ok(sent),
-            Err(failure) => failure,
-        };
-        let again = match failure.stage {
-            // Nothing left us: what was to be sent came back as it was.
-            Failed::Unsent(upload) => Some(upload),
-            Failed::OnKept => spare,
-            Failed::Final => None,
-        };
-        let Some(again) = again else { return Err(failure.fault) };
-        match Box::pin(self.attempt(first + 1, &mut head, (again, over), by)).await {
-            Ok(sent) => Ok(Sent { retried: true, ..sent }),
-            Err(failure) => Err(failure.fault),
+    /// The endpoints of one kind.
+    #[must_use]
+    pub const fn fleet(&self, face: Face) -> &Fleet {
+        match face {
+            Face::Rest => &self.endpoints,
+            Face::Rpc => &self.rpc,
         }
     }
 
-    /// Whose turn it is.
-    pub(super) fn turn(&self) -> usize {
-        self.next.fetch_add(1, Ordering::Relaxed)
+    /// Whether a request for `model` would be sent anywhere now.
+    #[must_use]
+    pub fn is_able(&self, model: Option<&str>, now: Tick) -> bool {
+        [&self.endpoints, &self.rpc].into_iter().any(|fleet| fleet.is_able(model, now))
+    }
+
+    /// Sends one request to one endpoint; tries again, elsewhere if there is an elsewhere, while nothing of an answer has
+    /// been passed on, sending again is safe, and the budget for that has room.
+    ///
+    /// # Errors
+    /// `overloaded` where nothing is left to send to, or a fault of the upstream.
+    pub async fn send(self: &Arc<Self>, order: Order<'_>, by: Caller<'_>) -> Result<Sent, Stop> {
+        let Order { mut head, upload, over, want, patience } = order;
+        let face = if over == Over::H1 { Face::Rest } else { Face::Rpc };
+        let fleet = self.fleet(face);
+        let (mut tried, mut permit, mut now, mut next) = (Tried::new(), None, by.now, upload);
+        let mut pick = fleet.choose(&want, &tried, now)?;
+        loop {
+            let mut running = Running::begin(self, (face, pick), (want.cost, now), permit.take());
+            // Over HTTP/1.1 the memory of a body must not outlive its being sent, unless it may be sent again.
+            let spare = if want.repeatable || over != Over::H1 { next.again() } else { None };
+            let retried = u32::try_from(tried.len()).unwrap_or(u32::MAX);
+            // No attempt is one too many for the list.
+            let _full = tried.try_push(pick.endpoint);
+            let attempt = self.attempt(pick.endpoint, &mut head, (next, over, patience), by).await;
+            let (reached, back, given) = match attempt {
+                Ok(Got { response, alarm, whole }) => {
+                    let outcome = outcome(&response);
+                    running.ended(outcome, || by.ticker.now());
+                    let failed = outcome == Outcome::Gateway && whole;
+                    let reached = if failed { Reached::status_of(&response) } else { Reached::Answer };
+                    (reached, spare, Ok(Sent { response, running, alarm, retried }))
+                }
+                Err(Failure { fault, reached, upload, outcome }) => {
+                    if let Some(outcome) = outcome {
+                        running.ended(outcome, || by.ticker.now());
+                    }
+                    (reached, upload.or(spare), Err(fault))
+                }
+            };
+            let Some(again) = back.filter(|_| Self::may_go_again(fleet, &want, (reached, &tried), &mut permit)) else {
+                return given.map_err(Into::into);
+            };
+            now = by.ticker.now();
+            let Ok(other) = fleet.choose(&want, &tried, now) else { return given.map_err(Into::into) };
+            fleet.retries.count();
+            (pick, next) = (other, again);
+        }
+    }
+
+    /// Whether a request may be sent once more, with room in the budget where it needs some.
+    fn may_go_again(
+        fleet: &Fleet,
+        want: &Want<'_>,
+        (reached, tried): (Reached, &Tried),
+        permit: &mut Option<Permit>,
+    ) -> bool {
+        let others = fleet.len().saturating_sub(tried.len());
+        let again = Again { reached, repeatable: want.repeatable, cost: want.cost, attempts: tried.len(), others };
+        let rules = &fleet.rules().retry;
+        match verdict(&again, rules) {
+            Verdict::Free => true,
+            Verdict::No => false,
+            Verdict::Spends => {
+                *permit = fleet.retries.permit(rules, fleet.running());
+                permit.is_some()
+            }
+        }
     }
 
     /// Sends to one endpoint. The fields of the answer take the place of those of `head`, which are still whole if it
     /// may be sent again.
     async fn attempt(
         &self,
-        turn: usize,
+        endpoint: usize,
         head: &mut Upward,
-        (upload, over): (Upload, Over),
+        (upload, over, patience): (Upload, Over, Patience),
         by: Caller<'_>,
-    ) -> Result<Sent, Failure> {
+    ) -> Result<Got, Failure> {
         if over != Over::H1 {
             // Boxed: most exchanges are over HTTP/1.1, and carry this future about.
-            return Box::pin(self.call(turn, head, (upload, over), by)).await;
+            return Box::pin(self.call(endpoint, head, (upload, over, patience), by)).await;
         }
-        let endpoint = turn % self.endpoints.len().max(1);
         let address = self.endpoints.get(endpoint).ok_or_else(no_endpoint)?;
         let (mut link, kept) = match self.connection(endpoint, address, by).await {
             Ok(found) => found,
-            Err(fault) => return Err(Failure { fault, stage: Failed::Unsent(upload) }),
+            Err(fault) => return Err(Failure::unserved(fault, Some(upload))),
         };
         link.begin(head, &address.host_field, upload);
-        let alarm = by.ticker.alarm(by.now.after(self.settings.first_byte).min(by.until));
+        let alarm = by.ticker.alarm(self.first_byte(by));
         let Upward { method, headers, .. } = head;
         match within(&alarm, poll_fn(|cx| link.poll_head(cx, method, headers))).await {
-            Ok(Ok(found)) => {
+            Ok(Ok(mut found)) => {
+                let (asked, status) = (found.asked.take(), found.status);
                 let mut response = Response::new(Answer::over_link(link, found));
-                *response.status_mut() = found.status;
+                *response.status_mut() = status;
                 *response.headers_mut() = std::mem::take(headers);
-                Ok(Sent { response, endpoint, alarm, retried: false })
+                let whole = asked.is_some();
+                *headers = asked.map(|asked| *asked).unwrap_or_default();
+                Ok(Got { response, alarm, whole })
             }
-            Ok(Err(error)) => {
-                let stage = match error {
-                    _ if !link.has_begun() => Failed::Unsent(link.take_upload()),
-                    LinkError::Closed | LinkError::Io(_) if kept && !link.has_heard() => Failed::OnKept,
-                    _ => Failed::Final,
-                };
-                Err(Failure { fault: no_answer(&error), stage })
-            }
-            Err(_late) => Err(Failure { fault: late(), stage: Failed::Final }),
+            Ok(Err(error)) => Err(match error {
+                _ if !link.has_begun() => Failure::unserved(no_answer(&error), Some(link.take_upload())),
+                LinkError::Closed | LinkError::Io(_) if kept && !link.has_heard() => {
+                    // A kept connection that was closed says nothing of the server.
+                    Failure { fault: no_answer(&error), reached: Reached::Unheard, upload: None, outcome: None }
+                }
+                _ => Failure::unanswered(&error),
+            }),
+            Err(_late) => Err(self.late(patience, by)),
         }
     }
 
     /// The same over a stream of HTTP/2.
     async fn call(
         &self,
-        turn: usize,
+        endpoint: usize,
         head: &mut Upward,
-        (upload, over): (Upload, Over),
+        (upload, over, patience): (Upload, Over, Patience),
         by: Caller<'_>,
-    ) -> Result<Sent, Failure> {
-        let endpoint = turn % self.rpc.len().max(1);
+    ) -> Result<Got, Failure> {
         let address = self.rpc.get(endpoint).ok_or_else(no_endpoint)?;
         let mux = self.muxes.get(by.worker).ok_or_else(no_endpoint)?;
         let bounds = (self.settings.mux, self.settings.connect);
         let place = match mux.place(endpoint, address, bounds, by).await {
             Ok(place) => place,
-            Err(fault) => return Err(Failure { fault, stage: Failed::Unsent(upload) }),
+            Err(fault) => return Err(Failure::unserved(fault, Some(upload))),
         };
         let kept = place.kept;
         let request = head.request(address, by).ok_or_else(no_endpoint)?;
         let mut call = match Call::begin(place, request, upload, over) {
             Ok(call) => call,
-            Err((error, upload)) => {
-                return Err(Failure { fault: no_answer(&error.into()), stage: Failed::Unsent(upload) });
-            }
+            Err((error, upload)) => return Err(Failure::unserved(no_answer(&error.into()), Some(upload))),
         };
-        let alarm = by.ticker.alarm(by.now.after(self.settings.first_byte).min(by.until));
+        let alarm = by.ticker.alarm(self.first_byte(by));
         match within(&alarm, poll_fn(|cx| call.poll_head(cx))).await {
             Ok(Ok(found)) => {
                 let response = Response::from_parts(found, Answer::over_stream(call));
-                Ok(Sent { response, endpoint, alarm, retried: false })
+                Ok(Got { response, alarm, whole: true })
             }
-            Ok(Err(error)) => {
-                let again = matches!(&error, LinkError::Stream(error) if is_unserved(error, kept));
-                let stage = if again { Failed::OnKept } else { Failed::Final };
-                Err(Failure { fault: no_answer(&error), stage })
-            }
+            Ok(Err(error)) => Err(match &error {
+                // The server said that it did not begin (RFC 9113, 8.7).
+                LinkError::Stream(stream) if is_refused(stream) => Failure::unserved(no_answer(&error), None),
+                LinkError::Stream(stream) if kept && stream.is_io() => {
+                    Failure { fault: no_answer(&error), reached: Reached::Unheard, upload: None, outcome: None }
+                }
+                _ => Failure::unanswered(&error),
+            }),
             Err(_late) => {
                 call.suspect();
-                Err(Failure { fault: late(), stage: Failed::Final })
+                Err(self.late(patience, by))
             }
         }
+    }
+
+    /// When the first byte of an answer is due.
+    fn first_byte(&self, by: Caller<'_>) -> Tick {
+        by.now.after(self.settings.first_byte).min(by.until)
+    }
+
+    /// It did not come. A caller who waits for a millisecond must not get an endpoint ejected.
+    fn late(&self, patience: Patience, by: Caller<'_>) -> Failure {
+        let own = patience == Patience::Route || by.now.after(self.settings.first_byte) <= by.until;
+        let fault = Fault::new(Origin::UpstreamLate, "the first byte took too long");
+        Failure { fault, reached: Reached::Perhaps, upload: None, outcome: own.then_some(Outcome::Local) }
     }
 
     /// A connection to `endpoint`, and whether it was a kept one.
@@ -159,6 +256,20 @@ impl Remote {
         // Boxed: connecting is rare, and its TLS handshake would make every exchange's future 8 KB larger.
         let wire = Box::pin(connect(address, self.settings.connect, ticker)).await?;
         Ok((Link::over(wire), false))
+    }
+
+    /// Asks one endpoint on our own behalf. What it answers counts for nothing.
+    ///
+    /// # Errors
+    /// A fault of the upstream.
+    pub(super) async fn ask(
+        &self,
+        endpoint: usize,
+        head: &mut Upward,
+        by: Caller<'_>,
+    ) -> Result<Response<Answer>, Fault> {
+        let attempt = self.attempt(endpoint, head, (Upload::Held(None), Over::H1, Patience::Caller), by).await;
+        attempt.map(|got| got.response).map_err(|failure| failure.fault)
     }
 
     /// Closes connections that were idle for too long.
@@ -178,9 +289,47 @@ impl Remote {
     }
 
     /// Keeps the connection of an answer that has been read to its end, if it can carry another one.
-    pub fn keep(&self, endpoint: usize, worker: usize, answer: &mut Answer, now: Tick) {
+    pub(super) fn keep(&self, endpoint: usize, worker: usize, answer: &mut Answer, now: Tick) {
         if let (Some(pool), Some(link)) = (self.pools.get(worker), answer.take_link()) {
             pool.put(endpoint, link, now, self.settings.max_idle);
+        }
+    }
+}
+
+impl Failure {
+    /// Nothing of it left us, or nobody began with it.
+    const fn unserved(fault: Fault, upload: Option<Upload>) -> Self {
+        Self { fault, reached: Reached::Unserved, upload, outcome: Some(Outcome::Local) }
+    }
+
+    fn unanswered(error: &LinkError) -> Self {
+        // Where the client's part broke, the endpoint is not to blame.
+        let outcome = (!matches!(error, LinkError::Upload(_))).then_some(Outcome::Local);
+        Self { fault: no_answer(error), reached: Reached::Perhaps, upload: None, outcome }
+    }
+}
+
+/// What the head of an answer says of the endpoint. A call of gRPC that failed says so in place of its first message,
+/// under status 200.
+fn outcome(response: &Response<Answer>) -> Outcome {
+    let failed = response.body().trailers().filter(|_| response.body().is_end_stream()).and_then(rpc::status_of);
+    match (response.status().as_u16(), failed) {
+        (200, Some(8)) | (429, _) => Outcome::Load,
+        (200, Some(4 | 14)) => Outcome::Gateway,
+        (200, Some(2 | 13 | 15)) => Outcome::Errored,
+        (503, _) if response.headers().contains_key(RETRY_AFTER) => Outcome::Load,
+        (502..=504, _) => Outcome::Gateway,
+        (500.., _) => Outcome::Errored,
+        _ => Outcome::Answered,
+    }
+}
+
+impl Reached {
+    /// Of a gateway's error; what calls of gRPC say without a status of HTTP is 503.
+    fn status_of(response: &Response<Answer>) -> Self {
+        match response.status().as_u16() {
+            200 => Self::Status(503),
+            status => Self::Status(status),
         }
     }
 }
@@ -189,32 +338,11 @@ pub(super) fn no_answer(error: &LinkError) -> Fault {
     Fault::new(Origin::Upstream, format_args!("no answer: {error}"))
 }
 
-fn late() -> Fault {
-    Fault::new(Origin::UpstreamLate, "the first byte took too long")
-}
-
-/// Whether the server said that it did not begin (RFC 9113, 8.7), or a connection that was there before died: the common
-/// race with a server that closes it.
-fn is_unserved(error: &h2::Error, kept: bool) -> bool {
-    let refused = error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM));
-    refused || (kept && error.is_io())
+fn is_refused(error: &h2::Error) -> bool {
+    error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }
 
 fn no_endpoint() -> Failure {
-    Failure { fault: Fault::new(Origin::Own, "the upstream has no endpoint"), stage: Failed::Final }
-}
-
-struct Failure {
-    fault: Fault,
-    stage: Failed,
-}
-
-/// How far a failed attempt had come.
-enum Failed {
-    /// Perhaps the server works on it.
-    Final,
-    /// A kept connection died without a byte of an answer: the common race with a server that closes idle ones.
-    OnKept,
-    /// Nothing of it left us.
-    Unsent(Upload),
+    let fault = Fault::new(Origin::Own, "the upstream has no endpoint");
+    Failure { fault, reached: Reached::Perhaps, upload: None, outcome: None }
 }
