@@ -120,7 +120,7 @@ def spent(s):
             s.brief.chat.completions.create(model="tiny", messages=HI, max_tokens=1)
         except s.openai.RateLimitError as error:
             found.append(error)
-            equal((error.code, error.type), ("rate_limited", "rate_limit_error"), "code and type")
+            equal((error.code, error.type), ("rate_limit_exceeded", "rate_limit_error"), "code and type")
             within(error.response.headers["retry-after"], ["1", "2"], "wait")
     assert found, "six calls were served at once with a quota of two"
 

@@ -24,6 +24,7 @@ import malformed_checks
 import mlserver_checks
 import nginx_back_checks
 import nginx_front_checks
+import sdk_checks
 import triton_checks
 from report import Missing, Report
 
@@ -36,6 +37,7 @@ SUITES = [
     nginx_back_checks.SUITE,
     fastapi_checks.SUITE,
     llamacpp_refusals.SUITE,
+    sdk_checks.SUITE,
     kserve_checks.SUITE,
     triton_checks.SUITE,
     *grpc_checks.SUITES,

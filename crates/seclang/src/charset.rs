@@ -9,6 +9,17 @@ impl ByteSet {
     pub const ALL: Self = Self([u64::MAX; 4]);
     /// No byte.
     pub const NONE: Self = Self([0; 4]);
+    /// The bytes of which JSON writes numbers.
+    #[expect(clippy::indexing_slicing, reason = "runs when the program is compiled")]
+    pub const NUMBERS: Self = {
+        let mut set = Self::NONE;
+        let (bytes, mut at) = (*b"0123456789+-.eE", 0);
+        while at < bytes.len() {
+            set.insert(bytes[at]);
+            at += 1;
+        }
+        set
+    };
 
     /// The bytes that occur in `text`.
     #[must_use]

@@ -257,6 +257,8 @@ pub struct Knobs {
     pub usage: bool,
     /// The most tokens of one answer; `None` where nothing bounds it.
     pub output_tokens: Option<u64>,
+    /// The same in the body that goes up, where the contract puts in a default or lowers it.
+    pub output_cap: Option<u64>,
     /// Answers that are made: `n` or `best_of`, times prompts.
     pub choices: u64,
     /// Tokens of everything the model reads, counted or estimated from bytes.

@@ -40,6 +40,8 @@ pub enum Fact {
     QueueDepth,
     /// Microseconds spent in the queue.
     QueueWaitUs,
+    /// Place of a version that this exchange was the last evidence against.
+    Regressed,
     /// A reply broke its contract, whether it was let pass or not.
     ReplyBroken,
     /// A second attempt was made upstream.
@@ -58,6 +60,7 @@ impl Fact {
             Self::Model => "model",
             Self::QueueDepth => "queue_depth",
             Self::QueueWaitUs => "queue_wait_us",
+            Self::Regressed => "regressed",
             Self::ReplyBroken => "reply_broken",
             Self::Retried => "retried",
             Self::UnknownMembers => "unknown_members",

@@ -24,6 +24,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// Where in the body the first mistake stands.
     pub spot: Option<Box<Spot>>,
+    /// Which budget said no.
+    pub short: Option<Box<Short>>,
     evidence: Evidence,
 }
 
@@ -66,6 +68,21 @@ pub struct Spot {
     pub index: Option<u64>,
 }
 
+/// A budget that could not pay, in public figures: for callers who proved who they are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Short {
+    /// Its name.
+    pub budget: Box<str>,
+    /// The word for what it counts.
+    pub unit: &'static str,
+    /// Whether it begins anew by the calendar.
+    pub calendar: bool,
+    /// What was asked of it.
+    pub cost: u64,
+    /// The most that can ever be asked of it at once.
+    pub limit: u64,
+}
+
 /// What the client may know of a [`Stop`]. Problem documents are made from this and nothing else.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Denial {
@@ -75,6 +92,8 @@ pub struct Denial {
     pub retry_after: Option<Duration>,
     /// Where the mistake stands.
     pub spot: Option<Box<Spot>>,
+    /// Which budget said no.
+    pub short: Option<Box<Short>>,
 }
 
 /// Text for operators, cut at [`Evidence::MAX`] bytes.
@@ -113,7 +132,7 @@ impl Refusal {
     /// A refusal without evidence yet.
     #[must_use]
     pub const fn new(code: Code) -> Self {
-        Self { code, retry_after: None, spot: None, evidence: Evidence(String::new()) }
+        Self { code, retry_after: None, spot: None, short: None, evidence: Evidence(String::new()) }
     }
 
     /// Says when to come back.
@@ -127,6 +146,13 @@ impl Refusal {
     #[must_use]
     pub fn at(mut self, spot: Spot) -> Self {
         self.spot = Some(Box::new(spot));
+        self
+    }
+
+    /// Says which budget could not pay.
+    #[must_use]
+    pub fn short_of(mut self, short: Short) -> Self {
+        self.short = Some(Box::new(short));
         self
     }
 
@@ -182,9 +208,12 @@ impl Stop {
     #[must_use]
     pub fn denial(&self) -> Denial {
         match self {
-            Self::Refuse(refusal) => {
-                Denial { code: refusal.code, retry_after: refusal.retry_after, spot: refusal.spot.clone() }
-            }
+            Self::Refuse(refusal) => Denial {
+                code: refusal.code,
+                retry_after: refusal.retry_after,
+                spot: refusal.spot.clone(),
+                short: refusal.short.clone(),
+            },
             Self::Fault(fault) => {
                 let code = match fault.origin {
                     Origin::Upstream => Code::UpstreamFailed,
@@ -192,7 +221,7 @@ impl Stop {
                     Origin::Client => Code::BadRequest,
                     Origin::Own | Origin::Store => Code::Unavailable,
                 };
-                Denial { code, retry_after: None, spot: None }
+                Denial { code, retry_after: None, spot: None, short: None }
             }
         }
     }

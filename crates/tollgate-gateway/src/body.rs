@@ -76,21 +76,28 @@ impl Payload {
     #[must_use]
     pub fn edited(self, edits: &[Edit]) -> Self {
         match self {
-            Self::Held(body, hold) if !edits.is_empty() => {
-                let added: usize = edits.iter().map(|edit| edit.with.len()).sum();
-                let mut edited = BytesMut::with_capacity(body.len() + added);
-                let mut from = 0;
-                for edit in edits {
-                    edited.extend_from_slice(body.get(from..edit.at.start).unwrap_or_default());
-                    edited.extend_from_slice(&edit.with);
-                    from = edit.at.end;
-                }
-                edited.extend_from_slice(body.get(from..).unwrap_or_default());
-                Self::Held(edited.freeze(), hold)
-            }
-            other => other,
+            Self::Held(body, hold) => Self::Held(with_edits(&body, edits), hold),
+            other @ Self::Streamed(..) => other,
         }
     }
+}
+
+/// A body with the changes of the gateway made.
+#[must_use]
+pub fn with_edits(body: &Bytes, edits: &[Edit]) -> Bytes {
+    if edits.is_empty() {
+        return body.clone();
+    }
+    let added: usize = edits.iter().map(|edit| edit.with.len()).sum();
+    let mut edited = BytesMut::with_capacity(body.len() + added);
+    let mut from = 0;
+    for edit in edits {
+        edited.extend_from_slice(body.get(from..edit.at.start).unwrap_or_default());
+        edited.extend_from_slice(&edit.with);
+        from = edit.at.end;
+    }
+    edited.extend_from_slice(body.get(from..).unwrap_or_default());
+    edited.freeze()
 }
 
 /// How much of a reply is read.

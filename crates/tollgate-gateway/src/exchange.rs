@@ -17,6 +17,8 @@ use tollgate_layers::waf;
 use crate::body::Hold;
 use crate::listen::head::RawHead;
 use crate::record::Sinks;
+use crate::release::Given;
+use crate::release::shadow::Tap;
 use crate::snapshot::Policy;
 
 /// One exchange. However it ends, it ends in exactly one record: [`Exchange::finish`] writes it, and dropping an
@@ -82,6 +84,10 @@ pub struct Seen {
     pub fallback: Option<Box<str>>,
     /// What the reply is held to.
     pub awaited: Option<Box<Awaited>>,
+    /// The version that was chosen, where its model has several.
+    pub release: Option<Given>,
+    /// What listens to its answer, where a mirrored call is compared with it.
+    pub tap: Option<Box<Tap>>,
 }
 
 /// How an exchange ended.

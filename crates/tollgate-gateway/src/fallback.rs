@@ -91,7 +91,13 @@ pub async fn run(
             Ok((slot, at)) => {
                 let Failed { job, first, .. } = failed;
                 let placed = Placed { job, slot, at: at.max(now) };
-                once(p, w, ex, placed, (upstream, true)).await.map_err(|next| next.after(first))
+                match once(p, w, ex, placed, (upstream, true)).await {
+                    Ok(reply) => {
+                        first.note(ex);
+                        Ok(reply)
+                    }
+                    Err(next) => Err(next.after(first)),
+                }
             }
             // Its line is full: nothing of the call was touched.
             Err(_full) => Err(failed),

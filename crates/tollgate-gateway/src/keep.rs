@@ -1,5 +1,5 @@
-//! What survives a restart, in the directory `state.directory`: the seed of all keyed hashes, and what was used of calendar
-//! quotas. Each second the control thread appends what changed; nothing here is on the way of a request.
+//! What survives a restart, in the directory `state.directory`: the seed of all keyed hashes, what was used of calendar
+//! quotas, and how far releases have come. Each second the control thread appends what changed; nothing here is on the way of a request.
 //!
 //! The log is begun anew, in a file of its own that then takes the old one's name, when it has grown to several times what
 //! it says, and after a write that failed.
@@ -107,6 +107,30 @@ impl Keep {
         if written.is_err() {
             // What was encoded is lost: the next call writes everything.
             *open = None;
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        written
+    }
+
+    /// What earlier runs wrote down of releases.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn releases(&self) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.directory.join("releases")) {
+            Ok(written) => Ok(Some(written)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes down how far releases have come. A failure is counted.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn write_releases(&self, bytes: &[u8]) -> io::Result<()> {
+        let written = self.replace("releases", bytes).map(drop);
+        if written.is_err() {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
         written

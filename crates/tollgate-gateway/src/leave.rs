@@ -10,7 +10,6 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::Body as _;
-use tollgate_core::cost::Cost;
 use tollgate_core::guard::Mode;
 use tollgate_core::journal::{Event, Fact, Journal};
 use tollgate_core::ruling::{Denial, Fault, Origin, Ruling};
@@ -81,7 +80,6 @@ async fn guard(
     if let Err(stop) = p.output.verdict(response.status(), response.headers()) {
         // The model server's own words stay inside; a failed call costs nothing.
         pending.tab.refund();
-        pending.slot.spent = Some(Cost(0));
         return Err(ex.log.stop(Stage::Upstream, stop));
     }
     if response.body().is_rpc() && response.body().is_end_stream() {
@@ -89,17 +87,13 @@ async fn guard(
         let none = HeaderMap::new();
         p.output.rpc_verdict(response.body().trailers().unwrap_or(&none)).map_err(|stop| {
             pending.tab.refund();
-            pending.slot.spent = Some(Cost(0));
             ex.log.stop(Stage::Upstream, stop)
         })?;
     }
     ex.log.note(Stage::Upstream, Event::Passed);
     let judged = hold_to_contract(p, w, ex, response, &pending.alarm).await;
-    let held = judged.inspect_err(|_| {
-        // The caller pays for no reply that the gateway keeps.
-        pending.tab.refund();
-        pending.slot.spent = Some(Cost(0));
-    })?;
+    // The caller pays for no reply that the gateway keeps.
+    let held = judged.inspect_err(|_| pending.tab.refund())?;
     let mode = ex.seen.route.as_ref().and_then(|route| route.reply);
     let may_hold = mode.is_none_or(|mode| mode == ReplyMode::Hold);
     if may_hold && wants_body(p, ex, response.headers(), mode.is_some()) {

@@ -4,6 +4,7 @@
 //! configuration file.
 
 pub mod admin;
+pub mod announce;
 pub mod body;
 pub mod compute;
 pub mod config;
@@ -22,6 +23,7 @@ pub mod pipeline;
 pub mod problem;
 pub mod record;
 pub mod rehearsal;
+pub mod release;
 pub mod reply;
 pub mod rpc;
 pub mod secrets;

@@ -1,15 +1,18 @@
 //! The only constructor of refusals: RFC 9457 problem documents. Its argument list is the leak-proofing, because a
 //! [`Denial`] carries no evidence.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
-use serde_json::json;
-use tollgate_core::identity::ExchangeId;
+use serde_json::{Value, json};
+use tollgate_core::identity::{ExchangeId, Identity};
 use tollgate_core::ruling::{Code, Denial};
 use tollgate_layers::intake::ACCEPTED_OF_MESSAGES;
-use tollgate_layers::limits::headers::{is_too_long_to_retry, retry_after};
+use tollgate_layers::limits::Unit;
+use tollgate_layers::limits::headers::{is_too_long_to_retry, retry_after, retry_after_ms};
 use tollgate_layers::output::rpc;
 use tollgate_layers::routes::Protocol;
 
@@ -48,12 +51,45 @@ impl Face {
     }
 }
 
-/// Public figures about a quota, for callers who proved who they are.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Figures {
-    /// What the call was estimated to cost, in microseconds of accelerator time.
+/// Public figures about a quota, for callers who proved who they are: everybody else gets [`Figures::default`].
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Figures<'a> {
+    /// The budgets that said no.
+    #[serde(rename = "violated-policies", skip_serializing_if = "Option::is_none")]
+    violated: Option<[&'a str; 1]>,
+    /// What these figures count.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cost: Option<u64>,
+    unit: Option<&'static str>,
+    /// What the call asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<u64>,
+    /// The most that one call can ask for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+    /// Whether the budget begins anew by the calendar.
+    #[serde(skip)]
+    calendar: bool,
+}
+
+impl<'a> Figures<'a> {
+    /// What the one who asks may know of why they were denied.
+    #[must_use]
+    pub fn of(denial: &'a Denial, seen: &Seen) -> Self {
+        if seen.who.as_ref().is_none_or(Identity::is_anonymous) {
+            return Self::default();
+        }
+        let reserved = Some(seen.reserved.0).filter(|cost| *cost > 0);
+        let Some(short) = denial.short.as_deref() else {
+            return Self { cost: reserved, unit: reserved.map(|_| Unit::Compute.name()), ..Self::default() };
+        };
+        Self {
+            violated: Some([&short.budget]),
+            unit: Some(short.unit),
+            cost: Some(short.cost),
+            limit: Some(short.limit),
+            calendar: short.calendar,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -74,14 +110,14 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<u64>,
     #[serde(flatten)]
-    figures: Figures,
+    figures: Figures<'a>,
 }
 
 /// Makes the answer to a denied exchange.
 #[must_use]
-pub fn problem(denial: &Denial, id: ExchangeId, face: Face, figures: Figures) -> Response<Bytes> {
+pub fn problem(denial: &Denial, id: ExchangeId, face: Face, figures: Figures<'_>) -> Response<Bytes> {
     if face == Face::Grpc {
-        return trailers_only(denial, id);
+        return trailers_only(denial, id, figures);
     }
     let spot = denial.spot.as_deref();
     let document = Document {
@@ -90,7 +126,7 @@ pub fn problem(denial: &Denial, id: ExchangeId, face: Face, figures: Figures) ->
         status: denial.code.status(),
         code: denial.code.name(),
         instance: format!("urn:tollgate:exchange:{id}"),
-        retry_after_ms: denial.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        retry_after_ms: wait_ms(denial),
         pointer: spot.map(|spot| spot.pointer.as_str()),
         expected: spot.map(|spot| spot.expected.as_str()),
         found: spot.map(|spot| spot.found.as_str()),
@@ -99,7 +135,7 @@ pub fn problem(denial: &Denial, id: ExchangeId, face: Face, figures: Figures) ->
     };
     let body = match face {
         Face::Problem => serde_json::to_vec(&document),
-        other => serde_json::to_vec(&spoken(denial, id, other)),
+        other => serde_json::to_vec(&spoken(denial, id, other, figures)),
     };
     let body = body.expect("a document of strings and numbers");
     let mut response = Response::new(Bytes::from(body));
@@ -110,23 +146,36 @@ pub fn problem(denial: &Denial, id: ExchangeId, face: Face, figures: Figures) ->
     if denial.code == Code::Unauthenticated {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if denial.code == Code::TooExpensive {
-        headers.insert("x-should-retry", HeaderValue::from_static("false"));
+    if face != Face::Problem {
+        // These dialects have words of their own for some codes.
+        headers.insert(PROBLEM, HeaderValue::from_static(denial.code.name()));
     }
     if let Some(wait) = denial.retry_after {
         headers.insert(RETRY_AFTER, retry_after(wait));
-        if is_too_long_to_retry(wait) {
-            // Official SDKs ignore longer waits and hammer instead.
-            headers.insert("x-should-retry", HeaderValue::from_static("false"));
-        }
+        headers.insert("retry-after-ms", retry_after_ms(wait));
+    }
+    if !may_retry(denial) {
+        headers.insert("x-should-retry", HeaderValue::from_static("false"));
     }
     response
+}
+
+/// Whether a client library may come back by itself. Official SDKs ignore waits above two minutes and hammer instead, and
+/// what never fits fits no better the second time.
+fn may_retry(denial: &Denial) -> bool {
+    denial.code != Code::TooExpensive && !denial.retry_after.is_some_and(is_too_long_to_retry)
+}
+
+/// In milliseconds, never less than it is.
+fn wait_ms(denial: &Denial) -> Option<u64> {
+    let ms = |wait: Duration| u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+    denial.retry_after.map(ms)
 }
 
 /// The last event of a stream that is cut; `None` where the face has no streams.
 #[must_use]
 pub fn event(denial: &Denial, id: ExchangeId, face: Face) -> Option<Bytes> {
-    let document = spoken(denial, id, face);
+    let document = spoken(denial, id, face, Figures::default());
     match face {
         Face::Anthropic => Some(format!("event: error\ndata: {document}\n\n").into()),
         Face::Ollama => Some(format!("{document}\n").into()),
@@ -136,9 +185,9 @@ pub fn event(denial: &Denial, id: ExchangeId, face: Face) -> Option<Bytes> {
 }
 
 /// An answer of gRPC that is nothing but its end.
-fn trailers_only(denial: &Denial, id: ExchangeId) -> Response<Bytes> {
+fn trailers_only(denial: &Denial, id: ExchangeId, figures: Figures<'_>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
-    *response.headers_mut() = trailers(denial, id);
+    *response.headers_mut() = trailers(denial, id, figures);
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
     if denial.code == Code::Unsupported {
         response.headers_mut().insert("grpc-accept-encoding", HeaderValue::from_static(ACCEPTED_OF_MESSAGES));
@@ -146,24 +195,26 @@ fn trailers_only(denial: &Denial, id: ExchangeId) -> Response<Bytes> {
     response
 }
 
+/// The field that names our code where a dialect has no member for it.
+const PROBLEM: HeaderName = HeaderName::from_static("tollgate-problem");
+
 /// The content type of answers over gRPC.
 pub const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// What an answer of gRPC ends with where the exchange is denied. The text says what a problem document says.
 #[must_use]
-pub fn trailers(denial: &Denial, id: ExchangeId) -> HeaderMap {
+pub fn trailers(denial: &Denial, id: ExchangeId, figures: Figures<'_>) -> HeaderMap {
     let mut out = HeaderMap::with_capacity(4);
     out.insert(rpc::STATUS, HeaderValue::from(u16::from(denial.code.grpc_status())));
-    if let Ok(message) = HeaderValue::try_from(percent_encoded(&message(denial, id))) {
+    if let Ok(message) = HeaderValue::try_from(percent_encoded(&message(denial, id, figures))) {
         out.insert(rpc::MESSAGE, message);
     }
-    out.insert("tollgate-problem", HeaderValue::from_static(denial.code.name()));
-    if let Some(wait) = denial.retry_after {
-        // What clients with a retry policy wait (gRFC A6); below zero: not at all.
-        let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-        out.insert("grpc-retry-pushback-ms", HeaderValue::from(wait));
-    } else if denial.code == Code::TooExpensive {
+    out.insert(PROBLEM, HeaderValue::from_static(denial.code.name()));
+    // What clients with a retry policy wait (gRFC A6); below zero: they do not retry. It is read as 32 bits.
+    if !may_retry(denial) {
         out.insert("grpc-retry-pushback-ms", HeaderValue::from_static("-1"));
+    } else if let Some(wait) = wait_ms(denial) {
+        out.insert("grpc-retry-pushback-ms", HeaderValue::from(wait));
     }
     out
 }
@@ -187,43 +238,94 @@ fn percent_encoded(text: &str) -> String {
 }
 
 /// One sentence for people.
-fn message(denial: &Denial, id: ExchangeId) -> String {
+fn message(denial: &Denial, id: ExchangeId, figures: Figures<'_>) -> String {
     let title = denial.code.title();
-    match denial.spot.as_deref() {
-        None => format!("{title} (exchange {id})"),
-        Some(spot) => format!("{title}: expected {}, found {} (exchange {id})", spot.expected, spot.found),
-    }
+    let Figures { violated: Some([budget]), unit: Some(unit), cost: Some(cost), limit: Some(limit), .. } = figures
+    else {
+        return match denial.spot.as_deref() {
+            None => format!("{title} (exchange {id})"),
+            Some(spot) => format!("{title}: expected {}, found {} (exchange {id})", spot.expected, spot.found),
+        };
+    };
+    let unit = if unit == Unit::Compute.name() { "µs of compute" } else { unit };
+    format!(
+        "{title}: budget `{budget}` gives at most {limit} {unit} to one call, and this one asks for {cost} (exchange {id})"
+    )
 }
 
 /// The error object of a dialect.
-fn spoken(denial: &Denial, id: ExchangeId, face: Face) -> serde_json::Value {
-    let code = denial.code;
+fn spoken(denial: &Denial, id: ExchangeId, face: Face, figures: Figures<'_>) -> Value {
     let spot = denial.spot.as_deref();
-    let message = message(denial, id);
-    let kind = match (code.status(), face) {
-        (401, _) => "authentication_error",
-        (403, _) => "permission_error",
-        (404, _) => "not_found_error",
-        (413, Face::Anthropic) => "request_too_large",
-        (429, _) => "rate_limit_error",
-        (503, Face::Anthropic) => "overloaded_error",
-        (500.., Face::Anthropic) => "api_error",
-        (500.., _) => "server_error",
-        _ => "invalid_request_error",
+    let message = message(denial, id, figures);
+    let (kind, code) = if face == Face::Anthropic {
+        (anthropic_type(denial.code), denial.code.name())
+    } else {
+        openai_words(denial.code, figures.calendar)
     };
     let param =
         spot.map(|spot| spot.pointer.trim_start_matches('/').replace('/', ".")).filter(|param| !param.is_empty());
     // Two dialects have no member for a code or a place: theirs stand beside what their clients read.
     let pointer = spot.map(|spot| &*spot.pointer);
-    match face {
-        Face::Anthropic => json!({
-            "type": "error",
-            "error": { "type": kind, "message": message, "code": code.name(), "pointer": pointer }
-        }),
-        Face::Ollama => json!({ "error": message, "code": code.name(), "pointer": pointer }),
+    let mut error = match face {
+        Face::Anthropic => json!({ "type": kind, "message": message, "code": code, "pointer": pointer }),
+        Face::Ollama => json!({ "error": message, "code": denial.code.name(), "pointer": pointer }),
         Face::Grpc | Face::OpenAi | Face::Problem => {
-            json!({ "error": { "message": message, "type": kind, "param": param, "code": code.name() } })
+            json!({ "message": message, "type": kind, "param": param, "code": code })
         }
+    };
+    add_figures(&mut error, denial, figures);
+    match face {
+        Face::Anthropic => json!({ "type": "error", "error": error }),
+        Face::Ollama => error,
+        Face::Grpc | Face::OpenAi | Face::Problem => json!({ "error": error }),
+    }
+}
+
+/// The members of a problem document, where a dialect has no such document.
+fn add_figures(error: &mut Value, denial: &Denial, figures: Figures<'_>) {
+    let Some(members) = error.as_object_mut() else { return };
+    if let Ok(Value::Object(more)) = serde_json::to_value(figures)
+        && !more.is_empty()
+    {
+        members.extend(more);
+        members.extend(wait_ms(denial).map(|wait| ("retry_after_ms".to_owned(), wait.into())));
+    }
+}
+
+/// What OpenAI's API calls the type and the code of such an error. `calendar`: a quota is used up, and will be for long.
+const fn openai_words(code: Code, calendar: bool) -> (&'static str, &'static str) {
+    match code {
+        Code::Overloaded => ("service_unavailable_error", "server_is_overloaded"),
+        Code::RateLimited if calendar => ("insufficient_quota", "insufficient_quota"),
+        Code::RateLimited => ("rate_limit_error", "rate_limit_exceeded"),
+        Code::TooExpensive => ("invalid_request_error", "cost_exceeds_capacity"),
+        Code::Unavailable => ("service_unavailable_error", code.name()),
+        other => (
+            match other.status() {
+                401 => "authentication_error",
+                403 => "permission_error",
+                404 => "not_found_error",
+                429 => "rate_limit_error",
+                500.. => "server_error",
+                _ => "invalid_request_error",
+            },
+            code.name(),
+        ),
+    }
+}
+
+/// What Anthropic's API calls the type of such an error.
+const fn anthropic_type(code: Code) -> &'static str {
+    match code.status() {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        503 => "overloaded_error",
+        504 => "timeout_error",
+        500.. => "api_error",
+        _ => "invalid_request_error",
     }
 }
 
@@ -232,94 +334,11 @@ fn type_of(code: Code) -> String {
     const IANA: &str = "https://iana.org/assignments/http-problem-types";
     match code {
         Code::AbnormalUsage => format!("{IANA}#abnormal-usage-detected"),
-        Code::Overloaded => format!("{IANA}#temporary-reduced-capacity"),
+        Code::Overloaded | Code::Unavailable => format!("{IANA}#temporary-reduced-capacity"),
         Code::RateLimited => format!("{IANA}#quota-exceeded"),
         other => format!("{DOCS}#{}", other.name()),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tollgate_core::ruling::{Refusal, Spot, Stop};
-
-    use super::*;
-
-    #[test]
-    fn no_code_and_no_face_lets_evidence_out() {
-        for code in Code::ALL {
-            let stop = Stop::from(Refusal::new(*code).because("EVIDENCE-MARKER"));
-            for face in [Face::Anthropic, Face::Grpc, Face::Ollama, Face::OpenAi, Face::Problem] {
-                let response = problem(&stop.denial(), ExchangeId(7), face, Figures::default());
-                let status = if face == Face::Grpc { 200 } else { code.status() };
-                assert_eq!(response.status().as_u16(), status);
-                let last = event(&stop.denial(), ExchangeId(7), face);
-                let text = format!("{response:?} {last:?}");
-                assert!(!text.contains("EVIDENCE-MARKER"), "{code:?} leaks");
-            }
-        }
-    }
-
-    #[test]
-    fn a_refusal_over_grpc_is_nothing_but_an_end() {
-        let spot =
-            Spot { pointer: "/inputs/0/shape".into(), expected: "100 % é".into(), found: "2".into(), index: None };
-        let wait = Some(Duration::from_millis(1500));
-        let denial = Denial { code: Code::RateLimited, retry_after: wait, spot: Some(spot.into()) };
-        let response = problem(&denial, ExchangeId(1), Face::Grpc, Figures::default());
-        assert!(response.body().is_empty());
-        let field = |name: &str| response.headers().get(name).map(|value| value.to_str().expect("ASCII").to_owned());
-        assert_eq!(field("content-type").as_deref(), Some("application/grpc"));
-        assert_eq!(field("grpc-status").as_deref(), Some("8"));
-        assert_eq!(field("tollgate-problem").as_deref(), Some("rate_limited"));
-        assert_eq!(field("grpc-retry-pushback-ms").as_deref(), Some("1500"));
-        let message = field("grpc-message").expect("a message");
-        assert!(message.contains("expected 100 %25 %C3%A9, found 2 (exchange "), "{message}");
-    }
-
-    #[test]
-    fn an_sdk_finds_its_error_object() {
-        let denial = Denial { code: Code::RateLimited, retry_after: Some(Duration::from_secs(2)), spot: None };
-        let response = problem(&denial, ExchangeId(1), Face::OpenAi, Figures::default());
-        assert_eq!(
-            (response.status(), &response.headers()[RETRY_AFTER]),
-            (StatusCode::TOO_MANY_REQUESTS, &HeaderValue::from(2))
-        );
-        let body: serde_json::Value = serde_json::from_slice(response.body()).expect("json");
-        assert_eq!(
-            (&body["error"]["type"], &body["error"]["code"]),
-            (&json!("rate_limit_error"), &json!("rate_limited"))
-        );
-        let spot = Spot {
-            pointer: "/messages/0/role".into(),
-            expected: "a role".into(),
-            found: "a string".into(),
-            index: None,
-        };
-        let denial = Denial { code: Code::InvalidCall, retry_after: None, spot: Some(spot.into()) };
-        let response = problem(&denial, ExchangeId(1), Face::OpenAi, Figures::default());
-        let body: serde_json::Value = serde_json::from_slice(response.body()).expect("json");
-        assert_eq!(body["error"]["param"], "messages.0.role");
-        let last = event(&denial, ExchangeId(1), Face::Anthropic).expect("an event");
-        assert!(last.starts_with(b"event: error\ndata: {") && last.ends_with(b"}\n\n"), "{last:?}");
-    }
-
-    #[test]
-    fn a_spot_and_a_wait_reach_the_client() {
-        let spot = Spot {
-            pointer: "/inputs/0/data/3".into(),
-            expected: "a finite FP32".into(),
-            found: "1e39".into(),
-            index: Some(3),
-        };
-        let denial =
-            Denial { code: Code::InvalidCall, retry_after: Some(Duration::from_millis(1500)), spot: Some(spot.into()) };
-        let response = problem(&denial, ExchangeId(1), Face::Problem, Figures::default());
-        assert_eq!(response.headers()[RETRY_AFTER], "2");
-        let body: serde_json::Value = serde_json::from_slice(response.body()).expect("json");
-        assert_eq!(body["pointer"], "/inputs/0/data/3");
-        assert_eq!(body["index"], 3);
-        assert_eq!(body["retry_after_ms"], 1500);
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use tollgate_core::ruling::{Denial, Fault, Origin, Stop};
+use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal, Stop};
 use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
 use tollgate_layers::output::rpc;
@@ -16,10 +16,11 @@ use tollgate_layers::output::rpc;
 use crate::body::Hold;
 use crate::exchange::{Exchange, Outcome};
 use crate::flow::Flow;
-use crate::listen::accept::OpenStream;
 use crate::listen::heads::Turn;
+use crate::listen::streams::OpenStream;
 use crate::pipeline::Tab;
-use crate::problem::{Face, event, trailers};
+use crate::problem::{Face, Figures, event, trailers};
+use crate::release;
 use crate::talk::Spoken;
 use crate::tick::{Alarm, Ticker};
 use crate::upstream::{Answer, Running, Slot};
@@ -28,9 +29,15 @@ use crate::window::Window;
 /// The body of an answer.
 pub struct ReplyBody {
     from: From,
+    /// What came of it and was too much for one piece.
+    rest: Bytes,
     /// Dropped with the body, which tells the connection that this answer is done.
-    _kept: Kept,
+    kept: Kept,
 }
+
+/// What the codec of HTTP/2 is given at once: one frame. What it is given beyond the client's window it keeps, and whether
+/// the client takes that nobody sees.
+const PIECE: usize = 16_384;
 
 /// Whatever must live as long as an answer is being written.
 pub enum Kept {
@@ -138,13 +145,13 @@ impl ReplyBody {
     /// An answer that is all here.
     #[must_use]
     pub fn whole(bytes: Bytes, kept: Kept) -> Self {
-        Self { from: From::Whole(Some(bytes), None), _kept: kept }
+        Self::new(From::Whole(Some(bytes), None), kept)
     }
 
     /// An answer that is made while it is written.
     #[must_use]
     pub fn spoken(spoken: Spoken, kept: Kept) -> Self {
-        Self { from: From::Spoken(Box::new(spoken)), _kept: kept }
+        Self::new(From::Spoken(Box::new(spoken)), kept)
     }
 
     /// With trailers behind what is all here.
@@ -159,8 +166,59 @@ impl ReplyBody {
     /// An answer that is still coming.
     #[must_use]
     pub fn stream(stream: Stream, kept: Kept) -> Self {
-        Self { from: From::Stream(Box::new(stream)), _kept: kept }
+        Self::new(From::Stream(Box::new(stream)), kept)
     }
+
+    fn new(from: From, kept: Kept) -> Self {
+        if let Kept::Stream(open) = &kept {
+            open.moved(true);
+        }
+        Self { from, rest: Bytes::new(), kept }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(self.rest.len().min(PIECE))))));
+        }
+        match &mut self.from {
+            From::Spoken(spoken) => spoken.poll(cx).map(|frame| frame.map(Ok)),
+            From::Stream(stream) => Pin::new(&mut **stream).poll_frame(cx),
+            From::Whole(bytes, end) => {
+                let data = bytes.take().filter(|bytes| !bytes.is_empty()).map(Frame::data);
+                Poll::Ready(data.or_else(|| end.take().map(Frame::trailers)).map(Ok))
+            }
+        }
+    }
+
+    /// Keeps what is more than a piece for the next time.
+    fn cut_to_size(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match frame.into_data() {
+            Ok(mut data) => {
+                self.rest = data.split_off(data.len().min(PIECE));
+                Frame::data(data)
+            }
+            Err(end) => end,
+        }
+    }
+}
+
+impl Drop for ReplyBody {
+    fn drop(&mut self) {
+        if !matches!(&self.kept, Kept::Stream(open) if open.is_cut()) {
+            return;
+        }
+        match &mut self.from {
+            From::Spoken(spoken) => spoken.is_unread(),
+            From::Stream(stream) => stream.is_unread(),
+            // Its record is written.
+            From::Whole(..) => {}
+        }
+    }
+}
+
+/// Why an answer ends whose client does not take it.
+pub fn unread() -> Stop {
+    Refusal::new(Code::TooSlow).because("the client did not read its answer").into()
 }
 
 impl Stream {
@@ -173,7 +231,7 @@ impl Stream {
     fn complete(&mut self) {
         let Some(Open { mut exchange, pending }) = self.open.take() else { return };
         let Pending { mut tab, mut slot, running, worker, ticker, flow, .. } = *pending;
-        count_tokens(&mut exchange, flow.as_ref());
+        count_use(&mut exchange, &mut tab, flow.as_ref());
         let now = ticker.now();
         running.done(worker, &mut self.body, now);
         exchange.seen.spent = tab.settle(now);
@@ -224,6 +282,7 @@ impl Stream {
         if let Some(window) = &mut pending.window {
             window.show(&data, exchange, pending.worker)?;
         }
+        release::shadow::show(exchange, &data);
         let data = match pending.flow.as_mut().map(|flow| flow.pass(data.clone())) {
             None => data,
             Some(Ok(data)) => data,
@@ -267,11 +326,22 @@ impl Stream {
         let face = Face::of(&exchange.seen);
         let last = event(denial, exchange.facts.id, face).filter(|_| framed);
         let last = last.map(|last| Frame::data(Bytes::from([waiting.unwrap_or_default(), last].concat())));
-        let end = (face == Face::Grpc).then(|| Frame::trailers(trailers(denial, exchange.facts.id)));
+        let end =
+            (face == Face::Grpc).then(|| Frame::trailers(trailers(denial, exchange.facts.id, Figures::default())));
         exchange.seen.rpc_status = end.as_ref().map(|_| denial.code.grpc_status());
         exchange.seen.bytes_out += last.as_ref().and_then(Frame::data_ref).map_or(0, |last| last.len() as u64);
         exchange.finish(Outcome::Cut, Some(denial));
         last.or(end).ok_or(CutError)
+    }
+
+    /// Its client did not take it.
+    fn is_unread(&mut self) {
+        if self.failed.is_some() {
+            return; // It ends for what it was cut for.
+        }
+        let Some(mut exchange) = self.settled() else { return };
+        let denial = exchange.log.stop(Stage::Output, unread());
+        exchange.finish(Outcome::Cut, Some(&denial));
     }
 
     fn is_framed(&self) -> bool {
@@ -287,18 +357,22 @@ impl Stream {
     /// Settles a reply that did not come to its end; its connection is dropped with it.
     fn settled(&mut self) -> Option<Box<Exchange>> {
         let Open { mut exchange, mut pending } = self.open.take()?;
-        count_tokens(&mut exchange, pending.flow.as_ref());
+        count_use(&mut exchange, &mut pending.tab, pending.flow.as_ref());
         exchange.seen.spent = pending.tab.settle(pending.ticker.now());
         pending.slot.spent = Some(exchange.seen.spent);
         Some(exchange)
     }
 }
 
-/// Notes what a generating answer was, for the record.
-fn count_tokens(exchange: &mut Exchange, flow: Option<&Flow>) {
-    let Some((read, written)) = flow.map(Flow::tokens) else { return };
-    exchange.seen.tokens_in = read.unwrap_or(exchange.seen.tokens_in);
-    exchange.seen.tokens_out = written;
+/// Notes what an answer was, for the bill, and for the record what a generating one was.
+fn count_use(exchange: &mut Exchange, tab: &mut Tab, flow: Option<&Flow>) {
+    let seen = &mut exchange.seen;
+    let written = flow.map(Flow::tokens).map(|(read, written)| {
+        seen.tokens_in = read.unwrap_or(seen.tokens_in);
+        seen.tokens_out = written;
+        seen.tokens_in.saturating_add(written)
+    });
+    tab.used(written, seen.bytes_in.saturating_add(seen.bytes_out));
 }
 
 impl Drop for Stream {
@@ -399,17 +473,16 @@ impl Body for ReplyBody {
     type Error = CutError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
-        match &mut self.from {
-            From::Spoken(spoken) => spoken.poll(cx).map(|frame| frame.map(Ok)),
-            From::Stream(stream) => Pin::new(&mut **stream).poll_frame(cx),
-            From::Whole(bytes, end) => {
-                let data = bytes.take().filter(|bytes| !bytes.is_empty()).map(Frame::data);
-                Poll::Ready(data.or_else(|| end.take().map(Frame::trailers)).map(Ok))
-            }
-        }
+        let polled = self.poll_piece(cx);
+        let Kept::Stream(open) = &self.kept else { return polled };
+        open.moved(polled.is_ready());
+        polled.map_ok(|frame| self.cut_to_size(frame))
     }
 
     fn is_end_stream(&self) -> bool {
+        if !self.rest.is_empty() {
+            return false;
+        }
         match &self.from {
             From::Spoken(_) => false,
             From::Stream(stream) => stream.is_end_stream(),
@@ -418,6 +491,10 @@ impl Body for ReplyBody {
     }
 
     fn size_hint(&self) -> SizeHint {
+        if !self.rest.is_empty() {
+            // It has begun: its length was said.
+            return SizeHint::default();
+        }
         match &self.from {
             From::Spoken(_) => SizeHint::default(),
             From::Stream(stream) => stream.size_hint(),

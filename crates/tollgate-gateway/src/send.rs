@@ -25,6 +25,7 @@ use crate::exchange::Exchange;
 use crate::fallback;
 use crate::flow::Flow;
 use crate::pipeline::Admitted;
+use crate::release;
 use crate::reply::{Lull, Pending};
 use crate::rpc;
 use crate::snapshot::Policy;
@@ -125,7 +126,7 @@ fn patience(ex: &Exchange) -> Patience {
 /// # Errors
 /// `overloaded`, or a fault if the policy names no upstream.
 pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box<Admitted>) -> Result<Placed, Denial> {
-    let Some(upstream) = upstream(p, &job) else {
+    let Some(upstream) = upstream(p, w, ex, &job) else {
         return Err(ex.log.stop(Stage::Queue, Fault::new(Origin::Own, "the route has no upstream").into()));
     };
     if p.contract.mode(&ex.log) != Mode::Off {
@@ -164,9 +165,9 @@ pub async fn place(
     Ok((slot, at))
 }
 
-fn upstream<'a>(p: &'a Policy, job: &Admitted) -> Option<&'a Upstream> {
+fn upstream<'a>(p: &'a Policy, w: &Worker, ex: &mut Exchange, job: &Admitted) -> Option<&'a Upstream> {
     match job.call.model {
-        Some(model) => p.upstream_of(model),
+        Some(model) => release::upstream_of(p, w, ex, (model, &job.head.headers)),
         None => p.upstreams.get(job.route.upstream?),
     }
 }
@@ -176,7 +177,9 @@ fn upstream<'a>(p: &'a Policy, job: &Admitted) -> Option<&'a Upstream> {
 /// # Errors
 /// What the client may know of a fault.
 pub async fn run(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, placed: Placed) -> Result<Reply, Denial> {
-    let Some(upstream) = upstream(p, &placed.job) else {
+    let upstream = upstream(p, w, ex, &placed.job);
+    release::shadow::mirror(p, w, ex, &placed.job);
+    let Some(upstream) = upstream else {
         return Err(ex.log.stop(Stage::Upstream, Fault::new(Origin::Own, "the route has no upstream").into()));
     };
     let ways = fallback::ways(p, &placed.job);
@@ -204,6 +207,13 @@ pub struct Stopped {
     /// Nothing was done that is worth paying for.
     refund: bool,
     at: Tick,
+}
+
+impl Stopped {
+    /// Writes it down, though another way answered.
+    pub fn note(self, ex: &mut Exchange) {
+        drop(ex.log.stop(self.stage, self.stop));
+    }
 }
 
 impl Failed {

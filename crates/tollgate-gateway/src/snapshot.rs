@@ -32,6 +32,7 @@ use crate::config::HttpConfig;
 use crate::fallback::Fallback;
 use crate::record::WafLog;
 use crate::record::metrics::RouteMeters;
+use crate::release::Release;
 use crate::upstream::Upstream;
 
 /// One generation of compiled rules.
@@ -104,6 +105,8 @@ pub struct Model {
     pub published: Option<(OpenApiRef, serde_json::Value)>,
     /// What its calls were like while watched.
     pub seen: Arc<Mutex<Seen>>,
+    /// Its versions, where it has several.
+    pub release: Option<Arc<Release>>,
 }
 
 impl Policy {

@@ -420,7 +420,8 @@ fn state(
         let restored = keep.restore(&ledger, clock.unix_ms() / 1000);
         restored.map_err(|error| system("restoring what was used from `state.directory`", error))?;
     }
-    Ok(State::new(Parts {
+    let left = keep.as_ref().map(Keep::releases).transpose().map_err(|error| system("reading `releases`", error))?;
+    let state = State::new(Parts {
         clock,
         workers,
         ledger,
@@ -432,7 +433,12 @@ fn state(
         recorder: Arc::new(Recorder::start(target).map_err(|error| system(format!("opening {target:?}"), error))?),
         redactor: Arc::new(Redactor::default()),
         embed,
-    }))
+    });
+    if let Some(written) = left.flatten() {
+        let restored = state.releases.restore(&written).map_err(io::Error::from);
+        restored.map_err(|error| system("restoring `releases` from `state.directory`", error))?;
+    }
+    Ok(state)
 }
 
 fn random() -> Result<u128, StartError> {

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tollgate_core::backend::Backend;
 use tollgate_core::time::Clock;
 use tollgate_layers::auth::{IdKey, KeyRing};
-use tollgate_limit::Memory;
+use tollgate_limit::{Gauges, Memory};
 
 use crate::body::Budget;
 use crate::compute::Compute;
@@ -20,6 +20,7 @@ use crate::drift::Drift;
 use crate::keep::Keep;
 use crate::observed::Observed;
 use crate::record::{Meters, Recorder, Redactor};
+use crate::release::Releases;
 use crate::snapshot::Policy;
 use crate::tls::CertTable;
 use crate::upstream::{Queue, QueueBounds, Remote};
@@ -60,6 +61,8 @@ pub struct State {
     pub workers: usize,
     /// Balances.
     pub ledger: Arc<Memory>,
+    /// What runs at once, of budgets that count that.
+    pub gauges: Arc<Gauges>,
     /// Where what was used of calendar quotas is kept over a restart.
     pub keep: Option<Keep>,
     /// Secret of all keyed hashes of this process, and of later ones where there is a `keep`.
@@ -88,6 +91,8 @@ pub struct State {
     pub observed: Observed,
     /// Where contracts and servers differ.
     pub drift: Drift,
+    /// How far releases have come.
+    pub releases: Releases,
     /// Told of each swap of the policy.
     pub swapped: Notify,
     policy: ArcSwapOption<Policy>,
@@ -135,6 +140,7 @@ impl State {
             clock,
             workers,
             ledger,
+            gauges: Arc::default(),
             keep,
             seed,
             dice,
@@ -149,6 +155,7 @@ impl State {
             embed,
             observed: Observed::default(),
             drift: Drift::default(),
+            releases: Releases::default(),
             swapped: Notify::new(),
             policy: ArcSwapOption::empty(),
             retired: Mutex::default(),
@@ -253,5 +260,6 @@ impl State {
         self.queues.lock().retain(|name, queue| named(name) || queue.level() != (0, 0));
         self.remotes.lock().retain(|name, _| named(name));
         self.observed.keep(&policy);
+        self.releases.keep(&policy);
     }
 }

@@ -4,9 +4,11 @@
 //! The work is done by whoever writes the answer: no task stands between a client and its model server, and a client that
 //! does not read is not read from.
 
-use std::collections::VecDeque;
+mod books;
+
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -18,32 +20,33 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tollgate_core::call::{Call, ModelId};
-use tollgate_core::cost::Cost;
 use tollgate_core::identity::Identity;
 use tollgate_core::journal::Journal;
 use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal, Ruling, Stop};
 use tollgate_core::stage::Stage;
-use tollgate_core::time::Tick;
 use tollgate_layers::hygiene::Head;
 use tollgate_layers::intake::Plan;
-use tollgate_layers::limits::Payer;
+use tollgate_layers::limits::{Demand, Payer};
 use tollgate_layers::output::rpc;
 use tollgate_layers::protocol::frames::grpc::{Message, Messages, Unframed, prefix};
-use tollgate_layers::protocol::oip::grpc::without_error;
+use tollgate_layers::protocol::oip::grpc::heard;
 use tollgate_layers::routes::{Found, Route, Verb};
 use tollgate_layers::waf::{Asked, Turn};
 
+use self::books::{Bill, Books};
 use crate::body::{Hold, Payload, Reader};
 use crate::exchange::{Exchange, Outcome};
 use crate::firewall;
 use crate::inspect::{Parts, inspect};
 use crate::pipeline::{Admitted, Tab};
-use crate::problem::{GRPC, good_trailers, trailers};
+use crate::problem::{Figures, GRPC, good_trailers, trailers};
+use crate::release;
+use crate::reply::unread;
 use crate::send::{deadline, upward};
 use crate::snapshot::Policy;
-use crate::tick::within;
+use crate::tick::{Alarm, within};
 use crate::upstream::talk::{Down, Up};
-use crate::upstream::{Ask, Caller, Remote, Slot, Target};
+use crate::upstream::{Ask, Caller, Remote, Target};
 use crate::worker::Worker;
 
 /// The largest message of an answer.
@@ -64,6 +67,8 @@ pub struct Talk {
 pub struct Spoken {
     work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     said: mpsc::Receiver<Frame<Bytes>>,
+    /// Its client does not take it.
+    unread: Arc<AtomicBool>,
 }
 
 /// Begins a stream for an admitted head.
@@ -92,25 +97,23 @@ impl Talk {
     #[must_use]
     pub fn spoken(self, exchange: Box<Exchange>) -> Spoken {
         let (out, said) = mpsc::channel(2);
-        Spoken { work: Some(Box::pin(self.run(exchange, out))), said }
+        let unread = Arc::new(AtomicBool::new(false));
+        Spoken { work: Some(Box::pin(self.run(exchange, out, Arc::clone(&unread)))), said, unread }
     }
 
-    async fn run(mut self, ex: Box<Exchange>, out: mpsc::Sender<Frame<Bytes>>) {
+    async fn run(mut self, ex: Box<Exchange>, out: mpsc::Sender<Frame<Bytes>>, unread: Arc<AtomicBool>) {
         let books = Mutex::default();
-        let mut session = Session { ex: Some(ex), books: &books, worker: Arc::clone(&self.worker) };
+        let mut session = Session { ex: Some(ex), books: &books, worker: Arc::clone(&self.worker), unread };
         let Some(ex) = &mut session.ex else { return };
         let alarm = self.worker.ticker.alarm(deadline(ex));
-        let ended = match within(alarm, self.both(ex, &books, &out)).await {
+        let ended = match within(&alarm, self.both(ex, (&books, &alarm), &out)).await {
             Ok(ended) => ended,
-            Err(_late) => {
-                let late = Fault::new(Origin::UpstreamLate, "the stream outlived its deadline");
-                Err(ex.log.stop(Stage::Upstream, late.into()))
-            }
+            Err(_late) => Err(ex.log.stop(Stage::Upstream, late())),
         };
         let Some(mut ex) = session.close(false) else { return };
         self.worker.tick(&ex.facts, &mut ex.log);
         let denial = ended.as_ref().err().cloned();
-        let end = ended.unwrap_or_else(|denial| trailers(&denial, ex.facts.id));
+        let end = ended.unwrap_or_else(|denial| trailers(&denial, ex.facts.id, Figures::of(&denial, &ex.seen)));
         ex.seen.rpc_status = rpc::status_of(&end);
         let outcome = if denial.is_some() { Outcome::Cut } else { Outcome::Answered };
         ex.finish(outcome, denial.as_ref());
@@ -122,12 +125,12 @@ impl Talk {
     async fn both(
         &mut self,
         ex: &mut Exchange,
-        books: &Mutex<Books>,
+        (books, alarm): (&Mutex<Books>, &Alarm),
         out: &mpsc::Sender<Frame<Bytes>>,
     ) -> Result<HeaderMap, Denial> {
         let mut inbox = self.inbox();
         let Some(first) = self.judged(ex, &mut inbox).await? else { return Ok(good_trailers()) };
-        let remote = self.upstream(first.model).map_err(|stop| ex.log.stop(Stage::Upstream, stop))?;
+        let remote = self.upstream(ex, first.model).map_err(|stop| ex.log.stop(Stage::Upstream, stop))?;
         let head = upward(ex, self.head.clone(), true);
         let (w, now) = (Arc::clone(&self.worker), self.worker.ticker.now());
         let by = Caller { worker: w.index, ticker: &w.ticker, tasks: &w.tasks, now, until: deadline(ex) };
@@ -138,7 +141,7 @@ impl Talk {
             let policy = Arc::clone(&self.policy);
             let reader = w.reader(&policy, ex.facts.started);
             let hides = policy.output.hides_errors();
-            let mut answers = pin!(listen(down, Ear { books, reader, who: self.who.clone(), hides }, out));
+            let mut answers = pin!(listen(down, Ear { books, alarm, reader, who: self.who.clone(), hides }, out));
             let mut asks = pin!(self.speak(ex, &mut inbox, up, (first, &remote, books)));
             let mut speaking = true;
             loop {
@@ -157,7 +160,6 @@ impl Talk {
             self.policy.output.clean_end(&mut end);
             Ok(end)
         });
-        // What was answered is paid for; what the model server failed to answer is not.
         books.lock().close(self.worker.ticker.now(), matches!(ended, Err(Cut::Upstream(_))));
         ended.map_err(|cut| match cut {
             Cut::Denied(denial) => denial,
@@ -172,8 +174,9 @@ impl Talk {
     }
 
     /// The model server of the first message: a stream has one.
-    fn upstream(&self, model: ModelId) -> Ruling<Arc<Remote>> {
-        match self.policy.upstream_of(model).map(|upstream| &upstream.target) {
+    fn upstream(&self, ex: &mut Exchange, model: ModelId) -> Ruling<Arc<Remote>> {
+        let upstream = release::upstream_of(&self.policy, &self.worker, ex, (model, &self.head.headers));
+        match upstream.map(|upstream| &upstream.target) {
             Some(Target::Remote(remote)) => Ok(Arc::clone(remote)),
             _ => Err(Refusal::new(Code::Unsupported).because("a stream for a model that is no model server's").into()),
         }
@@ -188,14 +191,14 @@ impl Talk {
         (first, remote, books): (Judged, &Arc<Remote>, &Mutex<Books>),
     ) -> Result<(), Denial> {
         let mut next = Some(first);
-        while let Some(Judged { model, message, mut bill }) = next {
-            let of = self.upstream(model).map_err(|stop| ex.log.stop(Stage::Upstream, stop))?;
+        while let Some(Judged { model, id, message, mut bill }) = next {
+            let of = self.upstream(ex, model).map_err(|stop| ex.log.stop(Stage::Upstream, stop))?;
             if !Arc::ptr_eq(&of, remote) {
                 let why = "a stream for models of two model servers";
                 return Err(ex.log.stop(Stage::Upstream, Refusal::new(Code::Unsupported).because(why).into()));
             }
             bill.tab.begin(self.worker.ticker.now());
-            books.lock().open.push_back(bill);
+            books.lock().asked(id, bill);
             let prefix = prefix(message.len()).unwrap_or_default();
             if !(up.send(Bytes::copy_from_slice(&prefix)).await && up.send(message).await) {
                 // The way down knows why.
@@ -225,7 +228,7 @@ impl Talk {
         let Some(model) = call.model else { return Ok(None) };
         ex.seen.model = Some(model);
         let bill = self.pay(ex, &call).await?;
-        Ok(Some(Judged { model, message: bytes, bill }))
+        Ok(Some(Judged { model, id: call.id, message: bytes, bill }))
     }
 
     /// Everything that reads the message, each under a journal of its own: the exchange keeps what was said against it.
@@ -264,7 +267,7 @@ impl Talk {
         let payer = Payer { who, model: call.model, from, unix_ms: w.unix_ms(now) };
         let mut log = Journal::default();
         log.override_switches(route.switches);
-        let held = p.limits.ask_store(&mut log, |l| l.reserve(payer, estimate, now)).await;
+        let held = p.limits.ask_store(&mut log, |l| l.reserve(payer, Demand::of(estimate, call), now)).await;
         ex.log.absorb(log);
         let mut held = held?;
         ex.log.watched(Stage::Limits, held.take_watched());
@@ -272,14 +275,15 @@ impl Talk {
         if !estimate.exempt {
             ex.seen.reserved.0 = ex.seen.reserved.0.saturating_add(estimate.cost.0);
         }
-        let upstream = call.model.and_then(|model| p.upstream_of(model));
+        let model = call.model.map(|model| (model, &self.head.headers));
+        let upstream = model.and_then(|model| release::upstream_of(p, w, ex, model));
         let Some(upstream) = upstream else {
             return Err(ex.log.stop(Stage::Queue, Fault::new(Origin::Own, "the model has no upstream").into()));
         };
         let weight = p.weight_of(who);
         let ask = Ask { tenant: who.tenant_id, weight, cost: estimate.cost, bytes: call.body_bytes };
         let slot = upstream.queue.enter(ask, &w.ticker).await.map_err(|stop| ex.log.stop(Stage::Queue, stop))?;
-        Ok(Bill { tab, slot })
+        Ok(Bill::new(tab, slot))
     }
 
     /// The next message as it was sent, held within the budget while it comes.
@@ -305,6 +309,8 @@ struct Session<'a> {
     ex: Option<Box<Exchange>>,
     books: &'a Mutex<Books>,
     worker: Arc<Worker>,
+    /// The client does not take what is said.
+    unread: Arc<AtomicBool>,
 }
 
 impl Session<'_> {
@@ -320,7 +326,11 @@ impl Session<'_> {
 impl Drop for Session<'_> {
     fn drop(&mut self) {
         // An exchange that nobody finished is one whose client left.
-        drop(self.close(false));
+        let Some(mut ex) = self.close(false) else { return };
+        if self.unread.load(Ordering::Relaxed) {
+            let denial = ex.log.stop(Stage::Output, unread());
+            ex.finish(Outcome::Cut, Some(&denial));
+        }
     }
 }
 
@@ -335,14 +345,9 @@ struct Inbox {
 /// A message that may go up.
 struct Judged {
     model: ModelId,
+    id: Option<Box<str>>,
     message: Bytes,
     bill: Bill,
-}
-
-/// What a message that was not answered yet holds.
-struct Bill {
-    tab: Tab,
-    slot: Slot,
 }
 
 /// Why a stream ends before its end.
@@ -351,42 +356,11 @@ enum Cut {
     Upstream(Stop),
 }
 
-/// What both ways write down.
-#[derive(Default)]
-struct Books {
-    /// Of messages that went up and were not answered, the oldest first.
-    open: VecDeque<Bill>,
-    spent: Cost,
-    bytes_out: u64,
-}
-
-impl Books {
-    /// An answer has come: the oldest message is settled. Models that answer more than once are paid with the first.
-    fn answered(&mut self, now: Tick) {
-        if let Some(bill) = self.open.pop_front() {
-            self.settle(bill, now);
-        }
-    }
-
-    fn close(&mut self, now: Tick, failed: bool) {
-        while let Some(mut bill) = self.open.pop_front() {
-            if failed {
-                bill.tab.refund();
-            }
-            self.settle(bill, now);
-        }
-    }
-
-    fn settle(&mut self, mut bill: Bill, now: Tick) {
-        let spent = bill.tab.settle(now);
-        bill.slot.spent = Some(spent);
-        self.spent = Cost(self.spent.0.saturating_add(spent.0));
-    }
-}
-
 /// What the way down is listened to with.
 struct Ear<'a> {
     books: &'a Mutex<Books>,
+    /// Rings when the stream must have ended.
+    alarm: &'a Alarm,
     reader: Reader<'a>,
     who: Identity,
     /// The model server's own words stay inside.
@@ -395,25 +369,30 @@ struct Ear<'a> {
 
 /// Passes answers on until the model server ends the stream, and gives the trailers.
 async fn listen(mut down: Down, ear: Ear<'_>, out: &mpsc::Sender<Frame<Bytes>>) -> Ruling<HeaderMap> {
-    let Ear { books, reader, who, hides } = ear;
+    let Ear { books, alarm, reader, who, hides } = ear;
     let mut messages = Messages::new(MAX_ANSWER);
     let mut hold = reader.empty_hold(&who);
     let broken = |why: Unframed| Stop::from(Fault::new(Origin::Upstream, format_args!("the answer is {why}")));
-    while let Some(bytes) = down.next().await? {
+    loop {
+        let Ok(next) = within(alarm, down.next()).await else {
+            if books.lock().waits() {
+                // Nobody knows whether the server still lives.
+                down.suspect();
+            }
+            return Err(late());
+        };
+        let Some(bytes) = next? else { break };
         reader.keep(&mut hold, messages.held() + bytes.len()).await?;
         messages.push(&bytes);
         while let Some(Message { compressed, mut bytes }) = messages.take().map_err(broken)? {
             if compressed {
                 return Err(Fault::new(Origin::Upstream, "an answer that is compressed unasked").into());
             }
-            if hides && let Some(clean) = without_error(&bytes) {
-                bytes = clean.into();
-            }
-            {
-                let mut books = books.lock();
-                books.answered(reader.ticker.now());
-                books.bytes_out += bytes.len() as u64;
-            }
+            let heard = heard(&bytes);
+            let clean = (hides && heard.failed).then(|| heard.without_error());
+            books.lock().answered(&heard, reader.ticker.now());
+            bytes = clean.map_or(bytes, Bytes::from);
+            books.lock().bytes_out += bytes.len() as u64;
             let prefix = prefix(bytes.len()).unwrap_or_default();
             for piece in [Bytes::copy_from_slice(&prefix), bytes] {
                 if !piece.is_empty() && out.send(Frame::data(piece)).await.is_err() {
@@ -428,12 +407,21 @@ async fn listen(mut down: Down, ear: Ear<'_>, out: &mpsc::Sender<Frame<Bytes>>) 
     Ok(down.trailers().await?)
 }
 
+fn late() -> Stop {
+    Fault::new(Origin::UpstreamLate, "the stream outlived its deadline").into()
+}
+
 fn malformed(why: Unframed) -> Stop {
     let code = if matches!(why, Unframed::Large(_)) { Code::TooLarge } else { Code::BadRequest };
     Refusal::new(code).because(why).into()
 }
 
 impl Spoken {
+    /// Its client does not take it: what is dropped next ends for that.
+    pub fn is_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
     /// The next piece of the answer.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
         if let Poll::Ready(said) = self.said.poll_recv(cx) {
@@ -449,3 +437,6 @@ impl Spoken {
         self.said.poll_recv(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -249,7 +249,7 @@ impl Asker {
             let body = format!(
                 "{{\"model\":\"talks\",\"stream\":true,\"user\":\"{id}\",\"max_tokens\":8,\"messages\":[{{\"role\":\"user\",\"content\":\"{text}\"}}]}}"
             );
-            post("/v1/chat/completions", &self.bearer, &body)
+            post("/v1/chat/completions", &format!("{}Content-Type: application/json\r\n", self.bearer), &body)
         } else {
             let body = format!(
                 "{{\"id\":\"{id}\",\"inputs\":[{{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[1,2]}}]}}"

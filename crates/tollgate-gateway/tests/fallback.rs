@@ -31,7 +31,8 @@ limits: {{ budgets: [{{ name: calls, per: tenant, unit: requests, burst: 100, re
 }
 
 async fn ask(house: &House, tenant: &str, body: &str) -> Reply {
-    house.plain().await.ask(post("/v1/chat/completions", &house.bearer(tenant), body)).await
+    let lines = format!("{}Content-Type: application/json\r\n", house.bearer(tenant));
+    house.plain().await.ask(post("/v1/chat/completions", &lines, body)).await
 }
 
 async fn failing() -> ModelServer {

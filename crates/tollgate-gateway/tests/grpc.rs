@@ -1,6 +1,8 @@
 //! The Open Inference Protocol over gRPC, end to end: what reaches the model server, how an answer ends, and how each
 //! refusal is told.
 
+#[path = "grpc/bills.rs"]
+mod bills;
 #[path = "grpc/scene.rs"]
 mod scene;
 #[path = "grpc/streams.rs"]

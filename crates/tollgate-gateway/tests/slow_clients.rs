@@ -1,5 +1,8 @@
 //! Slow clients: each way to keep a connection busy for nothing ends by its own deadline.
 
+#[path = "slow_clients/unread.rs"]
+mod unread;
+
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;

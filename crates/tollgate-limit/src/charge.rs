@@ -183,7 +183,8 @@ impl Reservation {
 
 impl Charge {
     /// Whether a charge that was granted took something; `over` says that enforcing would have refused it.
-    pub(crate) const fn was_taken(&self, over: bool) -> bool {
+    #[must_use]
+    pub const fn was_taken(&self, over: bool) -> bool {
         !over || matches!(self.limit, Limit::Quota(_))
     }
 }

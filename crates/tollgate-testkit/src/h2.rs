@@ -62,8 +62,22 @@ impl H2Client {
         Self::over(dial::tls(at, config).await.expect("a handshake")).await
     }
 
+    /// Connects in plain text: what it does not read of one stream stops that at `window` bytes, and no other stream.
+    ///
+    /// # Panics
+    /// If nobody listens there, or speaks no HTTP/2.
+    pub async fn narrow(at: SocketAddr, window: u32) -> Self {
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(window).initial_connection_window_size(16 << 20);
+        Self::shaken(dial::tcp(at).await.expect("a connection"), &builder).await
+    }
+
     async fn over(io: impl Io + 'static) -> Self {
-        let (requests, connection) = soon("a preface", h2::client::handshake(io)).await.expect("a preface");
+        Self::shaken(io, &h2::client::Builder::new()).await
+    }
+
+    async fn shaken(io: impl Io + 'static, builder: &h2::client::Builder) -> Self {
+        let (requests, connection) = soon("a preface", builder.handshake(io)).await.expect("a preface");
         let mut driver = JoinSet::new();
         driver.spawn(connection);
         Self { requests, driver }

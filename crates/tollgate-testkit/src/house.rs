@@ -89,6 +89,16 @@ impl House {
         self
     }
 
+    /// Ends the gateway and starts another one in the same directory, without embedded models.
+    ///
+    /// # Panics
+    /// If the configuration has mistakes.
+    #[must_use]
+    pub fn restart(mut self) -> Self {
+        drop(self.gateway.take());
+        self.open(Box::new(NoModels))
+    }
+
     /// Everything but a gateway: for tests that run one as a process of its own. [`environment`] belongs to it.
     ///
     /// # Panics
@@ -222,6 +232,13 @@ impl House {
         client
             .ask(format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer {ADMIN_KEY}\r\n\r\n"))
             .await
+    }
+
+    /// Sends a request with a body of JSON to the admin listener, with its key.
+    pub async fn order(&self, path: &str, body: &Value) -> crate::Reply {
+        let lines = format!("Authorization: Bearer {ADMIN_KEY}\r\nContent-Type: application/json\r\n");
+        let mut client = Client::plain(self.at("admin")).await;
+        client.ask(crate::client::post(path, &lines, &body.to_string())).await
     }
 
     /// The value of a row of `/metrics`, such as `tollgate_connections` or `name{label="value"}`.

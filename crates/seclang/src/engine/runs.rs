@@ -22,8 +22,7 @@ pub(crate) fn mask(inputs: &Inputs, value: &Value, (names, run): (bool, usize)) 
 
 /// Numbers as JSON writes them, of which an array rarely has every digit.
 pub(crate) fn round_up(mask: ByteSet) -> ByteSet {
-    let numbers = ByteSet::of(b"+-.eE").with_range(b'0', b'9');
-    if mask.is_subset(&numbers) { numbers } else { mask }
+    if mask.is_subset(&ByteSet::NUMBERS) { ByteSet::NUMBERS } else { mask }
 }
 
 /// Whether an element could have that name: all of them begin alike.

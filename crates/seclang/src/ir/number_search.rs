@@ -3,6 +3,8 @@
 use aho_corasick::packed::{Config, MatchKind, Searcher};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
+use crate::charset::ByteSet;
+
 /// Most literals, in every spelling: more are no few.
 const MOST: usize = 64;
 
@@ -50,7 +52,7 @@ impl NumberSearch {
 
 /// Whether a JSON number could hold it.
 fn is_of_numbers(literal: &[u8]) -> bool {
-    literal.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))
+    ByteSet::of(literal).is_subset(&ByteSet::NUMBERS)
 }
 
 /// The literal with every exponent's letter in either case; all of it once where there are too many of these.

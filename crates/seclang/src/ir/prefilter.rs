@@ -102,7 +102,7 @@ pub(crate) fn of_texts(phases: &[Vec<Rule>; 5], count: usize) -> Prefilter {
 /// Gives rules that could match numbers, but only some few, a search for these.
 pub(crate) fn add_number_searches(phases: &mut [Vec<Rule>; 5], trie: &Trie) {
     let values = Shelf::of(Variable::ArgsPost);
-    let numbers = Spread::new(trie, ByteSet::of(b"+-.eE").with_range(b'0', b'9'));
+    let numbers = Spread::new(trie, ByteSet::NUMBERS);
     for rule in phases.iter_mut().flatten() {
         let Some(head) = rule.links.first() else { continue };
         let looks = head.looks.iter().any(|look| look.shelves.contains(&values));

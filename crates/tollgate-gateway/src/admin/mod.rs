@@ -1,4 +1,6 @@
-//! The admin listener: metrics, health, reload. On loopback, and only with the admin key.
+//! The admin listener: metrics, health, reload, releases. On loopback, and only with the admin key.
+
+mod releases;
 
 mod backends;
 
@@ -20,6 +22,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::drift;
 use crate::record::metrics::{head, row};
+use crate::release;
 use crate::send::json;
 use crate::start::{CERT_WATCH, Control, StartError};
 use crate::upstream::checks;
@@ -43,6 +46,7 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         tasks.spawn_detached(watch_certs(Arc::clone(control)));
         tasks.spawn_detached(keep_state(Arc::clone(control)));
         tasks.spawn_detached(checks::watch(Arc::clone(&control.state), control.is_real()));
+        tasks.spawn_detached(release::watch(Arc::clone(&control.state)));
         if control.is_real() {
             tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
         }
@@ -69,6 +73,7 @@ fn write_state(control: &Control) {
     if let Some(keep) = &state.keep {
         // A failure is on the metric, and the next second writes everything.
         drop(keep.write(&state.ledger, state.clock.unix_ms() / 1000));
+        drop(releases::write(state));
     }
 }
 
@@ -103,7 +108,10 @@ async fn accept(control: Arc<Control>, listener: tokio::net::TcpListener, places
 
 async fn answer(control: Arc<Control>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let response = if is_operator(&control, &request) {
-        respond(control, &request).await
+        match request.uri().path() {
+            releases::PATH => releases::answer(control, request).await,
+            _ => respond(control, &request).await,
+        }
     } else {
         let mut response = json(StatusCode::UNAUTHORIZED, Bytes::from_static(b"{\"code\":\"unauthenticated\"}"));
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -216,6 +224,7 @@ fn metrics(control: &Control) -> String {
     }
     backends::render(state, &mut out);
     state.drift.render(&mut out);
+    release::told::render(&policy, &mut out);
     head(&mut out, "tollgate_stage_mode", "gauge", "Mode of each guard: 2 enforces, 1 observes, 0 is off.");
     for (stage, mode) in policy.modes() {
         row(&mut out, "tollgate_stage_mode", &[("stage", stage.name())], 2 - mode as u8);

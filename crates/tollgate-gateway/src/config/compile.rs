@@ -2,6 +2,7 @@
 
 mod fallback;
 mod remote;
+mod versions;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -319,7 +320,8 @@ impl Desk<'_> {
         let limits = check.within("limits", |check| {
             self.warn_of_what_is_forgotten(check);
             let names = LimitNames { models: &self.models, tenants: &listed };
-            config.limits.compile(check, &names, Bank { ledger: Arc::clone(&ledger), seed: self.state.seed })
+            let gauges = Arc::clone(&self.state.gauges);
+            config.limits.compile(check, &names, Bank { ledger: Arc::clone(&ledger), gauges, seed: self.state.seed })
         });
         let weights = config.tenants.iter().map(|(name, tenant)| (self.state.id_key.tenant(name), tenant.weight));
         let meters = routes.all().iter().map(|route| self.state.meters.route(&route.name)).collect();
@@ -449,6 +451,7 @@ impl Desk<'_> {
             signature: contract.signature().clone(),
             metadata: Bytes::from(metadata),
             seen: self.state.observed.of(name),
+            release: self.release((name, model), upstreams, check),
             published: model.contract.openapi.clone().zip(model.contract.schema.clone()),
         });
         built.parse.push(ParseModel { name: name.into(), contract: Arc::clone(&contract) });

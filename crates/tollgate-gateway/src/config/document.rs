@@ -23,6 +23,7 @@ use tollgate_layers::waf::WafConfig;
 use super::backends::{
     BalanceConfig, BreakerConfig, EjectionConfig, EndpointConfig, FallbackConfig, HealthConfig, RetryConfig,
 };
+use super::versions::{ReleaseConfig, Versions};
 use super::{ByteSize, DurationText};
 
 /// The configuration of one gateway.
@@ -184,7 +185,7 @@ pub struct DeadlinesConfig {
     pub body_ms: u64,
     /// A body slower than this, over 5 seconds, is refused. Default: 1024.
     pub body_min_bytes_per_sec: u64,
-    /// For a client that does not read its answer. Default: 30000.
+    /// For a client that does not read its answer. Over HTTP/2 that ends the one stream. Default: 30000.
     #[schemars(range(min = 1, max = 3_600_000))]
     pub write_stall_ms: u64,
 }
@@ -470,6 +471,12 @@ pub struct ModelConfig {
     /// fallback are not followed.
     #[serde(default)]
     pub fallback: Vec<FallbackConfig>,
+    /// Versions that share its calls, by name: a canary, blue and green, a shadow.
+    #[serde(default)]
+    pub versions: Versions,
+    /// How a new version comes in. Default: what stands below, where there are `versions`.
+    #[serde(default)]
+    pub release: Option<ReleaseConfig>,
 }
 
 /// The line before each upstream.

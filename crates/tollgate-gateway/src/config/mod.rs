@@ -68,6 +68,7 @@ mod text;
 mod tree;
 mod union;
 mod units;
+pub mod versions;
 mod words;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,9 +13,8 @@ use http::header::{CONNECTION, HeaderValue};
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming as IncomingBody;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,24 +22,26 @@ use tokio_rustls::TlsAcceptor;
 use tollgate_core::identity::{ExchangeId, Facts, Peer};
 use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal};
 use tollgate_core::stage::Stage;
-use tollgate_core::time::Tick;
 use tollgate_layers::hygiene::RawVerdict;
 use tollgate_layers::intake::is_called_grpc;
-use tollgate_layers::limits::{Payer, headers};
 
+use crate::announce::announce;
 use crate::exchange::{Exchange, Outcome};
 use crate::fallback;
 use crate::lenient;
 use crate::listen::ahead::ReadAhead;
 use crate::listen::h1::{Deadlines, StrictIo, StrictSettings};
+use crate::listen::h2::serve_h2;
 use crate::listen::head::RawHead;
 use crate::listen::heads::{HeadQueue, Turn};
+use crate::listen::streams::OpenStream;
 use crate::pipeline::{Incoming, serve};
 use crate::problem::{Face, Figures, good_trailers, problem};
+use crate::release;
 use crate::reply::{Kept, Open, ReplyBody, Stream};
 use crate::send::{Reply, stamp};
 use crate::snapshot::Policy;
-use crate::tick::{Ticker, within};
+use crate::tick::within;
 use crate::worker::Worker;
 
 /// What an HTTP/2 connection begins with (RFC 9113 §3.4).
@@ -165,6 +166,18 @@ async fn plain(worker: &Arc<Worker>, stream: TcpStream, peer: Arc<Peer>, lenient
     }
 }
 
+/// Serves one connection, from its first byte of HTTP to its end, over whatever carries it.
+pub async fn converse<T>(worker: &Arc<Worker>, stream: T, peer: Arc<Peer>, h2: bool)
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    if h2 {
+        serve_h2(worker, stream, peer).await;
+    } else {
+        serve_h1(worker, stream, peer, false).await;
+    }
+}
+
 async fn serve_h1<T>(worker: &Arc<Worker>, stream: T, peer: Arc<Peer>, lenient: bool)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -213,90 +226,8 @@ where
     }
 }
 
-async fn serve_h2<T>(worker: &Arc<Worker>, stream: T, peer: Arc<Peer>)
-where
-    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let policy = worker.state.policy();
-    let h2 = policy.http.h2;
-    let first = Duration::from_millis(policy.http.deadlines.head_ms);
-    drop(policy);
-    let born = worker.ticker.now();
-    let age = Duration::from_millis(h2.max_connection_age_ms);
-    let idle = Duration::from_millis(h2.idle_ms);
-    let streams =
-        Arc::new(Streams { ticker: Arc::clone(&worker.ticker), running: AtomicUsize::new(0), last: AtomicU64::new(0) });
-    let service = service_fn(|request: Request<IncomingBody>| {
-        let open = streams.open();
-        answer(Arc::clone(worker), Arc::clone(&peer), request, Front::H2(open))
-    });
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .max_concurrent_streams(h2.max_concurrent_streams)
-        .initial_stream_window_size(h2.stream_window)
-        .initial_connection_window_size(h2.connection_window)
-        .max_header_list_size(h2.max_header_list_bytes);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut drain = worker.drain.clone();
-    let alarm = worker.ticker.alarm(born.after(first.min(idle).min(age)));
-    let mut leaving = false;
-    loop {
-        tokio::select! {
-            biased;
-            _ = connection.as_mut() => return,
-            _ = drain.wait_for(|draining| *draining), if !leaving => {}
-            () = std::future::poll_fn(|cx| alarm.poll_rung(cx)) => {
-                let now = worker.ticker.now();
-                let running = streams.running.load(Ordering::Relaxed);
-                if running == 0 && leaving {
-                    return; // It was asked to go and has nothing left to do.
-                }
-                let quiet = match (running, streams.last.load(Ordering::Relaxed)) {
-                    (0, 0) => born.after(first),
-                    (0, last) => Tick(last).after(idle),
-                    _ => now.after(idle),
-                };
-                let due = quiet.min(born.after(age));
-                if due > now && !leaving {
-                    alarm.reset(due);
-                    continue;
-                }
-            }
-        }
-        // A GOAWAY; running streams go on (RFC 9113 §6.8).
-        leaving = true;
-        connection.as_mut().graceful_shutdown();
-        alarm.reset(worker.ticker.after(idle));
-    }
-}
-
-/// The streams of one HTTP/2 connection, as its idle deadline sees them.
-struct Streams {
-    ticker: Arc<Ticker>,
-    running: AtomicUsize,
-    /// When the last one ended; 0 before the first.
-    last: AtomicU64,
-}
-
-/// One stream. Dropping it says that it is answered.
-pub struct OpenStream(Arc<Streams>);
-
-impl Streams {
-    fn open(self: &Arc<Self>) -> OpenStream {
-        self.running.fetch_add(1, Ordering::Relaxed);
-        OpenStream(Arc::clone(self))
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.0.last.store(self.0.ticker.now().0.max(1), Ordering::Relaxed);
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// What stands between a request and its connection until the answer is written.
-enum Front {
+pub(super) enum Front {
     /// What the strict head gate saw, and the turn that lets the next head through. Without them it is a fault of ours.
     H1 { gate: Option<(RawHead, Turn)>, lenient: bool },
     /// The stream.
@@ -304,7 +235,7 @@ enum Front {
 }
 
 /// One exchange: whatever happens in it, exactly one answer and one record come out.
-async fn answer(
+pub(super) async fn answer(
     worker: Arc<Worker>,
     peer: Arc<Peer>,
     request: Request<IncomingBody>,
@@ -347,7 +278,8 @@ async fn answer(
     let response = match result {
         Ok(reply) => {
             let mut quota = HeaderMap::new();
-            quota_fields(&policy, &exchange, None, &mut quota);
+            announce(&policy, &exchange, None, &mut quota);
+            release::announce(&exchange, &mut quota);
             fallback::announce(&exchange, &mut quota);
             let mut response = admitted(exchange, reply, keep);
             response.headers_mut().extend(quota);
@@ -384,6 +316,8 @@ fn admitted(mut exchange: Box<Exchange>, reply: Reply, keep: Kept) -> Response<R
         Reply::Whole(response) => {
             exchange.seen.status = response.status().as_u16();
             exchange.seen.bytes_out = response.body().len() as u64;
+            release::shadow::head(&mut exchange, &response);
+            release::shadow::show(&mut exchange, response.body());
             let trailers = exchange.seen.rpc.then(good_trailers);
             exchange.seen.rpc_status = trailers.as_ref().map(|_| 0);
             exchange.finish(Outcome::Answered, None);
@@ -396,16 +330,15 @@ fn admitted(mut exchange: Box<Exchange>, reply: Reply, keep: Kept) -> Response<R
         }
         Reply::Stream(response, pending) => {
             exchange.seen.status = response.status().as_u16();
+            release::shadow::head(&mut exchange, &response);
             response.map(|body| ReplyBody::stream(Stream::new(body, Open { exchange, pending }), keep))
         }
     }
 }
 
 fn denied(policy: &Policy, mut exchange: Box<Exchange>, denial: &Denial, h1: bool, keep: Kept) -> Response<ReplyBody> {
-    let known = exchange.seen.who.as_ref().is_some_and(|who| !who.is_anonymous());
-    let cost = Some(exchange.seen.reserved.0).filter(|cost| known && *cost > 0);
     let face = Face::of(&exchange.seen);
-    let mut response = problem(denial, exchange.facts.id, face, Figures { cost });
+    let mut response = problem(denial, exchange.facts.id, face, Figures::of(denial, &exchange.seen));
     policy.output.secure(response.headers_mut(), exchange.facts.peer.tls);
     let stage = exchange.log.verdict().map(|entry| entry.stage);
     let unread = exchange.seen.bytes_in == 0 && exchange.seen.declared > SMALL_BODY;
@@ -413,30 +346,13 @@ fn denied(policy: &Policy, mut exchange: Box<Exchange>, denial: &Denial, h1: boo
         // What follows on this connection may not mean what its sender thinks, or is a body that nobody will read.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    quota_fields(policy, &exchange, denial.retry_after, response.headers_mut());
+    announce(policy, &exchange, denial.retry_after, response.headers_mut());
+    release::announce(&exchange, response.headers_mut());
     exchange.seen.status = response.status().as_u16();
     exchange.seen.rpc_status = (face == Face::Grpc).then(|| denial.code.grpc_status());
     exchange.seen.bytes_out = response.body().len() as u64;
     exchange.finish(Outcome::Denied, Some(denial));
     response.map(|body| ReplyBody::whole(body, keep))
-}
-
-/// `RateLimit` and `RateLimit-Policy`, for callers who proved who they are.
-fn quota_fields(policy: &Policy, exchange: &Exchange, retry_after: Option<Duration>, fields_of: &mut HeaderMap) {
-    let (Some(limits), Some(who)) = (&policy.limits.layer, &exchange.seen.who) else { return };
-    let infers = exchange.seen.route.as_ref().is_some_and(|route| !route.free);
-    if who.is_anonymous() || !infers {
-        return;
-    }
-    let from = exchange.seen.from.unwrap_or(exchange.facts.peer.ip);
-    let now = policy.now();
-    let passed = u64::try_from(now.since(exchange.facts.started).as_millis()).unwrap_or(u64::MAX);
-    let unix_ms = exchange.facts.unix_ms.saturating_add(passed);
-    let payer = Payer { who, model: exchange.seen.model, from, unix_ms };
-    if let Some(fields) = headers::fields(&limits.levels(payer, now), retry_after) {
-        fields_of.insert(headers::POLICY, fields.policy);
-        fields_of.insert(headers::LEVEL, fields.level);
-    }
 }
 
 fn stamped(mut response: Response<ReplyBody>, id: ExchangeId) -> Response<ReplyBody> {

@@ -5,10 +5,12 @@ pub mod ahead;
 pub mod chunked;
 pub mod flaw;
 pub mod h1;
+mod h2;
 pub mod head;
 pub mod heads;
 mod kinds;
 mod line;
+pub mod streams;
 pub mod wire;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use tollgate_layers::waf::Turn;
 
 use super::Redactor;
 use crate::exchange::{Ending, Exchange};
+use crate::release;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -21,6 +22,8 @@ struct Line<'a> {
     method: Option<&'a str>,
     route: Option<&'a str>,
     model: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
     tenant: Option<&'a str>,
     principal: Option<&'a str>,
     status: u16,
@@ -116,6 +119,7 @@ pub fn write(out: &mut Vec<u8>, exchange: &Exchange, ending: Ending<'_>, redacto
         method: seen.method.as_ref().map(http::Method::as_str),
         route: seen.route.as_ref().map(|route| &*route.name),
         model: seen.model.or_else(|| log.fact(Fact::Model).map(ModelId)).and_then(|model| policy.model_name(model)),
+        version: release::version_of(exchange),
         tenant: who.map(|who| &*who.tenant),
         principal: who.map(|who| &*who.principal),
         status: seen.status,

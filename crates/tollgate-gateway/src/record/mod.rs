@@ -18,6 +18,7 @@ use tollgate_core::time::{Clock, Tick};
 
 use crate::exchange::{Ending, Exchange, Outcome};
 use crate::firewall;
+use crate::release;
 pub use metrics::Meters;
 pub use redact::Redactor;
 pub use waf_log::WafLog;
@@ -64,6 +65,7 @@ impl Sinks {
     pub fn finish(&self, exchange: &mut Exchange, now: Tick, outcome: Outcome, denial: Option<&Denial>) {
         self.meters.running.fetch_sub(1, Ordering::Relaxed);
         firewall::finish(exchange, self.worker, &self.meters);
+        release::learn(exchange, now, outcome, &self.recorder);
         if let Some(log) = &exchange.policy().waf_log {
             log.write(exchange);
         }

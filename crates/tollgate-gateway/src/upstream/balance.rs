@@ -69,11 +69,12 @@ const fn milliseconds(now: Tick) -> u32 {
     (now.0 / 1_000_000) as u32
 }
 
-/// What speaks against an endpoint: the lower, the better.
+/// What speaks against an endpoint: the lower, the better. Faster than was expected is as good as expected, or one that has
+/// not answered yet would never be tried beside one that has.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "microseconds that are compared")]
 pub(super) fn score(load: u64, cost: u64, weight: f64, slowness: f32) -> f64 {
-    (load + cost) as f64 / weight * f64::from(slowness.max(f32::MIN_POSITIVE))
+    (load + cost) as f64 / weight * f64::from(slowness.max(1.0))
 }
 
 /// The share of its weight that an endpoint has, so long after it came back.

@@ -4,6 +4,7 @@ mod answer;
 mod balance;
 pub mod breaker;
 mod call;
+pub mod canary;
 pub mod checks;
 pub mod connect;
 pub mod fleet;

@@ -34,7 +34,7 @@ pub struct Down {
     trailers: Option<HeaderMap>,
     running: Option<Running>,
     ticker: Arc<Ticker>,
-    _place: Place,
+    place: Place,
 }
 
 impl Remote {
@@ -80,8 +80,7 @@ impl Remote {
         let opened = place.requests().send_request(request, false);
         let (response, stream) = opened.map_err(|error| no_answer(&error.into()).retryable())?;
         let ticker = Arc::clone(by.ticker);
-        let down =
-            Down { response: Some(response), coming: None, trailers: None, running: None, ticker, _place: place };
+        let down = Down { response: Some(response), coming: None, trailers: None, running: None, ticker, place };
         Ok((Up { stream }, down))
     }
 }
@@ -109,6 +108,11 @@ impl Up {
 }
 
 impl Down {
+    /// What was asked on it was not answered in time.
+    pub fn suspect(&self) {
+        self.place.suspect();
+    }
+
     /// The next bytes; `None` at the end.
     ///
     /// # Errors

@@ -131,6 +131,25 @@ pub(crate) fn row(values: &[f32]) -> Vec<u8> {
     message("linear", values)
 }
 
+/// A request of one row for `linear`, with an id.
+pub(crate) fn called(id: &str) -> Vec<u8> {
+    [message("linear", &[1.0, 2.0]), field(3, id.as_bytes())].concat()
+}
+
+/// A `ModelStreamInferResponse` to the request of an id, which may say whether it is the last.
+pub(crate) fn answer_to(id: &str, last: Option<bool>) -> Vec<u8> {
+    let flag = |last: bool| {
+        let value = field(2, &[8, u8::from(last)]);
+        field(4, &[field(1, b"triton_final_response"), value].concat())
+    };
+    field(2, &[field(1, b"linear"), field(3, id.as_bytes()), last.map(flag).unwrap_or_default()].concat())
+}
+
+/// The same, where the request failed.
+pub(crate) fn error_to(id: &str) -> Vec<u8> {
+    [field(1, b"SECRET"), answer_to(id, None)].concat()
+}
+
 /// A request for another model.
 pub(crate) fn text(model: &str) -> Vec<u8> {
     message(model, &[1.0, 2.0])

@@ -8,20 +8,20 @@ use tollgate_testkit::{Gate, H2Client, RpcServer, Step, soon, until};
 
 use crate::scene::{Scene, grpc, infer, text};
 
-const GOOD: (Option<String>, Option<String>) = (None, None);
+pub(crate) const GOOD: (Option<String>, Option<String>) = (None, None);
 
 /// A stream of a client.
-struct Talk {
-    up: SendStream<bytes::Bytes>,
+pub(crate) struct Talk {
+    pub(crate) up: SendStream<bytes::Bytes>,
     down: RecvStream,
     got: Vec<u8>,
     taken: usize,
-    id: String,
+    pub(crate) id: String,
     _client: H2Client,
 }
 
 impl Talk {
-    async fn open(scene: &Scene, more: &[(&str, &str)]) -> Self {
+    pub(crate) async fn open(scene: &Scene, more: &[(&str, &str)]) -> Self {
         let mut client = scene.client().await;
         let open = client.open(grpc("ModelStreamInfer", more), false).await.expect("a stream");
         let response = soon("a head", open.response).await.expect("a head");
@@ -33,17 +33,17 @@ impl Talk {
         Self { up: open.body, down: response.into_body(), got: Vec::new(), taken: 0, id, _client: client }
     }
 
-    fn say(&mut self, message: &[u8]) {
+    pub(crate) fn say(&mut self, message: &[u8]) {
         self.up.send_data(framed(message).into(), false).expect("room");
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         // A server that has said all may have ended it.
         drop(self.up.send_data(bytes::Bytes::new(), true));
     }
 
     /// The next answer; `None` at the end of the stream.
-    async fn answer(&mut self) -> Option<Vec<u8>> {
+    pub(crate) async fn answer(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some(message) = messages(&self.got).get(self.taken) {
                 self.taken += 1;
@@ -56,7 +56,7 @@ impl Talk {
     }
 
     /// How it ended: nothing for well, else the status and what we call it.
-    async fn ended(&mut self) -> (Option<String>, Option<String>) {
+    pub(crate) async fn ended(&mut self) -> (Option<String>, Option<String>) {
         assert_eq!(self.answer().await, None, "no more answers");
         let trailers = soon("trailers", self.down.trailers()).await.expect("trailers").expect("trailers");
         assert!(!format!("{trailers:?}").contains("SECRET"), "{trailers:?}");
@@ -68,7 +68,7 @@ impl Talk {
     }
 }
 
-fn problem(status: &str, code: &str) -> (Option<String>, Option<String>) {
+pub(crate) fn problem(status: &str, code: &str) -> (Option<String>, Option<String>) {
     (Some(status.to_owned()), Some(code.to_owned()))
 }
 
@@ -234,6 +234,30 @@ async fn a_stream_ends_with_its_deadline() {
     assert_eq!(talk.ended().await, problem("4", "upstream_late"));
     until("the server to be told", || scene.server.resets() == [Reason::CANCEL]).await;
     scene.house.quiet().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_answers_no_stream_in_time_carries_no_further_calls() {
+    for (answered, connections) in [(false, 2), (true, 1)] {
+        let gate = Gate::default();
+        let server = RpcServer::start(move |asked| {
+            if asked.path.ends_with("/ModelInfer") {
+                return vec![Step::Raw(asked.body.clone()), Step::End(vec![("grpc-status", "0")])];
+            }
+            let first = if answered { vec![Step::Read(1), answer(1)] } else { vec![] };
+            [first, vec![Step::Hold(gate.clone())]].concat()
+        })
+        .await;
+        let scene = Scene::before(server, "").await;
+        let mut talk = Talk::open(&scene, &[("grpc-timeout", "400m")]).await;
+        talk.say(&infer(&[1.0, 2.0]));
+        if answered {
+            assert!(talk.answer().await.is_some());
+        }
+        assert_eq!(talk.ended().await, problem("4", "upstream_late"));
+        assert_eq!(scene.ask().await.ended().0, Some("0"));
+        assert_eq!(scene.server.connections(), connections, "answered: {answered}");
+    }
 }
 
 #[tokio::test]

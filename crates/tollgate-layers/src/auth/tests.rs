@@ -273,7 +273,7 @@ fn every_failure_looks_the_same_from_outside() {
     let mut evidence = BTreeSet::new();
     for (head, now) in &tries {
         let (denial, why) = refused(&auth, head, now);
-        assert_eq!(denial, Denial { code: Code::Unauthenticated, retry_after: None, spot: None }, "{why}");
+        assert_eq!(denial, Denial { code: Code::Unauthenticated, retry_after: None, spot: None, short: None }, "{why}");
         evidence.insert(why);
     }
     assert_eq!(evidence.len(), tries.len(), "operators see which it was: {evidence:?}");

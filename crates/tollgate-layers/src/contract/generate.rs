@@ -65,16 +65,18 @@ impl Generate {
             }
             UnknownMembers::Allow | UnknownMembers::Deny => Vec::new(),
         };
-        let generates = !matches!(
-            endpoint,
-            Endpoint::Embeddings | Endpoint::Moderations | Endpoint::OllamaEmbed | Endpoint::Rerank
-        );
         let changes = Changes {
-            default_output_tokens: self.default_output_tokens.filter(|_| generates),
+            default_output_tokens: self.default_output_tokens.filter(|_| generates(endpoint)),
             clamp_output_tokens: self.output_tokens.filter(|_| self.clamp),
             dropped: &dropped,
         };
         request.edits(endpoint, changes)
+    }
+
+    /// The most tokens of one answer to the request that goes up; `asked` by the client.
+    pub(super) fn output_cap(&self, endpoint: Endpoint, asked: Option<u64>) -> Option<u64> {
+        let most = self.output_tokens.filter(|_| self.clamp).unwrap_or(u64::MAX);
+        asked.or(self.default_output_tokens.filter(|_| generates(endpoint))).map(|tokens| tokens.min(most))
     }
 
     /// Tokens of all texts. Where their bytes alone are too many, that is enough to know.
@@ -218,4 +220,9 @@ fn member_of(body: &[u8], at: usize) -> String {
 
 fn count(text: &str) -> u64 {
     text.chars().count() as u64
+}
+
+/// Whether the model writes text that has a length.
+const fn generates(endpoint: Endpoint) -> bool {
+    !matches!(endpoint, Endpoint::Embeddings | Endpoint::Moderations | Endpoint::OllamaEmbed | Endpoint::Rerank)
 }

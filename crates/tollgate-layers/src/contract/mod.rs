@@ -139,6 +139,12 @@ impl Contract {
         self.generate.edits(endpoint, request, self.unknown_members)
     }
 
+    /// The most tokens of one answer, after those edits; `asked` by the client.
+    #[must_use]
+    pub fn output_cap(&self, endpoint: Endpoint, asked: Option<u64>) -> Option<u64> {
+        self.generate.output_cap(endpoint, asked)
+    }
+
     /// Tokens of texts that the model will read, in its own measure.
     #[must_use]
     pub fn count_tokens(&self, prompts: &[Prompt]) -> u64 {

@@ -5,8 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tollgate_core::check::Checker;
-use tollgate_core::cost::Cost;
-use tollgate_core::ruling::{Code, Refusal, Spot};
+use tollgate_core::ruling::{Code, Refusal, Short};
 use tollgate_limit::{Calendar, Every, Level, Limit, Mode, Moment, Rate, Window, hash_key};
 
 use super::{PublicLevel, headers};
@@ -26,26 +25,28 @@ pub struct BudgetConfig {
     /// Whose budget it is: there is one for each of these. A `key` is one credential; an `address` is one IPv4 address
     /// or one IPv6 /64.
     pub per: Per,
-    /// What it counts: `compute` (microseconds of accelerator time) or `requests`. Default: `compute`.
+    /// What it counts: `compute` (microseconds of accelerator time), `requests`, `tokens` (read and written), `bytes` (of
+    /// bodies, both ways) or `concurrent` (requests at once: such a budget has a `quota` and nothing else). Default:
+    /// `compute`.
     #[serde(default)]
     pub unit: Unit,
     /// `enforce`, or `observe`: then it counts and refuses nobody, and requests that it would have refused are recorded as
     /// such. Default: `enforce`.
     #[serde(default)]
     pub mode: BudgetMode,
-    /// The most that a bucket holds, in microseconds or requests.
+    /// The most that a bucket holds, in its unit: microseconds, requests, tokens or bytes.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub burst: Option<u64>,
-    /// What comes back to a bucket each second, in microseconds or requests.
+    /// What comes back to a bucket each second, in its unit.
     #[serde(default)]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub refill_per_sec: Option<u64>,
-    /// How far below zero a request may push a bucket that cost more than was reserved, in microseconds; the rest is
-    /// written off. Only for `unit: compute`. Default: as much as `burst`.
+    /// How far below zero a request may push a bucket that cost more than was reserved, in its unit; the rest is written
+    /// off. Not for `requests` and `concurrent`. Default: as much as `burst`.
     #[serde(default)]
     pub debt: Option<u64>,
-    /// The most in each `calendar` period or in any window of `window_ms`, in microseconds or requests.
+    /// The most in each `calendar` period, in any window of `window_ms`, or at once, in its unit.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub quota: Option<u64>,
@@ -103,15 +104,21 @@ pub enum Per {
     Global,
 }
 
-/// What a budget counts.
+/// What a budget counts. The numbers are part of what levels are found by over a restart.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
+    /// Bytes of the request's body, and of the answer's where it comes from a model server.
+    Bytes = 2,
     /// Microseconds of accelerator time: reserved as estimated, settled as measured.
     #[default]
-    Compute,
+    Compute = 0,
+    /// Requests that are under way at once, on this node.
+    Concurrent = 3,
     /// Requests: one each, never given back once admitted.
-    Requests,
+    Requests = 1,
+    /// Tokens read and written: reserved as declared or estimated, settled as the server said.
+    Tokens = 4,
 }
 
 /// A compiled budget.
@@ -129,7 +136,12 @@ pub(super) struct Budget {
 /// What bounds a budget, whenever that is.
 #[derive(Debug)]
 enum Bound {
-    Quota { max: u64, calendar: Calendar },
+    /// So many at once.
+    Places(u64),
+    Quota {
+        max: u64,
+        calendar: Calendar,
+    },
     Rate(Rate),
     Window(Window),
 }
@@ -139,7 +151,9 @@ impl BudgetConfig {
     pub(super) fn compile(&self, check: &mut Checker, min_cost_us: u64, seed: (u64, u64)) -> Budget {
         let why = format!("`{}` is not a name such as `gold_2`", self.name);
         check.require(is_name(&self.name), "name", why);
-        let bound = if self.quota.is_some() || self.calendar.is_some() || self.window_ms.is_some() {
+        let bound = if self.unit == Unit::Concurrent {
+            self.check_places(check)
+        } else if self.quota.is_some() || self.calendar.is_some() || self.window_ms.is_some() {
             self.check_quota(check)
         } else {
             self.check_rate(check)
@@ -164,6 +178,25 @@ impl BudgetConfig {
         }
     }
 
+    fn check_places(&self, check: &mut Checker) -> Option<Bound> {
+        let others = [
+            ("burst", self.burst.is_some()),
+            ("refill_per_sec", self.refill_per_sec.is_some()),
+            ("debt", self.debt.is_some()),
+            ("calendar", self.calendar.is_some()),
+            ("window_ms", self.window_ms.is_some()),
+        ];
+        for (member, _) in others.into_iter().filter(|(_, there)| *there) {
+            check.problem(member, format!("`{member}` is not for requests at once: such a budget has a `quota`"));
+        }
+        let Some(quota) = self.quota else {
+            check.problem_hint("unit", "how many at once?", "say `quota`");
+            return None;
+        };
+        check.require(quota > 0, "quota", "a quota of `0` refuses every request");
+        Some(Bound::Places(quota))
+    }
+
     fn check_rate(&self, check: &mut Checker) -> Option<Bound> {
         let (Some(burst), Some(refill)) = (self.burst, self.refill_per_sec) else {
             let (missing, hint) = match (self.burst, self.refill_per_sec) {
@@ -181,10 +214,10 @@ impl BudgetConfig {
         sound &= check.require(refill > 0, "refill_per_sec", "the budget would never refill");
         sound &= check.require(refill <= 1_000_000_000, "refill_per_sec", "at most 1000000000 a second");
         let debt = match (self.unit, self.debt) {
-            (Unit::Compute, debt) => debt.unwrap_or(burst),
-            (Unit::Requests, None) => 0,
-            (Unit::Requests, Some(_)) => {
-                check.problem("debt", "requests are never in debt: `debt` is for `unit: compute`");
+            (Unit::Bytes | Unit::Compute | Unit::Tokens, debt) => debt.unwrap_or(burst),
+            (Unit::Concurrent | Unit::Requests, None) => 0,
+            (Unit::Concurrent | Unit::Requests, Some(_)) => {
+                check.problem("debt", "requests are never in debt: `debt` is for what is measured");
                 0
             }
         };
@@ -245,35 +278,43 @@ impl BudgetConfig {
 }
 
 impl Budget {
-    /// The limit that the budget is at a moment.
-    pub(super) fn limit(&self, at: Moment) -> Limit {
-        match &self.bound {
+    /// The limit that the budget is at a moment; `None` where it counts what runs at once.
+    pub(super) fn limit(&self, at: Moment) -> Option<Limit> {
+        Some(match &self.bound {
+            Bound::Places(_) => return None,
             Bound::Quota { max, calendar } => calendar.quota(*max, at).into(),
             Bound::Rate(rate) => (*rate).into(),
             Bound::Window(window) => window.at(at.now).into(),
-        }
+        })
     }
 
     /// The most that one request can take.
     pub(super) fn most(&self) -> u64 {
         match &self.bound {
-            Bound::Quota { max, .. } => *max,
+            Bound::Places(max) | Bound::Quota { max, .. } => *max,
             Bound::Rate(rate) => rate.burst(),
             Bound::Window(window) => window.max(),
         }
     }
 
-    pub(super) fn too_small(&self, declared: Cost) -> Refusal {
+    /// The refusal of what can never fit.
+    pub(super) fn too_small(&self, declared: u64) -> Refusal {
         let (name, most) = (&self.name, self.most());
-        let spot = Spot {
-            pointer: String::new(),
-            expected: format!("a cost of at most {most} µs"),
-            found: format!("{} µs", declared.0),
-            index: None,
-        };
         let what = if matches!(self.bound, Bound::Rate(_)) { "burst" } else { "quota" };
-        let why = format_args!("declared cost {} exceeds the {what} {most} of budget `{name}`", declared.0);
-        Refusal::new(Code::TooExpensive).at(spot).because(why)
+        let why = format_args!("declared cost {declared} exceeds the {what} {most} of budget `{name}`");
+        Refusal::new(Code::TooExpensive).short_of(self.short(declared)).because(why)
+    }
+
+    /// The refusal of what does not fit now.
+    pub(super) fn spent(&self, cost: u64) -> Refusal {
+        let why = format_args!("budget `{}` is spent", self.name);
+        Refusal::new(Code::RateLimited).short_of(self.short(cost)).because(why)
+    }
+
+    /// The figures of a refusal that its caller may know.
+    fn short(&self, cost: u64) -> Short {
+        let calendar = matches!(self.bound, Bound::Quota { .. });
+        Short { budget: self.name.clone(), unit: self.unit.name(), calendar, cost, limit: self.most() }
     }
 
     pub(super) fn public(&self, level: &Level, at: Moment) -> PublicLevel<'_> {
@@ -282,17 +323,38 @@ impl Budget {
         let (window, reset) = self.spans(level, scale, at);
         PublicLevel {
             name: &self.name,
+            per: self.per,
             unit: self.unit,
             quota: self.most() / scale,
             window_secs: headers::whole_secs(window),
             remaining: level.remaining / scale,
             reset_secs: headers::whole_secs(reset),
+            wait: if level.remaining < scale { reset } else { Duration::ZERO },
+            full_in: level.full_in,
+        }
+    }
+
+    /// The same of requests at once, of which `taken` are under way.
+    pub(super) fn public_places(&self, taken: u64) -> PublicLevel<'_> {
+        let (quota, second) = (self.most(), Duration::from_secs(1));
+        let remaining = quota.saturating_sub(taken);
+        PublicLevel {
+            name: &self.name,
+            per: self.per,
+            unit: self.unit,
+            quota,
+            window_secs: 1,
+            remaining,
+            reset_secs: 1,
+            wait: if remaining == 0 { second } else { Duration::ZERO },
+            full_in: if taken == 0 { Duration::ZERO } else { second },
         }
     }
 
     /// The time in which an empty budget becomes full, and how long what remains lasts; if nothing does, the wait.
     fn spans(&self, level: &Level, scale: u64, at: Moment) -> (Duration, Duration) {
         match &self.bound {
+            Bound::Places(_) => (Duration::from_secs(1), Duration::from_secs(1)),
             Bound::Rate(rate) => {
                 let lasts = if level.remaining < scale {
                     level.wait.max(rate.refill_time(scale.saturating_sub(level.remaining).min(rate.burst())))
@@ -334,6 +396,20 @@ impl Per {
     /// Whether only tenants that list it are charged to it.
     pub(super) const fn is_listed(self) -> bool {
         matches!(self, Self::Key | Self::Tenant)
+    }
+}
+
+impl Unit {
+    /// The word of the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Compute => "compute",
+            Self::Concurrent => "concurrent",
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use tollgate_core::call::ModelId;
 use tollgate_core::check::Checker;
 use tollgate_core::cost::Cost;
 use tollgate_core::guard::{Mode, OnFault, Switch};
-use tollgate_limit::{Ledger, hash_key};
+use tollgate_limit::{Gauges, Ledger, hash_key};
 
 use super::budget::{Budget, BudgetConfig};
 use super::{Limits, MAX_BUDGETS, Places};
@@ -90,7 +90,7 @@ impl LimitsConfig {
     /// Reports every mistake of the section, which `check` stands at, then builds the layer. `seed` keys all hashes; it
     /// must be the same for the life of the ledger, or no level survives a reload.
     pub fn compile<S: Ledger>(&self, check: &mut Checker, names: &LimitNames<'_>, bank: Bank<S>) -> Limits<S> {
-        let Bank { ledger, seed } = bank;
+        let Bank { ledger, gauges, seed } = bank;
         check.require(self.min_cost_us <= 1_000_000_000, "min_cost_us", "at most 1000000000, which is 1000 seconds");
         let budgets: Vec<_> = check.within("budgets", |check| {
             let budgets = self.budgets.iter().enumerate();
@@ -107,7 +107,16 @@ impl LimitsConfig {
             }
         }
         let tenants = names.tenants.iter().map(|(name, listed)| (name.as_str().into(), self.order(listed, &shared)));
-        Limits { budgets, tenants: tenants.collect(), shared, models, min_cost: Cost(self.min_cost_us), seed, ledger }
+        Limits {
+            budgets,
+            tenants: tenants.collect(),
+            shared,
+            models,
+            min_cost: Cost(self.min_cost_us),
+            seed,
+            ledger,
+            gauges,
+        }
     }
 
     fn compile_budget(&self, check: &mut Checker, (i, budget): (usize, &BudgetConfig), seed: (u64, u64)) -> Budget {
@@ -145,6 +154,8 @@ pub struct LimitNames<'a> {
 pub struct Bank<S> {
     /// The balances.
     pub ledger: Arc<S>,
+    /// What runs at once.
+    pub gauges: Arc<Gauges>,
     /// Random, secret, drawn once for the life of the ledger: keys every hash, so that nobody can aim at a balance.
     pub seed: (u64, u64),
 }

@@ -2,6 +2,7 @@
 
 mod budget;
 mod config;
+mod demand;
 pub mod headers;
 #[cfg(test)]
 mod tests;
@@ -13,15 +14,16 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use tollgate_core::call::ModelId;
-use tollgate_core::cost::{Cost, Estimate};
+use tollgate_core::cost::Cost;
 use tollgate_core::identity::Identity;
 use tollgate_core::ruling::{Code, Fault, Origin, Refusal, Ruling};
 use tollgate_core::time::Tick;
-use tollgate_limit::{Charge, Granted, Key, Ledger, MAX_LEVELS, Mode, Moment, Over, hash_key};
+use tollgate_limit::{Charge, Gauges, Granted, Key, Ledger, MAX_LEVELS, Mode, Moment, Over, Place, hash_key};
 
 use budget::Budget;
 pub use budget::{BudgetConfig, BudgetMode, Per, Period, Unit};
 pub use config::{Bank, LimitNames, LimitsConfig, Listed};
+pub use demand::{Demand, Size, Used};
 
 /// The most budgets that one request can be charged to.
 pub const MAX_BUDGETS: usize = MAX_LEVELS;
@@ -42,10 +44,24 @@ pub struct Limits<S> {
     min_cost: Cost,
     seed: (u64, u64),
     ledger: Arc<S>,
+    gauges: Arc<Gauges>,
 }
 
 type Places = ArrayVec<usize, MAX_BUDGETS>;
 type Charges = ArrayVec<Charge, MAX_BUDGETS>;
+
+/// What is told to wait where a place among what runs at once is missing.
+const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
+
+/// What a request asks for, budget by budget.
+#[derive(Default)]
+struct Asked {
+    charges: Charges,
+    /// The budget of each charge.
+    budgets: Places,
+    places: Vec<Place>,
+    watched: Option<Box<Refusal>>,
+}
 
 /// Who is to pay.
 #[derive(Clone, Copy, Debug)]
@@ -64,8 +80,12 @@ pub struct Payer<'a> {
 #[derive(Debug, Default)]
 #[must_use = "an unsettled reservation is never given back"]
 pub struct Reservation {
-    /// Compute only: a request that was counted stays counted.
+    /// What is settled: a request that was counted stays counted.
     held: tollgate_limit::Reservation,
+    /// What each of these counts.
+    units: ArrayVec<Unit, MAX_BUDGETS>,
+    /// Places among what runs at once; given back when this is dropped.
+    places: Vec<Place>,
     /// What an observed budget would have refused.
     watched: Option<Box<Refusal>>,
 }
@@ -75,6 +95,8 @@ pub struct Reservation {
 pub struct PublicLevel<'a> {
     /// Name of the budget.
     pub name: &'a str,
+    /// Whose it is.
+    pub per: Per,
     /// What the figures count; compute is in whole milliseconds here.
     pub unit: Unit,
     /// The most that it holds.
@@ -85,6 +107,10 @@ pub struct PublicLevel<'a> {
     pub remaining: u64,
     /// Whole seconds that `remaining` lasts if it is spent as fast as it refills; if nothing remains, the wait for one.
     pub reset_secs: u64,
+    /// How long until something is there again; zero if something is.
+    pub wait: Duration,
+    /// How long until all of it is there again, if nothing is spent.
+    pub full_in: Duration,
 }
 
 impl<S: Ledger> Limits<S> {
@@ -93,28 +119,42 @@ impl<S: Ledger> Limits<S> {
     /// # Errors
     /// `too_expensive` if what the caller declared is above the burst of a budget, `rate_limited` with the wait if a
     /// budget is spent, a fault of the store.
-    pub async fn reserve(&self, payer: Payer<'_>, estimate: Estimate, now: Tick) -> Ruling<Reservation> {
-        if estimate.exempt {
+    pub async fn reserve(&self, payer: Payer<'_>, demand: impl Into<Demand>, now: Tick) -> Ruling<Reservation> {
+        let demand = demand.into();
+        if demand.compute.exempt {
             return Ok(Reservation::default());
         }
-        let (charges, places) = self.charges(payer, estimate, now)?;
+        let Asked { charges, budgets, places, watched } = self.asked(payer, &demand, now)?;
         let granted = self.ledger.charge_all(&charges, leaf(now)).await;
         match granted.map_err(|fault| Fault::new(Origin::Store, fault))? {
             Granted::Yes { over } => {
-                Ok(Reservation { held: self.refundable(&charges, over, &places), watched: self.watched(over, &places) })
+                let watched = watched.or_else(|| self.watched(over, &charges, &budgets));
+                Ok(Reservation { places, watched, ..self.refundable(&charges, over, &budgets) })
             }
             Granted::No { at, wait } => {
-                let wait = self.spread(wait, charges.get(at), now);
-                Err(self.spent(places.get(at)).retry_after(wait).into())
+                let wait = self.spread(wait, charges.get(at).map(|charge| charge.key), now);
+                Err(self.spent(at, &charges, &budgets).retry_after(wait).into())
             }
         }
     }
 
-    /// Corrects the estimate once the real cost is known: gives back the rest, or takes the debt. `Cost(0)` means that
-    /// nothing ran: all compute is given back. What did run costs at least the minimum.
-    pub fn settle(&self, paid: Reservation, real: Cost, now: Tick) {
-        let real = if real.0 == 0 { real } else { real.max(self.min_cost) };
-        self.ledger.settle(paid.held, real.0, leaf(now));
+    /// Corrects the estimate once it is known what was used: gives back the rest, or takes the debt. `Cost(0)` means that
+    /// nothing ran: everything is given back. What did run costs at least the minimum.
+    pub fn settle(&self, paid: Reservation, used: impl Into<Used>, now: Tick) {
+        let used = used.into();
+        let Reservation { held, units, places, .. } = paid;
+        drop(places);
+        if units.iter().all(|unit| *unit == Unit::Compute) {
+            let real = used.of(Unit::Compute, self.min_cost).unwrap_or(0);
+            return self.ledger.settle(held, real, leaf(now));
+        }
+        for unit in [Unit::Bytes, Unit::Compute, Unit::Tokens] {
+            let Some(real) = used.of(unit, self.min_cost) else { continue };
+            let of_unit = held.charges().iter().zip(&units).filter(|(_, known)| **known == unit);
+            let charges: Charges = of_unit.map(|(charge, _)| *charge).collect();
+            // All of it was taken, whatever was over then.
+            self.ledger.settle(tollgate_limit::Reservation::of(&charges, Over::default()), real, leaf(now));
+        }
     }
 
     /// Gives all compute back: the request never ran.
@@ -125,40 +165,74 @@ impl<S: Ledger> Limits<S> {
     /// Where the payer's own budgets stand. Budgets shared with others (`model`, `global`) are not among them: their
     /// level would tell one tenant how busy the others are. Nor are those that only observe: they bind nobody.
     pub fn levels(&self, payer: Payer<'_>, now: Tick) -> ArrayVec<PublicLevel<'_>, MAX_BUDGETS> {
-        let own = self.places(payer.who).iter().filter_map(|place| self.budgets.get(*place));
-        let own = own.filter(|budget| matches!(budget.per, Per::Address | Per::Key | Per::Tenant));
-        let own = own.filter(|budget| budget.mode == Mode::Enforce);
-        own.filter_map(|budget| {
-            let at = moment(payer, now);
-            let level = self.ledger.peek(self.key(budget, payer)?, budget.limit(at), leaf(now));
-            Some(budget.public(&level, at))
-        })
-        .collect()
+        let own = |budget: &Budget| matches!(budget.per, Per::Address | Per::Key | Per::Tenant);
+        self.levels_of(payer, now, |budget| own(budget) && budget.mode == Mode::Enforce)
     }
 
-    /// What each budget of `payer` is to pay, and the places of these budgets.
-    fn charges(&self, payer: Payer<'_>, estimate: Estimate, now: Tick) -> Ruling<(Charges, Places)> {
-        let cost = estimate.cost.max(self.min_cost);
-        let mut charges = Charges::new();
-        let mut places = Places::new();
+    /// Where all budgets stand that the payer is charged to: for operators, never for the payer.
+    pub fn every_level(&self, payer: Payer<'_>, now: Tick) -> ArrayVec<PublicLevel<'_>, MAX_BUDGETS> {
+        self.levels_of(payer, now, |_| true)
+    }
+
+    fn levels_of(
+        &self,
+        payer: Payer<'_>,
+        now: Tick,
+        wanted: impl Fn(&&Budget) -> bool,
+    ) -> ArrayVec<PublicLevel<'_>, MAX_BUDGETS> {
+        let budgets = self.places(payer.who).iter().filter_map(|place| self.budgets.get(*place));
+        let at = moment(payer, now);
+        budgets
+            .filter(wanted)
+            .filter_map(|budget| {
+                let key = self.key(budget, payer)?;
+                Some(match budget.limit(at) {
+                    Some(limit) => budget.public(&self.ledger.peek(key, limit, leaf(now)), at),
+                    None => budget.public_places(self.gauges.taken(key.hash)),
+                })
+            })
+            .collect()
+    }
+
+    /// What each budget of `payer` is to pay, and a place where a budget counts what runs at once.
+    fn asked(&self, payer: Payer<'_>, demand: &Demand, now: Tick) -> Ruling<Asked> {
+        let mut asked = Asked::default();
         for &place in self.places(payer.who) {
             let Some(budget) = self.budgets.get(place) else { continue };
             let Some(key) = self.key(budget, payer) else { continue };
-            let most = budget.most();
-            let units = match budget.unit {
-                Unit::Compute if estimate.declared.0 > most && budget.mode == Mode::Enforce => {
-                    return Err(budget.too_small(estimate.declared).into());
-                }
-                // What only watches says so of what could never fit.
-                Unit::Compute if estimate.declared.0 > most => estimate.declared.0,
-                // An estimate of our own never locks anybody out: what is above the burst becomes debt.
-                Unit::Compute => cost.0.min(most),
-                Unit::Requests => 1,
+            let Some(limit) = budget.limit(moment(payer, now)) else {
+                self.enter(budget, key, &mut asked, now)?;
+                continue;
             };
-            charges.push(Charge { key, limit: budget.limit(moment(payer, now)), units, mode: budget.mode });
-            places.push(place);
+            let Size { expected, declared } = demand.size(budget.unit, self.min_cost);
+            let most = budget.most();
+            let units = match declared > most {
+                true if budget.mode == Mode::Enforce => return Err(budget.too_small(declared).into()),
+                // What only watches says so of what could never fit.
+                true => declared,
+                // An estimate of our own never locks anybody out: what is above the burst becomes debt.
+                false => expected.min(most),
+            };
+            asked.charges.push(Charge { key, limit, units, mode: budget.mode });
+            asked.budgets.push(place);
         }
-        Ok((charges, places))
+        Ok(asked)
+    }
+
+    /// Takes a place among what runs at once.
+    fn enter(&self, budget: &Budget, key: Key, asked: &mut Asked, now: Tick) -> Ruling<()> {
+        let watches = budget.mode == Mode::Shadow;
+        let full = || budget.spent(1);
+        match self.gauges.enter(key.hash, budget.most()) {
+            Some(place) => asked.places.push(place),
+            None if watches => {
+                asked.places.extend(self.gauges.enter(key.hash, u64::MAX));
+                asked.watched.get_or_insert_with(|| Box::new(full()));
+            }
+            // Nobody knows when one of them ends.
+            None => return Err(full().retry_after(self.spread(UNKNOWN_WAIT, Some(key), now)).into()),
+        }
+        Ok(())
     }
 
     fn places(&self, who: &Identity) -> &Places {
@@ -177,35 +251,41 @@ impl<S: Ledger> Limits<S> {
         })
     }
 
-    fn refundable(&self, charges: &Charges, over: Over, places: &Places) -> tollgate_limit::Reservation {
-        let unit = |place: &usize| self.budgets.get(*place).map(|budget| budget.unit);
-        let (mut compute, mut was_over) = (Charges::new(), Over::default());
+    fn refundable(&self, charges: &Charges, over: Over, places: &Places) -> Reservation {
+        let (mut held, mut units, mut was_over) = (Charges::new(), ArrayVec::new(), Over::default());
         for (i, (charge, place)) in charges.iter().zip(places).enumerate() {
-            if unit(place) == Some(Unit::Compute) {
-                if over.contains(i) {
-                    was_over = was_over.with(compute.len());
-                }
-                compute.push(*charge);
+            let Some(unit) = self.budgets.get(*place).map(|budget| budget.unit) else { continue };
+            if !matches!(unit, Unit::Bytes | Unit::Compute | Unit::Tokens) {
+                continue;
+            }
+            if over.contains(i) {
+                was_over = was_over.with(held.len());
+            }
+            held.push(*charge);
+            if charge.was_taken(over.contains(i)) {
+                units.push(unit);
             }
         }
-        tollgate_limit::Reservation::of(&compute, was_over)
+        let held = tollgate_limit::Reservation::of(&held, was_over);
+        Reservation { held, units, ..Reservation::default() }
     }
 
     /// What the first of the observed budgets that are spent would have said.
-    fn watched(&self, over: Over, places: &Places) -> Option<Box<Refusal>> {
+    fn watched(&self, over: Over, charges: &Charges, places: &Places) -> Option<Box<Refusal>> {
         let first = (0..places.len()).find(|place| over.contains(*place))?;
-        Some(Box::new(self.spent(places.get(first))))
+        Some(Box::new(self.spent(first, charges, places)))
     }
 
-    fn spent(&self, place: Option<&usize>) -> Refusal {
-        let name = place.and_then(|place| self.budgets.get(*place)).map_or("?", |budget| &budget.name);
-        Refusal::new(Code::RateLimited).because(format_args!("budget `{name}` is spent"))
+    fn spent(&self, at: usize, charges: &Charges, places: &Places) -> Refusal {
+        let budget = places.get(at).and_then(|place| self.budgets.get(*place));
+        let refusal = budget.zip(charges.get(at)).map(|(budget, charge)| budget.spent(charge.units));
+        refusal.unwrap_or_else(|| Refusal::new(Code::RateLimited))
     }
 
-    /// Adds up to a quarter to `wait`, and no more than [`MOST_SPREAD`], so that a refused crowd does not come back as one. The secret seed makes it
-    /// unpredictable; the same refusal always gets the same answer.
-    fn spread(&self, wait: Duration, refused: Option<&Charge>, now: Tick) -> Duration {
-        let roll = hash_key(self.seed, "jitter", (refused.map(|charge| charge.key.hash), now.0));
+    /// Adds up to a quarter to `wait`, and no more than [`MOST_SPREAD`], so that a refused crowd does not come back as one.
+    /// The secret seed makes it unpredictable; the same refusal always gets the same answer.
+    fn spread(&self, wait: Duration, refused: Option<Key>, now: Tick) -> Duration {
+        let roll = hash_key(self.seed, "jitter", (refused.map(|key| key.hash), now.0));
         let parts = u32::try_from(roll % 1024).unwrap_or(0);
         wait.saturating_add((wait / 4096).min(MOST_SPREAD / 1024).saturating_mul(parts))
     }
@@ -215,13 +295,14 @@ impl Reservation {
     /// Whether nothing is held: the layer is off, only watched, or the route is free.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.held.is_empty() && self.places.is_empty()
     }
 
     /// The compute that the most generous budget reserved, in microseconds.
     #[must_use]
     pub fn reserved(&self) -> Cost {
-        Cost(self.held.charges().iter().map(|charge| charge.units).max().unwrap_or(0))
+        let compute = self.held.charges().iter().zip(&self.units).filter(|(_, unit)| **unit == Unit::Compute);
+        Cost(compute.map(|(charge, _)| charge.units).max().unwrap_or(0))
     }
 
     /// What an observed budget would have refused: for the journal.

@@ -3,6 +3,7 @@
 mod edges;
 mod ledgers;
 mod random;
+mod units;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,7 +19,7 @@ use tollgate_core::cost::{Cost, Estimate};
 use tollgate_core::guard::{Guard, Mode, OnFault, Switch};
 use tollgate_core::identity::{Identity, Person};
 use tollgate_core::journal::{Event, Journal};
-use tollgate_core::ruling::{Code, Origin, Ruling, Stop};
+use tollgate_core::ruling::{Code, Origin, Ruling, Short, Stop};
 use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
 use tollgate_limit::{Ledger, Memory, MemoryConfig};
@@ -74,7 +75,7 @@ fn compile_for<S: Ledger>(config: &LimitsConfig, ledger: Arc<S>, models: &[&str]
     let tenants = BTreeMap::from([("acme".to_owned(), config.list(&mut check, &listed))]);
     let models = models.iter().zip(0..).map(|(name, id)| ((*name).to_owned(), ModelId(id))).collect();
     let names = LimitNames { models: &models, tenants: &tenants };
-    let limits = config.compile(&mut check, &names, Bank { ledger, seed: (1, 2) });
+    let limits = config.compile(&mut check, &names, Bank { ledger, gauges: Arc::default(), seed: (1, 2) });
     assert_eq!(check.finish().0, []);
     limits
 }
@@ -205,6 +206,8 @@ fn a_refusal_gives_back_what_earlier_budgets_paid() {
     let first = reserve(&limits, 1, 100, START).expect("it fits");
     let refused = refusal(reserve(&limits, 1, 50, START));
     assert_eq!((refused.code, refused.evidence()), (Code::RateLimited, "budget `one` is spent"));
+    let expected = Short { budget: "one".into(), unit: "compute", calendar: false, cost: 50, limit: 100 };
+    assert_eq!(refused.short.as_deref(), Some(&expected));
     assert_eq!(ledger.outstanding(), 300);
     limits.refund(first, START);
     assert_eq!(ledger.outstanding(), 0);
@@ -260,8 +263,8 @@ fn only_a_declared_cost_is_too_expensive_and_the_answer_says_what_fits() {
     let limits = compile(&config(THREE), Arc::new(Exact::default()));
     let refused = refusal(reserve(&limits, 1, 101, START));
     assert_eq!((refused.code, refused.retry_after), (Code::TooExpensive, None));
-    let spot = refused.spot.expect("it says what fits");
-    assert_eq!((&*spot.expected, &*spot.found), ("a cost of at most 100 µs", "101 µs"));
+    let expected = Short { budget: "one".into(), unit: "compute", calendar: false, cost: 101, limit: 100 };
+    assert_eq!((refused.short.as_deref(), refused.spot), (Some(&expected), None));
     let ours = Estimate { cost: Cost(u64::MAX), declared: Cost(100), exempt: false };
     let paid = now_or_never(limits.reserve(payer(&person(2)), ours, START)).expect("at once").expect("capped");
     assert_eq!(paid.reserved(), Cost(300));
@@ -423,7 +426,7 @@ budgets:
     let listed = ["rpm", "silver", "long", "rpm"].map(str::to_owned);
     let listed = check.within("tenants", |check| check.within("acme", |check| broken.list(check, &listed)));
     let names = LimitNames { models: &BTreeMap::new(), tenants: &BTreeMap::from([("acme".to_owned(), listed)]) };
-    let bank = Bank { ledger: memory(), seed: (1, 2) };
+    let bank = Bank { ledger: memory(), gauges: Arc::default(), seed: (1, 2) };
     check.within("limits", |check| broken.compile(check, &names, bank));
     let problems = check.finish().0.into_iter().map(|problem| {
         let path: Vec<_> = problem.path.iter().map(ToString::to_string).collect();
@@ -440,7 +443,7 @@ budgets:
             "limits/budgets/0/name: `Gold` is not a name such as `gold_2`",
             "limits/budgets/0/burst: a burst of `0` refuses every request",
             "limits/budgets/0/refill_per_sec: the budget would never refill",
-            "limits/budgets/1/debt: requests are never in debt: `debt` is for `unit: compute`",
+            "limits/budgets/1/debt: requests are never in debt: `debt` is for what is measured",
             "limits/budgets/2/name: `rpm` names two budgets",
             "limits/budgets/2/refill_per_sec: at most 1000000000 a second",
             "limits/budgets/3/burst: burst and debt would take longer than 36 years to refill",
@@ -460,7 +463,8 @@ fn one_request_cannot_have_more_budgets_than_a_reservation_holds() {
         let listed: Vec<_> = (0..keys).map(|i| format!("key{i}")).collect();
         let tenants = BTreeMap::from([("acme".to_owned(), config.list(&mut check, &listed))]);
         let names = LimitNames { models: &BTreeMap::new(), tenants: &tenants };
-        let limits = config.compile(&mut check, &names, Bank { ledger: memory(), seed: (1, 2) });
+        let limits =
+            config.compile(&mut check, &names, Bank { ledger: memory(), gauges: Arc::default(), seed: (1, 2) });
         assert_eq!(check.is_clean(), fits, "{keys} and {globals}");
         assert!(limits.levels(payer(&person(1)), START).len() <= MAX_BUDGETS);
     }
@@ -474,7 +478,7 @@ fn every_block_of_the_users_page_loads() {
         limits: LimitsConfig,
     }
     let blocks: Vec<_> = include_str!("README.md").split("```yaml\n").skip(1).collect();
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 3);
     for block in blocks {
         let yaml = block.split("```").next().expect("an end");
         let page: Page = serde_saphyr::from_str(yaml).expect("it loads");
@@ -491,5 +495,5 @@ fn a_reservation_is_small_enough_to_carry_and_its_future_can_move_between_thread
     let who = person(1);
     let bytes = sendable(&limits.reserve(payer(&who), estimate(1), START));
     assert!(bytes <= 2048, "{bytes}");
-    assert!(size_of::<Reservation>() <= 600, "{}", size_of::<Reservation>());
+    assert!(size_of::<Reservation>() <= 640, "{}", size_of::<Reservation>());
 }

@@ -188,6 +188,7 @@ impl Parse {
         let edits = of.contract.edits(endpoint, &request);
         let openai::Request { prompts, media, mut knobs, .. } = request;
         knobs.input_tokens = of.contract.count_tokens(&prompts);
+        knobs.output_cap = of.contract.output_cap(endpoint, knobs.output_tokens);
         let unknown = knobs.extras.iter().filter(|extra| !extra.known).count();
         let (unknown_members, model) = (u32::try_from(unknown).unwrap_or(u32::MAX), Some(model));
         let body_bytes = body.len() as u64;

@@ -159,17 +159,34 @@ fn flat<T: Element>(reader: &mut Reader<'_>, dtype: Dtype, want: u64, values: &m
     let mut count = 0_u64;
     while reader.next_item()? {
         if count < want {
-            let kind = reader.peek()?;
-            values.push(T::read(reader, kind, dtype).map_err(|wrong| wrong.element(count))?);
+            count += some(reader, dtype, want - count, values)?;
         } else {
             reader.skip()?;
+            count += 1;
         }
-        count += 1;
     }
     if count == want {
         return Ok(());
     }
     Err(miscounted(want, format!("{count} elements")))
+}
+
+/// Reads the value that comes next, and more behind it, at most `most`, where there is a fast way; how many.
+fn some<T: Element>(reader: &mut Reader<'_>, dtype: Dtype, most: u64, values: &mut Vec<T>) -> Result<u64, Wrong> {
+    match T::row(reader, most, values) {
+        0 => {
+            let kind = reader.peek()?;
+            leaf(reader, kind, dtype, values)?;
+            Ok(1)
+        }
+        read => Ok(read),
+    }
+}
+
+fn leaf<T: Element>(reader: &mut Reader<'_>, kind: Kind, dtype: Dtype, values: &mut Vec<T>) -> Result<(), Wrong> {
+    let value = T::read(reader, kind, dtype).map_err(|wrong| wrong.element(values.len() as u64))?;
+    values.push(value);
+    Ok(())
 }
 
 /// A nested list while it is read. Dimensions that are not known are set by the first list that ends.
@@ -185,15 +202,10 @@ impl<T: Element> Nest<T> {
     /// Reads what stands at `depth`. It calls itself at most [`MAX_RANK`] times deep.
     fn read(&mut self, reader: &mut Reader<'_>, depth: usize) -> Result<(), Wrong> {
         let kind = reader.peek()?;
-        let leaf = self.rank.map_or(kind != Kind::Array, |rank| rank == depth);
-        let from = self.index();
-        if leaf {
-            // An empty list stood where this value stands.
-            if self.rank.is_none() && self.dims.get(depth).copied().flatten().is_some() {
-                return Err(Wrong::here("a list, as deep as the others", kind.name()).element(from));
-            }
+        let from = self.values.len() as u64;
+        if self.rank.map_or(kind != Kind::Array, |rank| rank == depth) {
             self.rank = Some(depth);
-            return self.leaf(reader, kind);
+            return leaf(reader, kind, self.dtype, &mut self.values);
         }
         if kind != Kind::Array {
             return Err(Wrong::here("a list, as deep as the others", kind.name()).element(from));
@@ -205,35 +217,30 @@ impl<T: Element> Nest<T> {
         let mut count = 0_u64;
         reader.enter_array()?;
         while reader.next_item()? {
-            if known.is_some_and(|known| count >= known) {
+            let most = known.unwrap_or(u64::MAX).saturating_sub(count);
+            count += if most == 0 {
                 reader.skip()?;
+                1
             } else if self.rank == Some(depth + 1) {
-                let kind = reader.peek()?;
-                self.leaf(reader, kind)?;
+                some(reader, self.dtype, most, &mut self.values)?
             } else {
                 self.read(reader, depth + 1)?;
-            }
-            count += 1;
+                1
+            };
         }
         if known.is_some_and(|known| known != count) {
             let known = known.unwrap_or_default();
             let expected = format!("{known} items in each list of dimension {}", depth + 1);
             return Err(Wrong::here(expected, format!("{count} items")).element(from));
         }
+        if count == 0 {
+            // Nothing stands deeper than what an empty list would hold.
+            self.rank.get_or_insert(depth + 1);
+        }
         if let Some(dim) = self.dims.get_mut(depth) {
             *dim = Some(count);
         }
         Ok(())
-    }
-
-    fn leaf(&mut self, reader: &mut Reader<'_>, kind: Kind) -> Result<(), Wrong> {
-        let value = T::read(reader, kind, self.dtype).map_err(|wrong| wrong.element(self.index()))?;
-        self.values.push(value);
-        Ok(())
-    }
-
-    const fn index(&self) -> u64 {
-        self.values.len() as u64
     }
 }
 
@@ -244,6 +251,11 @@ trait Element: Sized {
 
     /// Reads the value of that kind that comes next.
     fn read(reader: &mut Reader<'_>, kind: Kind, dtype: Dtype) -> Result<Self, Wrong>;
+
+    /// Reads values that come next, at most `most`, the fast way where there is one; how many. The next one is another's.
+    fn row(_reader: &mut Reader<'_>, _most: u64, _values: &mut Vec<Self>) -> u64 {
+        0
+    }
 }
 
 impl Element for bool {
@@ -273,11 +285,25 @@ impl Element for f32 {
         if kind != Kind::Number {
             return Err(misfit(reader, kind, "a number"));
         }
-        #[expect(clippy::cast_possible_truncation, reason = "rounds as every server does that reads doubles first")]
-        let single = |value: f64| value as Self;
         let found = reader.double(|value| single(value).is_finite())?;
         found.map(single).map_err(|text| Wrong::here("a number that is finite as FP32", text))
     }
+
+    fn row(reader: &mut Reader<'_>, most: u64, values: &mut Vec<Self>) -> u64 {
+        reader.row(most, |value| {
+            let single = single(value);
+            if single.is_finite() {
+                values.push(single);
+            }
+            single.is_finite()
+        })
+    }
+}
+
+/// Rounds as every server does that reads doubles first.
+#[expect(clippy::cast_possible_truncation, reason = "what is too large becomes infinite, and is refused")]
+const fn single(value: f64) -> f32 {
+    value as f32
 }
 
 impl Element for f64 {
@@ -290,6 +316,13 @@ impl Element for f64 {
         // Every number of JSON that is read is finite.
         let found = reader.double(|_| true)?;
         found.map_err(|text| Wrong::here("a number", text))
+    }
+
+    fn row(reader: &mut Reader<'_>, most: u64, values: &mut Vec<Self>) -> u64 {
+        reader.row(most, |value| {
+            values.push(value);
+            true
+        })
     }
 }
 

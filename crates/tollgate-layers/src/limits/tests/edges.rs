@@ -53,7 +53,9 @@ fn a_declared_cost_above_the_limit_is_too_expensive_and_states_the_largest_that_
     for kind in KINDS {
         let refused = refusal(reserve(&of_kind(kind, ""), 1, 101, START));
         assert_eq!((refused.code, refused.retry_after), (Code::TooExpensive, None));
-        assert_eq!(refused.spot.expect("it says what fits").expected, "a cost of at most 100 µs");
+        let short = refused.short.expect("it says what fits");
+        assert_eq!((&*short.budget, short.cost, short.limit), ("one", 101, 100));
+        assert_eq!(short.calendar, kind.contains("calendar"));
     }
 }
 

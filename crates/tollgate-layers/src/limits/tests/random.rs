@@ -8,7 +8,7 @@ use tollgate_core::call::ModelId;
 use tollgate_core::cost::{Cost, Estimate};
 use tollgate_limit::Ledger;
 
-use super::super::{Limits, Payer, PublicLevel, Reservation, Unit, headers};
+use super::super::{Limits, Payer, Per, PublicLevel, Reservation, Unit, headers};
 use super::ledgers::{Exact, Trouble, Troubled};
 use super::{AtOnce, HERE, START, compile, config, memory, now_or_never, person};
 
@@ -137,7 +137,9 @@ proptest! {
     ) {
         let (quota, window_secs, remaining, reset_secs) = figures;
         let unit = if compute { Unit::Compute } else { Unit::Requests };
-        let level = PublicLevel { name: &name, unit, quota, window_secs, remaining, reset_secs };
+        let (wait_of, per) = (Duration::from_millis(reset_secs), Per::Key);
+        let level =
+            PublicLevel { name: &name, per, unit, quota, window_secs, remaining, reset_secs, wait: wait_of, full_in: wait_of };
         let fields = headers::fields(&[level, level], wait.map(Duration::from_millis)).expect("levels");
         for value in [fields.policy, fields.level] {
             let text = value.to_str().expect("visible ASCII");

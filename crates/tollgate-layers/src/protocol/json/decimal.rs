@@ -47,16 +47,12 @@ pub(super) fn nearest(mantissa: u64, exponent: i32) -> Option<f64> {
     (power < 0x7FF).then(|| f64::from_bits(fraction | power << FRACTION))
 }
 
-/// The upper 128 of the 192 bits of a product, exact enough for the bits that are kept.
+/// The upper 128 of the 192 bits of a product. Most doubles could do without the lower half of the power; which ones, no
+/// processor foresees.
 fn product(mantissa: u64, five: u128) -> (u64, u64) {
-    const UNKNOWN: u64 = u64::MAX >> (FRACTION + 3);
     let halves = |wide: u128| -> (u64, u64) { (low(wide >> 64), low(wide)) };
     let (five_upper, five_lower) = halves(five);
     let first = u128::from(mantissa) * u128::from(five_upper);
-    if low(first >> 64) & UNKNOWN != UNKNOWN {
-        return halves(first);
-    }
-    // The lower half of the power may carry into what is kept.
     halves(first + ((u128::from(mantissa) * u128::from(five_lower)) >> 64))
 }
 

@@ -12,6 +12,7 @@ mod keys;
 mod malformed;
 mod number;
 mod place;
+mod row;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -292,6 +293,15 @@ impl<'a> Reader<'a> {
         let found = if want(value) { Ok(value) } else { Err(number::written(self.text, self.at, bytes)) };
         self.at += bytes;
         Ok(found)
+    }
+
+    /// Takes the numbers that come next in the array entered last, at most `most`, as long as they are written as in
+    /// nearly all tensors and `take` takes them; how many. Whatever comes then is read as any other item.
+    #[inline]
+    pub fn row(&mut self, most: u64, take: impl FnMut(f64) -> bool) -> u64 {
+        let (count, end) = row::read(self.text.as_bytes(), self.at, most, take);
+        self.at = end;
+        count
     }
 
     /// `true` or `false`.

@@ -6,13 +6,13 @@ use super::{Malformed, What, decimal};
 const MAX_BYTES: usize = 32;
 
 /// Powers of ten that a double holds exactly.
-const POWERS: [f64; 23] = [
+pub(super) const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
     1e21, 1e22,
 ];
 
 /// Powers of ten by which the digits before some others are worth more.
-const WHOLE_POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+pub(super) const WHOLE_POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
 /// A number as it was written, and what it is worth.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -203,7 +203,7 @@ fn quick(exact: bool, mantissa: u64, exponent: i32) -> Option<f64> {
 
 /// The number that eight bytes from 0 to 9 are, the first the highest digit. All eight at once: neighbours are joined to
 /// pairs, pairs to fours, fours to eight.
-const fn eight_digits(digits: u64) -> u64 {
+pub(super) const fn eight_digits(digits: u64) -> u64 {
     let pairs = (digits.wrapping_mul(10).wrapping_add(digits >> 8)) & 0x00FF_00FF_00FF_00FF;
     let fours = (pairs.wrapping_mul(100).wrapping_add(pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
     fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xFFFF_FFFF

@@ -147,6 +147,28 @@ proptest! {
     }
 
     #[test]
+    fn a_row_takes_numbers_as_one_by_one_and_leaves_what_it_does_not_know(
+        texts in proptest::collection::vec((number_text(), "(,|, |,  | ,|,\n)"), 1..40),
+        most in 0..40_u64,
+        last in "(1|-0|0\\.|\"1\"|null|\\[1\\]|01|1e|)",
+    ) {
+        let items: String = texts.iter().map(|(number, comma)| [number.as_str(), comma].concat()).collect();
+        let list = format!("[{items}{last}] and some text behind it, as long as a window");
+        let one_by_one = |most: u64| -> Result<(Vec<u64>, usize), Malformed> {
+            let mut reader = Reader::new(list.as_bytes(), Limits::default())?;
+            reader.enter_array()?;
+            let mut values = Vec::new();
+            while reader.next_item()? {
+                if reader.row(most, |value| { values.push(value.to_bits()); true }) == 0 {
+                    values.push(reader.number()?.value.to_bits());
+                }
+            }
+            Ok((values, reader.at()))
+        };
+        prop_assert_eq!(one_by_one(most.max(1)), one_by_one(0));
+    }
+
+    #[test]
     fn what_serde_json_writes_is_read_back(value in value(), pretty in any::<bool>()) {
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
         let text = text.expect("it is written");

@@ -19,19 +19,23 @@ pub fn reply(model: &str, call: &Call, output: &Output) -> Result<String, Fault>
         write::string(&mut out, id);
     }
     out.push_str(r#","outputs":"#);
-    let wished: Vec<&Tensor> = if call.outputs.is_empty() {
-        output.tensors.iter().collect()
-    } else {
-        let find = |name: &str| output.tensors.iter().find(|tensor| *tensor.name == *name);
-        let found: Option<Vec<_>> = call.outputs.iter().map(|name| find(name)).collect();
-        found.ok_or_else(|| fault("gave no output of a known name"))?
-    };
+    let wished = wished(call, output)?;
     for tensor in &wished {
         check(tensor)?;
     }
     write::list(&mut out, wished, write_tensor);
     out.push('}');
     Ok(out)
+}
+
+/// The outputs that a call asked for, in its order; all without a wish.
+pub(super) fn wished<'a>(call: &Call, output: &'a Output) -> Result<Vec<&'a Tensor>, Fault> {
+    if call.outputs.is_empty() {
+        return Ok(output.tensors.iter().collect());
+    }
+    let find = |name: &str| output.tensors.iter().find(|tensor| *tensor.name == *name);
+    let found: Option<Vec<_>> = call.outputs.iter().map(|name| find(name)).collect();
+    found.ok_or_else(|| fault("gave no output of a known name"))
 }
 
 /// Whether JSON can carry a tensor of an answer.
@@ -72,6 +76,6 @@ fn write_tensor(out: &mut String, tensor: &Tensor) {
     out.push('}');
 }
 
-fn fault(what: &str) -> Fault {
+pub(super) fn fault(what: &str) -> Fault {
     Fault::new(Origin::Upstream, format_args!("the model {what}"))
 }

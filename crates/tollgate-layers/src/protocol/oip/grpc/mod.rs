@@ -6,6 +6,7 @@
 
 mod reply;
 mod service;
+mod stream;
 
 use bytes::{Bytes, BytesMut};
 use tollgate_core::call::{Dtype, Tensor};
@@ -16,8 +17,9 @@ use crate::protocol::Wrong;
 use crate::protocol::name::{check_id, check_name};
 use crate::protocol::protobuf::{Field, Fields, Wire, once};
 use crate::protocol::tensor::{self, Dims, MAX_RANK};
-pub use reply::{reply, without_error};
+pub use reply::reply;
 pub use service::{Named, PATH, Rpc, empty, model_metadata, named, server_metadata, state};
+pub use stream::{Heard, heard};
 
 /// The longest `id`.
 const MAX_ID: usize = 128;

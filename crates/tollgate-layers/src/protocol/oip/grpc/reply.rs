@@ -2,22 +2,17 @@
 
 use tollgate_core::backend::Output;
 use tollgate_core::call::{Call, Dtype, Tensor, Values};
-use tollgate_core::ruling::{Fault, Origin};
+use tollgate_core::ruling::Fault;
 
-use crate::protocol::protobuf::{Fields, Writer};
+use crate::protocol::oip::reply::{fault, wished};
+use crate::protocol::protobuf::Writer;
 
 /// Writes what a model gave: the outputs that the call asked for in that order, all without a wish.
 ///
 /// # Errors
 /// The model gave no output of a name that was asked for, or values that are not of their type.
 pub fn reply(model: &str, call: &Call, output: &Output) -> Result<Vec<u8>, Fault> {
-    let wished: Vec<&Tensor> = if call.outputs.is_empty() {
-        output.tensors.iter().collect()
-    } else {
-        let find = |name: &str| output.tensors.iter().find(|tensor| *tensor.name == *name);
-        let found: Option<Vec<_>> = call.outputs.iter().map(|name| find(name)).collect();
-        found.ok_or_else(|| fault("gave no output of a known name"))?
-    };
+    let wished = wished(call, output)?;
     let mut out = Writer::default();
     out.bytes(1, model.as_bytes());
     out.bytes(3, call.id.as_deref().unwrap_or_default().as_bytes());
@@ -28,34 +23,6 @@ pub fn reply(model: &str, call: &Call, output: &Output) -> Result<Vec<u8>, Fault
         out.any_bytes(6, &raw(tensor)?);
     }
     Ok(out.done())
-}
-
-/// A `ModelStreamInferResponse` without the server's own words, where it says that a call failed: `None` where it does
-/// not. What cannot be read is taken for such words.
-#[must_use]
-pub fn without_error(message: &[u8]) -> Option<Vec<u8>> {
-    let (mut failed, mut broken, mut answer) = (false, false, None);
-    let mut fields = Fields::new(message, 0);
-    loop {
-        match fields.next() {
-            Ok(Some(field)) if field.number == 1 => failed |= field.bytes() != Ok(&[]),
-            Ok(Some(field)) if field.number == 2 => answer = field.bytes().ok(),
-            Ok(Some(_)) => {}
-            Ok(None) => break,
-            Err(_) => {
-                broken = true;
-                break;
-            }
-        }
-    }
-    if !failed && !broken {
-        return None;
-    }
-    let mut out = Writer::default();
-    out.bytes(1, b"the model server refused this request or failed");
-    // Beside an error stands who it is for.
-    out.bytes(2, answer.filter(|_| !broken).unwrap_or_default());
-    Some(out.done())
 }
 
 /// `InferOutputTensor`, whose values stand apart.
@@ -101,29 +68,12 @@ fn cut(values: impl Iterator<Item = [u8; 8]>, width: Option<usize>) -> Result<Ve
     Ok(values.flat_map(|value| value.into_iter().take(width)).collect())
 }
 
-fn fault(what: &str) -> Fault {
-    Fault::new(Origin::Upstream, format_args!("the model {what}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn tensor(name: &str, dtype: Dtype, shape: Vec<u64>, values: Values) -> Tensor {
         Tensor { name: name.into(), dtype, shape, values, at: 0..0 }
-    }
-
-    #[test]
-    fn the_servers_own_words_are_replaced_and_who_they_are_for_stays() {
-        assert_eq!(without_error(b"\x12\x03\x0a\x01m"), None, "an answer");
-        assert_eq!(without_error(b"\x0a\x00\x12\x03\x0a\x01m"), None, "an empty error is none");
-        for message in [&b"\x0a\x06SECRET\x12\x03\x0a\x01m"[..], b"\x12\x03\x0a\x01m\x0a\x06SECRET"] {
-            let clean = without_error(message).expect("an error");
-            assert!(clean.starts_with(b"\x0a") && clean.ends_with(b"\x12\x03\x0a\x01m"), "{clean:?}");
-            assert!(!clean.windows(6).any(|window| window == b"SECRET"));
-        }
-        let clean = without_error(b"\x0a\x06SECRET\x12\x7f").expect("no message at all");
-        assert!(!clean.windows(6).any(|window| window == b"SECRET"));
     }
 
     #[test]

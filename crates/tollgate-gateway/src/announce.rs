@@ -1,0 +1,33 @@
+//! What every answer to a caller who proved who they are says about their own budgets. Decides nothing and charges nothing.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use tollgate_layers::limits::{Payer, headers};
+
+use crate::exchange::Exchange;
+use crate::problem::Face;
+use crate::snapshot::Policy;
+
+/// Adds the `RateLimit` fields to `out`, and what OpenAI's and Anthropic's clients look for on routes that speak so.
+/// `retry_after` is the wait of a refusal.
+pub fn announce(policy: &Policy, exchange: &Exchange, retry_after: Option<Duration>, out: &mut HeaderMap) {
+    let (Some(limits), Some(who)) = (&policy.limits.layer, &exchange.seen.who) else { return };
+    let infers = exchange.seen.route.as_ref().is_some_and(|route| !route.free);
+    if who.is_anonymous() || !infers {
+        return;
+    }
+    let from = exchange.seen.from.unwrap_or(exchange.facts.peer.ip);
+    let now = policy.now();
+    let passed = u64::try_from(now.since(exchange.facts.started).as_millis()).unwrap_or(u64::MAX);
+    let unix_ms = exchange.facts.unix_ms.saturating_add(passed);
+    let levels = limits.levels(Payer { who, model: exchange.seen.model, from, unix_ms }, now);
+    let Some(fields) = headers::fields(&levels, retry_after) else { return };
+    out.insert(headers::POLICY, fields.policy);
+    out.insert(headers::LEVEL, fields.level);
+    match Face::of(&exchange.seen) {
+        Face::Anthropic => headers::anthropic(&levels, unix_ms, out),
+        Face::OpenAi => headers::openai(&levels, out),
+        Face::Grpc | Face::Ollama | Face::Problem => {}
+    }
+}
