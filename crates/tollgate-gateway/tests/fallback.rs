@@ -87,7 +87,8 @@ async fn ways_are_tried_in_order_and_the_first_failure_is_what_is_told() {
     let (one, two) = (ModelServer::start(|_| vec![Act::Reset]).await, failing().await);
     let house = house(&one, &two, "[{ upstream: two }, { model: small }]", "");
     let reply = ask(&house, "acme", CHAT).await;
-    assert_eq!((reply.status, reply.code().as_str()), (502, "upstream_failed"));
+    assert_eq!(reply.status, 502);
+    assert!(reply.text().contains("\"code\":\"upstream_failed\""), "{}", reply.text());
     assert_eq!(two.count(), 2, "the same call, and then one for the other model");
     let line = house.line(&reply.id()).await;
     assert!(line["evidence"].as_str().is_some_and(|why| why.contains("no answer")), "{line}");
