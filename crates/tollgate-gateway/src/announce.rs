@@ -1,4 +1,5 @@
-//! What every answer to a caller who proved who they are says about their own budgets. Decides nothing and charges nothing.
+//! What the head of every answer says beside the answer: budgets, the version that answered, another way that was taken, a place in line. Decides
+//! nothing and charges nothing.
 
 use std::time::Duration;
 
@@ -6,12 +7,22 @@ use http::HeaderMap;
 use tollgate_layers::limits::{Payer, headers};
 
 use crate::exchange::Exchange;
+use crate::fallback;
 use crate::problem::Face;
+use crate::release;
 use crate::snapshot::Policy;
+use crate::turn;
 
-/// Adds the `RateLimit` fields to `out`, and what OpenAI's and Anthropic's clients look for on routes that speak so.
-/// `retry_after` is the wait of a refusal.
+/// Adds the fields to `out`; `retry_after` is the wait of a refusal.
 pub fn announce(policy: &Policy, exchange: &Exchange, retry_after: Option<Duration>, out: &mut HeaderMap) {
+    budgets(policy, exchange, retry_after, out);
+    release::announce(exchange, out);
+    fallback::announce(exchange, out);
+    turn::tell(&exchange.seen, out);
+}
+
+/// The `RateLimit` fields of a caller who proved who they are, and what OpenAI's and Anthropic's clients look for on routes that speak so.
+fn budgets(policy: &Policy, exchange: &Exchange, retry_after: Option<Duration>, out: &mut HeaderMap) {
     let (Some(limits), Some(who)) = (&policy.limits.layer, &exchange.seen.who) else { return };
     let infers = exchange.seen.route.as_ref().is_some_and(|route| !route.free);
     if who.is_anonymous() || !infers {

@@ -20,6 +20,7 @@ use crate::record::Sinks;
 use crate::release::Given;
 use crate::release::shadow::Tap;
 use crate::snapshot::Policy;
+use crate::turn::Curious;
 
 /// One exchange. However it ends, it ends in exactly one record: [`Exchange::finish`] writes it, and dropping an
 /// exchange that was never finished means that the client left.
@@ -68,6 +69,8 @@ pub struct Seen {
     pub rpc: bool,
     /// How long the caller means to wait for the answer.
     pub timeout: Option<Duration>,
+    /// What the caller wants to know of the queue.
+    pub curious: Curious,
     /// The status that an answer over gRPC ended with.
     pub rpc_status: Option<u8>,
     /// Bytes of body that the head announced.

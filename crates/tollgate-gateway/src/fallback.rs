@@ -25,8 +25,9 @@ use crate::body::Payload;
 use crate::exchange::Exchange;
 use crate::inspect::{INLINE, on_pool};
 use crate::pipeline::Admitted;
-use crate::send::{Failed, Placed, Reply, deadline, once, place};
+use crate::send::{Failed, Placed, Reply, once, place};
 use crate::snapshot::Policy;
+use crate::turn::deadline;
 use crate::upstream::{Target, Upstream};
 use crate::worker::Worker;
 
@@ -86,11 +87,12 @@ pub async fn run(
                 None => continue,
             },
         };
+        failed.job.at = now;
         let placed = place(p, w, ex, (upstream, &failed.job)).await;
         let tried = match placed {
             Ok((slot, at)) => {
                 let Failed { job, first, .. } = failed;
-                let placed = Placed { job, slot, at: at.max(now) };
+                let placed = Placed { job, slot, at };
                 match once(p, w, ex, placed, (upstream, true)).await {
                     Ok(reply) => {
                         first.note(ex);

@@ -34,6 +34,7 @@ pub mod state;
 pub mod talk;
 pub mod tick;
 pub mod tls;
+pub mod turn;
 pub mod upstream;
 pub mod window;
 pub mod worker;

@@ -27,6 +27,7 @@ use crate::leave::leave;
 use crate::send;
 use crate::snapshot::Policy;
 use crate::talk;
+use crate::turn;
 use crate::worker::Worker;
 
 /// A request as it came in, from whichever codec.
@@ -85,7 +86,8 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     let heads = (seen.raw.as_ref(), Some(&head));
     p.waf.ask(log, |f, notes| firewall::head(f, waf, &asked, heads, notes))?; // phase 1
     let plan = p.intake.demand(log, |i, _| i.plan(&head, route))?; // class, caps, decoder
-    seen.timeout = plan.timeout;
+    (seen.timeout, seen.curious) = (plan.timeout, turn::curious(&head.headers));
+    turn::foresee(p, log, (facts, who, from, now), (&found, &plan))?; // hopeless: said before the body is read
     let (body, sent) = w.reader(p, now).read(body, &plan, who, log).await?; // bytes, rate, time, ratio, budget
     seen.bytes_in = sent;
     let parts = Parts { head: &head, found: &found, body: &body, who };

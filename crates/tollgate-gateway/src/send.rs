@@ -13,7 +13,7 @@ use tollgate_core::cost::Cost;
 use tollgate_core::guard::Mode;
 use tollgate_core::identity::ExchangeId;
 use tollgate_core::journal::{Event, Fact};
-use tollgate_core::ruling::{Code, Denial, Fault, Origin, Ruling, Stop};
+use tollgate_core::ruling::{Code, Denial, Fault, Origin, Stop};
 use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
 use tollgate_layers::hygiene::{Fresh, Head, Ours, Trace};
@@ -31,9 +31,11 @@ use crate::rpc;
 use crate::snapshot::Policy;
 use crate::talk::Talk;
 use crate::tick::within;
+use crate::turn::{self, deadline};
 use crate::upstream::prefix::Beginnings;
+use crate::upstream::queue::TurnedAway;
 use crate::upstream::{
-    Answer, Ask, Caller, Order, Over, Patience, Remote, Sent, Slot, Target, Upload, Upstream, Upward, Want,
+    Answer, Caller, Order, Over, Patience, Remote, Sent, Slot, Target, Upload, Upstream, Upward, Want,
 };
 use crate::worker::Worker;
 
@@ -108,12 +110,6 @@ pub struct Placed {
     pub at: Tick,
 }
 
-/// When the route of an exchange wants it to be over, or its caller, whichever comes first.
-pub fn deadline(ex: &Exchange) -> Tick {
-    let timeout = Duration::from_millis(ex.seen.route.as_ref().map_or(0, |route| route.timeout_ms));
-    ex.facts.started.after(ex.seen.timeout.map_or(timeout, |asked| asked.min(timeout)))
-}
-
 /// Whose deadline it is.
 fn patience(ex: &Exchange) -> Patience {
     let route = ex.seen.route.as_ref().map_or(0, |route| route.timeout_ms);
@@ -137,31 +133,34 @@ pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box
             ex.log.note(Stage::Queue, Event::Passed);
             Ok(Placed { job, slot, at })
         }
-        Err(stop) => Err(ex.log.stop(Stage::Queue, stop)),
+        Err(away) => Err(turn::away(w, ex, away)),
     }
 }
 
 /// Waits for a place before that upstream, and says when it was given.
 ///
 /// # Errors
-/// `overloaded`.
+/// There was none.
 pub async fn place(
     p: &Policy,
     w: &Worker,
     ex: &mut Exchange,
     (upstream, job): (&Upstream, &Admitted),
-) -> Ruling<(Slot, Tick)> {
+) -> Result<(Slot, Tick), TurnedAway> {
     let bytes = match &job.body {
         Payload::Held(bytes, _) => bytes.len() as u64,
         Payload::Streamed(..) => 0,
     };
-    let ask = Ask { tenant: job.who.tenant_id, weight: p.weight_of(&job.who), cost: job.estimate.cost, bytes };
+    let ask = turn::ask(p, ex, &job.estimate, bytes, job.at);
     let slot = upstream.queue.enter(ask, &w.ticker).await?;
-    let Some(entered) = slot.waited else { return Ok((slot, job.at)) };
-    let at = w.tick(&ex.facts, &mut ex.log);
-    let waited = u32::try_from(at.since(entered).as_micros()).unwrap_or(u32::MAX);
-    ex.log.note(Stage::Queue, Event::Noted(Fact::QueueDepth, slot.depth));
-    ex.log.note(Stage::Queue, Event::Noted(Fact::QueueWaitUs, waited));
+    let mut at = job.at;
+    if let Some(entered) = slot.waited {
+        at = w.tick(&ex.facts, &mut ex.log);
+        let waited = u32::try_from(at.since(entered).as_micros()).unwrap_or(u32::MAX);
+        ex.log.note(Stage::Queue, Event::Noted(Fact::QueueDepth, slot.depth));
+        ex.log.note(Stage::Queue, Event::Noted(Fact::QueueWaitUs, waited));
+    }
+    ex.seen.curious.position = slot.position;
     Ok((slot, at))
 }
 

@@ -28,6 +28,8 @@ use tollgate_layers::routes::{Found, Routes, Verb};
 use tollgate_layers::waf::Waf;
 use tollgate_limit::Memory;
 
+use tollgate_limit::Priority;
+
 use crate::config::HttpConfig;
 use crate::fallback::Fallback;
 use crate::record::WafLog;
@@ -82,7 +84,7 @@ pub struct Policy {
     /// Meters of each route, by its index.
     pub route_meters: Vec<Arc<RouteMeters>>,
     /// Share of each tenant in a full queue, by keyed id.
-    pub weights: HashMap<u64, u32>,
+    pub shares: HashMap<u64, Share>,
     /// The one clock.
     pub clock: Clock,
 }
@@ -109,6 +111,21 @@ pub struct Model {
     pub release: Option<Arc<Release>>,
 }
 
+/// What a tenant gets of a full queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Relative to the others of its priority.
+    pub weight: u32,
+    /// The highest priority that its requests may have, where it says so.
+    pub priority: Option<Priority>,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { weight: 1, priority: None }
+    }
+}
+
 impl Policy {
     /// What a call is expected to cost. Verbs that no model is needed for are free.
     #[must_use]
@@ -133,8 +150,8 @@ impl Policy {
 
     /// Share of a caller's tenant in a full queue.
     #[must_use]
-    pub fn weight_of(&self, who: &Identity) -> u32 {
-        self.weights.get(&who.tenant_id).copied().unwrap_or(1)
+    pub fn share_of(&self, who: &Identity) -> Share {
+        self.shares.get(&who.tenant_id).copied().unwrap_or_default()
     }
 
     /// Now.

@@ -214,7 +214,7 @@ impl State {
     /// The queue of that name: kept, with new bounds, if it is there.
     pub fn queue(&self, name: &str, bounds: QueueBounds) -> Arc<Queue> {
         let mut queues = self.queues.lock();
-        let queue = queues.entry(name.to_owned()).or_insert_with(|| Queue::new(bounds));
+        let queue = queues.entry(name.to_owned()).or_insert_with(|| Queue::new(bounds, self.clock.clone()));
         queue.rebound(bounds);
         Arc::clone(queue)
     }

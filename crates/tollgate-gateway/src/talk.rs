@@ -42,11 +42,12 @@ use crate::pipeline::{Admitted, Tab};
 use crate::problem::{Figures, GRPC, good_trailers, trailers};
 use crate::release;
 use crate::reply::unread;
-use crate::send::{deadline, upward};
+use crate::send::upward;
 use crate::snapshot::Policy;
 use crate::tick::{Alarm, within};
+use crate::turn::{self, deadline};
 use crate::upstream::talk::{Down, Up};
-use crate::upstream::{Ask, Caller, Remote, Target};
+use crate::upstream::{Caller, Remote, Target};
 use crate::worker::Worker;
 
 /// The largest message of an answer.
@@ -280,9 +281,8 @@ impl Talk {
         let Some(upstream) = upstream else {
             return Err(ex.log.stop(Stage::Queue, Fault::new(Origin::Own, "the model has no upstream").into()));
         };
-        let weight = p.weight_of(who);
-        let ask = Ask { tenant: who.tenant_id, weight, cost: estimate.cost, bytes: call.body_bytes };
-        let slot = upstream.queue.enter(ask, &w.ticker).await.map_err(|stop| ex.log.stop(Stage::Queue, stop))?;
+        let ask = turn::ask(p, ex, &estimate, call.body_bytes, now);
+        let slot = upstream.queue.enter(ask, &w.ticker).await.map_err(|away| turn::away(w, ex, away))?;
         Ok(Bill::new(tab, slot))
     }
 

@@ -6,6 +6,7 @@
 //! tenant's turn, as in the virtual token counter of *Fairness in Serving Large Language Models* (OSDI '24).
 
 mod line;
+mod pace;
 mod share;
 #[cfg(test)]
 mod tests;
@@ -14,19 +15,10 @@ use std::time::Duration;
 
 use crate::Tick;
 use line::{Hall, Line};
+use pace::{Drain, Scale, Standing};
 use share::Share;
 
 pub use line::Ticket;
-
-/// A standing queue: sojourn above this share of the time that a request has, and above [`STANDING`].
-const STANDING_PART: u32 = 10;
-const STANDING: Duration = Duration::from_millis(50);
-
-/// So long must it stand before the first entry is shed; the next ones come faster, by the square root of their number.
-const PATIENCE: Duration = Duration::from_millis(100);
-
-/// Over how long the rate of what is done is averaged.
-const DECAY_SECS: f64 = 10.0;
 
 /// Which requests go first. They share by weight, so that the last is served too.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -55,6 +47,8 @@ pub struct FairConfig {
     pub strict_critical: bool,
     /// Microseconds of cost done in a second, until that is known.
     pub drain_per_sec: u64,
+    /// How long anybody waits at most.
+    pub max_wait: Duration,
 }
 
 /// Who wants to be served.
@@ -76,18 +70,36 @@ pub struct Applicant {
     pub deadline: Tick,
 }
 
-/// Why a request is not served.
+/// Why a request is not served, and when it might be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Overload {
     /// The queue holds as many as it may.
-    Full,
+    Full {
+        /// How long until one has gone.
+        retry_after: Duration,
+    },
     /// It would not be done in time.
     Late {
         /// How long it would have to wait.
         wait: Duration,
+        /// How long until it would be in time.
+        retry_after: Duration,
     },
     /// It was shed: the queue stands, and its tenant has most in it.
-    Shed,
+    Shed {
+        /// How long until its tenant's backlog is done.
+        retry_after: Duration,
+    },
+}
+
+impl Overload {
+    /// When it makes sense to come again: from what waits and how fast that gets done.
+    #[must_use]
+    pub const fn retry_after(self) -> Duration {
+        match self {
+            Self::Full { retry_after } | Self::Late { retry_after, .. } | Self::Shed { retry_after } => retry_after,
+        }
+    }
 }
 
 /// What is given back of a request that was not served.
@@ -116,7 +128,18 @@ pub struct Bill {
     tenant: u64,
     key: u64,
     priority: Priority,
+    /// What it is thought to cost, as requests turn out here.
     cost: u64,
+    /// What its applicant said.
+    said: u64,
+}
+
+impl Bill {
+    /// What its applicant said that it costs.
+    #[must_use]
+    pub const fn said(&self) -> u64 {
+        self.said
+    }
 }
 
 /// See the module.
@@ -131,6 +154,7 @@ pub struct FairQueue<T> {
     /// How many were started and are not done.
     running: usize,
     drain: Drain,
+    scale: Scale,
     standing: Standing,
 }
 
@@ -166,8 +190,20 @@ impl<T> FairQueue<T> {
             cost: 0,
             running: 0,
             drain: Drain::default(),
+            scale: Scale::default(),
             standing: Standing::default(),
         }
+    }
+
+    /// Shares and holds by other numbers from now on; whoever waits goes on waiting.
+    pub fn configure(&mut self, config: FairConfig) {
+        self.config = config;
+    }
+
+    /// By which numbers it shares and holds.
+    #[must_use]
+    pub const fn config(&self) -> FairConfig {
+        self.config
     }
 
     /// How many wait.
@@ -182,6 +218,13 @@ impl<T> FairQueue<T> {
         self.hall.len() == 0
     }
 
+    /// Microseconds of cost that are done in a second: measured while somebody waits.
+    #[must_use]
+    pub fn drain_per_sec(&self) -> u64 {
+        // A float that is too large becomes the largest integer.
+        self.drain.per_sec(self.config.drain_per_sec) as u64
+    }
+
     /// Whether this request would be taken: to be asked before its body is read.
     ///
     /// # Errors
@@ -189,17 +232,24 @@ impl<T> FairQueue<T> {
     pub fn admits(&self, who: &Applicant, now: Tick) -> Result<(), Overload> {
         let full =
             self.len() >= self.config.max_entries || who.bytes > self.config.max_bytes.saturating_sub(self.bytes);
+        let rate = self.drain.per_sec(self.config.drain_per_sec);
+        let to_do = |cost: f64| Duration::from_micros((cost / rate * 1e6) as u64);
         if full {
-            return Err(Overload::Full);
+            return Err(Overload::Full { retry_after: to_do(self.cost as f64 / self.len().max(1) as f64) });
         }
+        let cost = self.scale.of(who.cost);
         let left = micros(who.deadline.0.saturating_sub(now.0));
         let wait = self.wait(who);
-        if wait.saturating_add(who.cost) > left {
-            return Err(Overload::Late { wait: Duration::from_micros(wait) });
+        let most_wait =
+            u64::try_from(self.config.max_wait.as_micros()).unwrap_or(u64::MAX).min(left.saturating_sub(cost));
+        if wait > most_wait || is_late(self.scale.surely(cost), who.deadline, now) {
+            let retry_after = Duration::from_micros(wait.saturating_sub(most_wait));
+            return Err(Overload::Late { wait: Duration::from_micros(wait), retry_after });
         }
-        let most = self.drain.per_sec(self.config.drain_per_sec) * 2.0 * left as f64 / 1e6;
-        if self.cost as f64 + who.cost as f64 > most.max(who.cost as f64) {
-            return Err(Overload::Late { wait: Duration::from_micros(wait) });
+        let most = (rate * 2.0 * left as f64 / 1e6).max(cost as f64);
+        let waiting = self.cost as f64 + cost as f64;
+        if waiting > most {
+            return Err(Overload::Late { wait: Duration::from_micros(wait), retry_after: to_do(waiting - most) });
         }
         Ok(())
     }
@@ -214,46 +264,89 @@ impl<T> FairQueue<T> {
         }
         self.drain.advance(now, self.is_empty());
         let class = who.priority as usize;
-        let weight = self.config.weights.get(class).copied().unwrap_or(1);
-        let bill = Bill { tenant: who.tenant, key: who.key, priority: who.priority, cost: who.cost };
+        let weight = self.weight_of(who.priority);
+        let cost = self.scale.of(who.cost);
+        let bill = Bill { tenant: who.tenant, key: who.key, priority: who.priority, cost, said: who.cost };
         let entry = Entry { what, bill, bytes: who.bytes, came: now, deadline: who.deadline };
         let tenants = self.classes.ready(class as u64, weight);
         let tenant = tenants.ready(who.tenant, who.weight);
-        tenant.cost = tenant.cost.saturating_add(who.cost);
+        tenant.cost = tenant.cost.saturating_add(cost);
         tenant.count += 1;
         let line = tenant.keys.ready(who.key, 1);
         self.bytes = self.bytes.saturating_add(who.bytes);
-        self.cost = self.cost.saturating_add(who.cost);
+        self.cost = self.cost.saturating_add(cost);
         Ok(self.hall.push(line, entry).expect("fewer entries than places have numbers"))
     }
 
     /// Whose turn it is. Those that can no longer be done in time, and those that are shed, go to `dropped`.
     pub fn next(&mut self, now: Tick, dropped: &mut Vec<Dropped<T>>) -> Option<Started<T>> {
+        self.next_if(now, |_| true, dropped)
+    }
+
+    /// The same, if there is room for what its applicant said that it costs. Where there is not, nobody smaller goes
+    /// first: the larger one would starve.
+    pub fn next_if(
+        &mut self,
+        now: Tick,
+        room: impl Fn(u64) -> bool,
+        dropped: &mut Vec<Dropped<T>>,
+    ) -> Option<Started<T>> {
         loop {
             self.drain.advance(now, self.is_empty());
             let ticket = self.head()?;
             let entry = self.hall.get(ticket)?;
+            let bill = entry.bill;
             let waited = Duration::from_nanos(now.0.saturating_sub(entry.came.0));
-            let has = Duration::from_nanos(entry.deadline.0.saturating_sub(entry.came.0));
-            let is_late = now.0.saturating_add(entry.bill.cost.saturating_mul(1000)) > entry.deadline.0;
+            let has = Duration::from_nanos(entry.deadline.0.saturating_sub(entry.came.0)).min(self.config.max_wait);
+            if is_late(self.scale.surely(bill.cost), entry.deadline, now) {
+                let retry_after = self.backlog_of(&bill);
+                let late =
+                    |entry: Entry<T>| Dropped { what: entry.what, why: Overload::Late { wait: waited, retry_after } };
+                dropped.extend(self.take(ticket).map(late));
+                continue;
+            }
+            if !room(bill.said) {
+                return None;
+            }
             if self.standing.sheds(waited, has, now) {
                 self.shed(dropped);
                 continue;
             }
-            if is_late {
-                let wait = waited;
-                dropped
-                    .extend(self.take(ticket).map(|entry| Dropped { what: entry.what, why: Overload::Late { wait } }));
-                continue;
-            }
             // Served first, then gone: a flow that leaves keeps its place in virtual time.
-            let bill = entry.bill;
             self.turn(&bill, |share, id| share.served(id, bill.cost), |share, id| share.served(id, bill.cost));
             self.serve_key(&bill);
             let entry = self.take(ticket)?;
             self.running += 1;
             return Some(Started { what: entry.what, bill, waited });
         }
+    }
+
+    /// A request starts while nobody waits, without a turn. Its end is told to [`FairQueue::passed`].
+    ///
+    /// # Errors
+    /// It would not be done in time, and others would wait for it. A server that does nothing tries whatever comes: that is
+    /// how costs become known.
+    pub fn pass(&mut self, who: &Applicant, now: Tick) -> Result<(), Overload> {
+        let surely = self.scale.surely(self.scale.of(who.cost));
+        if self.running > 0 && self.scale.is_known() && is_late(surely, who.deadline, now) {
+            return Err(Overload::Late { wait: Duration::ZERO, retry_after: Duration::ZERO });
+        }
+        self.running += 1;
+        Ok(())
+    }
+
+    /// A request that took nobody's turn is done, and cost so much. If somebody waits by now, it was at their expense: its
+    /// tenant pays with a later turn.
+    pub fn passed(&mut self, who: &Applicant, real: u64, now: Tick) {
+        self.drain.done(real, now, self.is_empty());
+        self.scale.saw(who.tenant, who.cost, real);
+        if !self.is_empty() {
+            let class = who.priority as u64;
+            let weight = self.weight_of(who.priority);
+            let tenants = self.classes.charge(class, weight, real);
+            tenants.charge(who.tenant, who.weight, real).keys.charge(who.key, 1, real);
+        }
+        self.end();
     }
 
     /// Takes a request out of the queue: its place is free at once. None if it is not there any more.
@@ -264,30 +357,88 @@ impl<T> FairQueue<T> {
     /// A request that was started is done, and cost so much.
     pub fn done(&mut self, bill: &Bill, real: u64, now: Tick) {
         self.drain.done(real, now, self.is_empty());
-        let more = i128::from(real) - i128::from(bill.cost);
-        self.turn(bill, |share, id| share.shift(id, more), |share, id| share.shift(id, more));
-        self.running = self.running.saturating_sub(1);
-        if self.running == 0 && self.is_empty() {
-            // What was done while nobody had to wait was nobody's loss.
-            self.classes = Share::default();
-        }
+        self.scale.saw(bill.tenant, bill.said, real);
+        self.correct(bill, real);
+        self.end();
+    }
+
+    /// A request that was started was given up before anything was done for it.
+    pub fn undone(&mut self, bill: &Bill) {
+        self.correct(bill, 0);
+        self.end();
+    }
+
+    /// How many are thought to be served before this one and with it: 1 is the next. None if it is not there any more.
+    ///
+    /// What is before it in its own line, at its part of what is served, in requests of the usual size.
+    #[must_use]
+    pub fn position(&self, ticket: Ticket) -> Option<usize> {
+        let bill = self.hall.get(ticket)?.bill;
+        let class = bill.priority as u64;
+        let tenants = self.classes.get(class)?;
+        let tenant = tenants.get(bill.tenant)?;
+        let (ahead, own) = self
+            .hall
+            .up_to(ticket)
+            .fold((0, 0_u64), |(count, cost), entry| (count + 1, cost.saturating_add(entry.bill.cost)));
+        let part = |part: Option<f64>| part.unwrap_or(1.0);
+        let part = part(self.classes.part_of(class))
+            * part(tenants.part_of(bill.tenant))
+            * part(tenant.keys.part_of(bill.key));
+        let usual = self.cost as f64 / self.len().max(1) as f64;
+        // A float that is too large becomes the largest integer.
+        let thought = (own as f64 / part / usual.max(1.0)).ceil() as usize;
+        Some(thought.clamp(ahead, self.len().max(ahead)))
+    }
+
+    /// How long a request would wait.
+    #[must_use]
+    pub fn wait_of(&self, who: &Applicant) -> Duration {
+        Duration::from_micros(self.wait(who))
     }
 
     /// How long a request would wait, in microseconds: what its tenant has before it, at its tenant's part of the rate.
     fn wait(&self, who: &Applicant) -> u64 {
-        let class = who.priority as usize;
-        let weight = self.config.weights.get(class).copied().unwrap_or(1);
-        let tenants = self.classes.get(class as u64);
-        let own = tenants.and_then(|tenants| tenants.get(who.tenant)).map_or(0, |tenant| tenant.cost);
         if self.is_empty() {
             return 0;
         }
+        let class = who.priority as u64;
+        let tenants = self.classes.get(class);
+        let own = tenants.and_then(|tenants| tenants.get(who.tenant)).map_or(0, |tenant| tenant.cost);
         let part = tenants.map_or(1.0, |tenants| tenants.part(who.tenant, who.weight));
-        let part = part * self.classes.part(class as u64, weight);
+        let part = part * self.classes.part(class, self.weight_of(who.priority));
         let rate = self.drain.per_sec(self.config.drain_per_sec) * part;
-        let wait = (own.saturating_add(who.cost)) as f64 / rate * 1e6;
+        let wait = own.saturating_add(self.scale.of(who.cost)) as f64 / rate * 1e6;
         // A float that is too large becomes the largest integer.
         wait as u64
+    }
+
+    /// How long what a tenant has in the queue takes at its part of the rate.
+    fn backlog_of(&self, bill: &Bill) -> Duration {
+        let class = bill.priority as u64;
+        let Some(tenants) = self.classes.get(class) else { return Duration::ZERO };
+        let own = tenants.get(bill.tenant).map_or(0, |tenant| tenant.cost);
+        let part = tenants.part_of(bill.tenant).unwrap_or(1.0) * self.classes.part_of(class).unwrap_or(1.0);
+        let rate = self.drain.per_sec(self.config.drain_per_sec) * part;
+        Duration::from_micros((own as f64 / rate * 1e6) as u64)
+    }
+
+    fn weight_of(&self, priority: Priority) -> u32 {
+        self.config.weights.get(priority as usize).copied().unwrap_or(1)
+    }
+
+    fn correct(&mut self, bill: &Bill, real: u64) {
+        let more = i128::from(real) - i128::from(bill.cost);
+        self.turn(bill, |share, id| share.shift(id, more), |share, id| share.shift(id, more));
+    }
+
+    /// One less runs.
+    fn end(&mut self) {
+        self.running = self.running.saturating_sub(1);
+        if self.running == 0 && self.is_empty() {
+            // What was done while nobody had to wait was nobody's loss.
+            self.classes.clear();
+        }
     }
 
     fn head(&self) -> Option<Ticket> {
@@ -330,8 +481,10 @@ impl<T> FairQueue<T> {
         let Some(most) = tenants.max_by_key(|tenant| tenant.cost) else { return };
         let newest = most.keys.all().filter_map(|(_, line)| self.hall.last(*line));
         let newest = newest.max_by_key(|ticket| self.hall.get(*ticket).map(|entry| entry.came));
-        let Some(entry) = newest.and_then(|ticket| self.take(ticket)) else { return };
-        dropped.push(Dropped { what: entry.what, why: Overload::Shed });
+        let Some(ticket) = newest else { return };
+        let retry_after = self.hall.get(ticket).map_or(Duration::ZERO, |entry| self.backlog_of(&entry.bill));
+        let entry = self.take(ticket);
+        dropped.extend(entry.map(|entry| Dropped { what: entry.what, why: Overload::Shed { retry_after } }));
     }
 
     /// Moves the class and the tenant of a bill.
@@ -356,71 +509,11 @@ impl<T> FairQueue<T> {
     }
 }
 
-/// How fast work gets done, measured while somebody waits: an idle machine says nothing of what it could do.
-#[derive(Clone, Copy, Debug, Default)]
-struct Drain {
-    /// Cost that was done, and seconds in which it was, both decayed.
-    cost: f64,
-    seconds: f64,
-    last: Tick,
-}
-
-impl Drain {
-    fn advance(&mut self, now: Tick, idle: bool) {
-        let passed = now.0.saturating_sub(self.last.0) as f64 / 1e9;
-        self.last = Tick(self.last.0.max(now.0));
-        if !idle {
-            let kept = (-passed / DECAY_SECS).exp();
-            self.cost *= kept;
-            self.seconds = self.seconds * kept + passed;
-        }
-    }
-
-    fn done(&mut self, real: u64, now: Tick, idle: bool) {
-        self.advance(now, idle);
-        if !idle {
-            self.cost += real as f64;
-        }
-    }
-
-    /// Microseconds of cost in a second. Counts for more the longer it was measured: at first, `prior` does.
-    fn per_sec(&self, prior: u64) -> f64 {
-        const PRIOR_SECS: f64 = 1.0;
-        let rate = (self.cost + prior as f64 * PRIOR_SECS) / (self.seconds + PRIOR_SECS);
-        rate.max(1.0)
-    }
-}
-
-/// Whether the queue stands: everybody who is served has waited too long, for some time (CoDel, RFC 8289).
-#[derive(Clone, Copy, Debug, Default)]
-struct Standing {
-    since: Option<Tick>,
-    shed: u32,
-    next: Tick,
-}
-
-impl Standing {
-    fn sheds(&mut self, waited: Duration, has: Duration, now: Tick) -> bool {
-        if waited <= STANDING.max(has / STANDING_PART) {
-            *self = Self::default();
-            return false;
-        }
-        let since = *self.since.get_or_insert(now);
-        let patience = nanos(PATIENCE);
-        if now.0.saturating_sub(since.0) < patience || now < self.next {
-            return false;
-        }
-        self.shed = self.shed.saturating_add(1);
-        let pause = patience as f64 / f64::from(self.shed).sqrt();
-        self.next = Tick(now.0.saturating_add(pause as u64));
-        true
-    }
+/// Whether what takes `cost` is done after `deadline`.
+const fn is_late(cost: u64, deadline: Tick, now: Tick) -> bool {
+    now.0.saturating_add(cost.saturating_mul(1000)) > deadline.0
 }
 
 const fn micros(nanos: u64) -> u64 {
     nanos / 1000
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

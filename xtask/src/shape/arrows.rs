@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("tollgate-seclang", &[]),
 ];
 /// Members that never ship: they may name what they like, and nothing that ships may name them but in its tests.
-const TOOLS: [&str; 4] = ["tollgate-bench", "tollgate-conformance", "tollgate-testkit", "xtask"];
+const TOOLS: [&str; 5] = ["tollgate-bench", "tollgate-conformance", "tollgate-sim", "tollgate-testkit", "xtask"];
 /// Of them, those that tests of others use.
 const FOR_TESTS: [&str; 2] = ["tollgate-conformance", "tollgate-testkit"];
 /// The driver builds first and must stay light.

@@ -24,8 +24,10 @@ use crate::drift;
 use crate::record::metrics::{head, row};
 use crate::release;
 use crate::send::json;
+use crate::snapshot::Policy;
 use crate::start::{CERT_WATCH, Control, StartError};
 use crate::upstream::checks;
+use crate::upstream::queue::Standing;
 use crate::worker::Tasks;
 
 /// Connections of operators at once.
@@ -223,6 +225,7 @@ fn metrics(control: &Control) -> String {
         row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "waiting")], waiting);
     }
     backends::render(state, &mut out);
+    queues(&mut out, &policy);
     state.drift.render(&mut out);
     release::told::render(&policy, &mut out);
     head(&mut out, "tollgate_stage_mode", "gauge", "Mode of each guard: 2 enforces, 1 observes, 0 is off.");
@@ -230,4 +233,42 @@ fn metrics(control: &Control) -> String {
         row(&mut out, "tollgate_stage_mode", &[("stage", stage.name())], 2 - mode as u8);
     }
     out
+}
+
+/// A name, a help text, and where its value comes from.
+type Gauge = (&'static str, &'static str, fn(&Standing) -> f64);
+
+/// How full the line before each upstream is, and who got no place.
+fn queues(out: &mut String, policy: &Policy) {
+    let standings: Vec<_> = policy.upstreams.iter().map(|upstream| (upstream, upstream.queue.standing())).collect();
+    let gauges: [Gauge; 3] = [
+        (
+            "tollgate_upstream_inflight_cost_us",
+            "What runs at each upstream is thought to cost, in microseconds of accelerator time.",
+            |standing| standing.inflight_us as f64,
+        ),
+        (
+            "tollgate_upstream_inflight_limit",
+            "How many requests of the usual cost may run at each upstream.",
+            |standing| standing.limit,
+        ),
+        (
+            "tollgate_upstream_drain_us_per_second",
+            "Microseconds of cost that each upstream does in a second while somebody waits.",
+            |standing| standing.drain_per_sec as f64,
+        ),
+    ];
+    for (name, help, of) in gauges {
+        head(out, name, "gauge", help);
+        for (upstream, standing) in &standings {
+            row(out, name, &[("upstream", &upstream.name)], of(standing));
+        }
+    }
+    let name = "tollgate_queue_turned_away_total";
+    head(out, name, "counter", "Requests that got no place before an upstream, by reason: expired, full, late, shed.");
+    for (upstream, _) in &standings {
+        for (why, count) in upstream.queue.turned_away() {
+            row(out, name, &[("upstream", &upstream.name), ("reason", why.name())], count);
+        }
+    }
 }

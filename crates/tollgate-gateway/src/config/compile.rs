@@ -1,6 +1,7 @@
 //! From a document of the right shape to a policy: every mistake of meaning is reported, then the layers are built.
 
 mod fallback;
+mod queueing;
 mod remote;
 mod versions;
 
@@ -36,7 +37,7 @@ use crate::secrets::Vault;
 use crate::snapshot::{Model, Policy};
 use crate::state::State;
 use crate::tls::Certified;
-use crate::upstream::{QueueBounds, Target, Upstream};
+use crate::upstream::{Target, Upstream};
 pub(crate) use remote::{endpoint, is_endpoint};
 
 /// What a compilation yields beside the policy: applied together with it, or not at all.
@@ -161,13 +162,7 @@ impl Desk<'_> {
             }
             (None, false) => self.remote(name, config, base, check).map(Target::Remote),
         };
-        let queue = &self.config.queue;
-        let bounds = QueueBounds {
-            inflight: config.inflight.max.unwrap_or(8),
-            max_entries: queue.max_entries,
-            max_bytes: queue.max_bytes.0,
-            deadline: queue.deadline.0,
-        };
+        let bounds = queueing::bounds(&self.config.queue, &config.inflight, check);
         Some(Upstream {
             name: name.into(),
             preset: config.preset,
@@ -323,7 +318,8 @@ impl Desk<'_> {
             let gauges = Arc::clone(&self.state.gauges);
             config.limits.compile(check, &names, Bank { ledger: Arc::clone(&ledger), gauges, seed: self.state.seed })
         });
-        let weights = config.tenants.iter().map(|(name, tenant)| (self.state.id_key.tenant(name), tenant.weight));
+        let shares =
+            config.tenants.iter().map(|(name, tenant)| (self.state.id_key.tenant(name), queueing::share(tenant)));
         let meters = routes.all().iter().map(|route| self.state.meters.route(&route.name)).collect();
         Policy {
             generation: 0,
@@ -374,7 +370,7 @@ impl Desk<'_> {
             },
             server_metadata: Bytes::from(oip::server_metadata(env!("CARGO_PKG_VERSION"))),
             route_meters: meters,
-            weights: weights.collect(),
+            shares: shares.collect(),
             clock: self.state.clock.clone(),
         }
     }

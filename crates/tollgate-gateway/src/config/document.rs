@@ -406,10 +406,18 @@ pub struct EmbeddedFile {
     pub labels: Vec<String>,
 }
 
-/// Requests at once.
+/// How much an upstream is given at once. With `max` alone, so many requests, whatever they cost. With `initial` or `min`
+/// too, as much *cost* as the server bears without becoming slower, in requests of mean cost: the limit moves between `min`
+/// and `max` four times a second, and counts requests (`initial` of them) until costs are learned.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct InflightConfig {
+    /// Where a limit that moves begins. Default: 8, within `min` and `max`.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub initial: Option<u32>,
+    /// The least that a limit that moves comes down to. Default: 1.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub min: Option<u32>,
     /// The most that run at once. Default: 8.
     #[schemars(range(min = 1, max = 65_536))]
     pub max: Option<u32>,
@@ -483,13 +491,41 @@ pub struct ModelConfig {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct QueueConfig {
-    /// How long a request may wait. Default: `30s`.
+    /// How long a request may wait, whatever its own deadline is. Default: `30s`.
     pub deadline: DurationText,
     /// How many may wait before one upstream. Default: 4096.
     #[schemars(range(max = 1_000_000))]
     pub max_entries: usize,
     /// How many bytes of bodies may wait before one upstream. Default: `256MiB`.
     pub max_bytes: ByteSize,
+    /// How priorities share what an upstream does.
+    pub priorities: PrioritiesConfig,
+    /// Whether critical requests go before all others, whatever the weights: others may then wait for ever. Default: false.
+    pub strict_critical: bool,
+}
+
+/// Weights of the priorities: where all four wait, each gets its part of the sum. So the last is served, too.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrioritiesConfig {
+    /// Of critical requests. Default: 64.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub critical: u32,
+    /// Of requests that somebody waits for. Default: 16.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub high: u32,
+    /// Of everything else. Default: 4.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub normal: u32,
+    /// Of requests that nobody waits for. Default: 1.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub batch: u32,
+}
+
+impl Default for PrioritiesConfig {
+    fn default() -> Self {
+        Self { critical: 64, high: 16, normal: 4, batch: 1 }
+    }
 }
 
 /// What is written down.
@@ -562,6 +598,8 @@ impl Default for QueueConfig {
             deadline: DurationText(std::time::Duration::from_secs(30)),
             max_entries: 4096,
             max_bytes: ByteSize(256 << 20),
+            priorities: PrioritiesConfig::default(),
+            strict_critical: false,
         }
     }
 }

@@ -27,7 +27,6 @@ use tollgate_layers::intake::is_called_grpc;
 
 use crate::announce::announce;
 use crate::exchange::{Exchange, Outcome};
-use crate::fallback;
 use crate::lenient;
 use crate::listen::ahead::ReadAhead;
 use crate::listen::h1::{Deadlines, StrictIo, StrictSettings};
@@ -37,7 +36,7 @@ use crate::listen::heads::{HeadQueue, Turn};
 use crate::listen::streams::OpenStream;
 use crate::pipeline::{Incoming, serve};
 use crate::problem::{Face, Figures, good_trailers, problem};
-use crate::release;
+use crate::release::shadow;
 use crate::reply::{Kept, Open, ReplyBody, Stream};
 use crate::send::{Reply, stamp};
 use crate::snapshot::Policy;
@@ -279,8 +278,6 @@ pub(super) async fn answer(
         Ok(reply) => {
             let mut quota = HeaderMap::new();
             announce(&policy, &exchange, None, &mut quota);
-            release::announce(&exchange, &mut quota);
-            fallback::announce(&exchange, &mut quota);
             let mut response = admitted(exchange, reply, keep);
             response.headers_mut().extend(quota);
             response
@@ -316,8 +313,8 @@ fn admitted(mut exchange: Box<Exchange>, reply: Reply, keep: Kept) -> Response<R
         Reply::Whole(response) => {
             exchange.seen.status = response.status().as_u16();
             exchange.seen.bytes_out = response.body().len() as u64;
-            release::shadow::head(&mut exchange, &response);
-            release::shadow::show(&mut exchange, response.body());
+            shadow::head(&mut exchange, &response);
+            shadow::show(&mut exchange, response.body());
             let trailers = exchange.seen.rpc.then(good_trailers);
             exchange.seen.rpc_status = trailers.as_ref().map(|_| 0);
             exchange.finish(Outcome::Answered, None);
@@ -330,7 +327,7 @@ fn admitted(mut exchange: Box<Exchange>, reply: Reply, keep: Kept) -> Response<R
         }
         Reply::Stream(response, pending) => {
             exchange.seen.status = response.status().as_u16();
-            release::shadow::head(&mut exchange, &response);
+            shadow::head(&mut exchange, &response);
             response.map(|body| ReplyBody::stream(Stream::new(body, Open { exchange, pending }), keep))
         }
     }
@@ -347,7 +344,6 @@ fn denied(policy: &Policy, mut exchange: Box<Exchange>, denial: &Denial, h1: boo
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     announce(policy, &exchange, denial.retry_after, response.headers_mut());
-    release::announce(&exchange, response.headers_mut());
     exchange.seen.status = response.status().as_u16();
     exchange.seen.rpc_status = (face == Face::Grpc).then(|| denial.code.grpc_status());
     exchange.seen.bytes_out = response.body().len() as u64;

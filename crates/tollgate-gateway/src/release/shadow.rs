@@ -17,6 +17,7 @@ use tollgate_core::call::Dialect;
 use tollgate_core::time::Tick;
 use tollgate_layers::protocol::oip::binary;
 use tollgate_layers::routes::Verb;
+use tollgate_limit::{Applicant, Priority};
 
 use super::compare::{How, Side, compare};
 use super::{Course, Given, Release, told};
@@ -24,9 +25,10 @@ use crate::body::{Payload, with_edits};
 use crate::exchange::{Exchange, Outcome as Ended};
 use crate::inspect::INLINE;
 use crate::pipeline::Admitted;
-use crate::send::{deadline, upward};
+use crate::send::upward;
 use crate::snapshot::Policy;
 use crate::tick::within;
+use crate::turn::deadline;
 use crate::upstream::{Answer, Ask, Caller, Order, Over, Patience, Remote, Slot, Target, Upload, Want};
 use crate::worker::Worker;
 
@@ -147,7 +149,17 @@ impl Mirrored {
         }
         let mut room = Room { course: Arc::clone(&release.course), slot: None };
         // Nobody's line: a place that is free now, or none.
-        let ask = Ask { tenant: 0, weight: 1, cost: job.estimate.cost, bytes: 0 };
+        let until = deadline(ex);
+        let who = Applicant {
+            tenant: 0,
+            weight: 1,
+            key: 0,
+            priority: Priority::Batch,
+            cost: job.estimate.cost.0,
+            bytes: 0,
+            deadline: tollgate_limit::Tick(until.0),
+        };
+        let ask = Ask { who, alone: None, patience: None, at: w.ticker.now() };
         room.slot = Some(upstream.queue.enter(ask, &w.ticker).now_or_never()?.ok()?);
         let head = upward(ex, job.head.clone(), job.verb == Verb::Infer);
         let want = Want { cost: job.estimate.cost.0, ..Want::default() };
@@ -161,7 +173,7 @@ impl Mirrored {
             remote: Arc::clone(remote),
             order,
             began: w.ticker.now(),
-            until: deadline(ex),
+            until,
             room,
         })
     }

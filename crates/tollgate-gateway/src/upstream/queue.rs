@@ -1,398 +1,407 @@
-//! A fair, bounded place before the model: start-time fair queueing by cost, one FIFO per tenant.
+//! The place before a model: a thin shell over the fair queue and the in-flight limit of `tollgate-limit`, which decide
+//! everything. Here is only what waits, and how it hears.
 //!
-//! A request that finds a free place takes it; otherwise it waits in its tenant's line. Lines are served by virtual
-//! start time, so that a tenant who sends dear requests waits longer, and nobody waits for somebody else's backlog.
-//! Source: Goyal, Vin and Cheng, *Start-time Fair Queueing*, SIGCOMM 1996.
+//! One queue for each *upstream*, not for each model and priority: room is the server's, so whoever wants some of it must
+//! stand in one line, or models and priorities would need a second arbiter between their lines. Priorities and tenants
+//! share inside of it. Where an upstream serves one model the two are the same.
+//!
+//! A request that finds room while nobody waits takes it under one lock, without an allocation or a look at the clock.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tollgate_core::cost::Cost;
-use tollgate_core::ruling::{Code, Refusal, Ruling};
-use tollgate_core::time::Tick;
+use tollgate_core::ruling::{Code, Refusal};
+use tollgate_core::time::{Clock, Tick};
+use tollgate_limit::{
+    self as limit, Applicant, Bill, Dropped, FairConfig, FairQueue, Inflight, InflightConfig, Overload, Ran, Ticket,
+};
 
 use crate::tick::{Ticker, within};
 
 /// Bounds of one upstream's queue.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct QueueBounds {
-    /// How many requests run at once.
-    pub inflight: u32,
-    /// How many may wait.
-    pub max_entries: usize,
-    /// How many bytes of bodies may wait.
-    pub max_bytes: u64,
-    /// How long one may wait.
-    pub deadline: Duration,
+    /// How much runs at once.
+    pub inflight: InflightConfig,
+    /// How the rest waits.
+    pub fair: FairConfig,
 }
 
 /// The queue of one upstream, shared by all workers.
 pub struct Queue {
+    clock: Clock,
     state: Mutex<State>,
+    /// Whether anybody waits: for those who ask before they have a body.
+    backlogged: AtomicBool,
+    turned_away: [AtomicU64; Away::ALL.len()],
 }
 
 struct State {
-    bounds: QueueBounds,
-    running: u32,
-    waiting: usize,
-    waiting_bytes: u64,
-    /// Virtual time: the start tag of the request that was let in last.
-    now: u64,
-    /// The tag at which each tenant's next request may start.
-    tenants: HashMap<u64, Tenant, BuildHasherDefault<Keyed>>,
-    /// Tenants with somebody waiting, by the start tag of their first.
-    backlog: BTreeSet<(u64, u64)>,
-    next_id: u64,
+    fair: FairQueue<Grant>,
+    room: Inflight,
+    /// Kept for its memory.
+    dropped: Vec<Dropped<Grant>>,
 }
 
-/// Tenant ids are keyed hashes already: hashing them once more buys nothing.
-#[derive(Default)]
-struct Keyed(u64);
-
-impl Hasher for Keyed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        self.0 = id;
-    }
-}
-
-#[derive(Default)]
-struct Tenant {
-    finish: u64,
-    line: VecDeque<Entry>,
-}
-
-struct Entry {
-    id: u64,
-    start: u64,
-    bytes: u64,
-    grant: oneshot::Sender<()>,
-}
+type Grant = oneshot::Sender<Result<Bill, Overload>>;
 
 /// Who wants a place.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask {
-    /// Whose line.
-    pub tenant: u64,
-    /// Their share: a tenant of weight 4 gets four times the service of one with weight 1.
-    pub weight: u32,
-    /// What it is expected to cost.
-    pub cost: Cost,
-    /// Bytes of body that wait with it.
-    pub bytes: u64,
+    /// For the fair queue.
+    pub who: Applicant,
+    /// How long it would take with the server to itself, where that is known.
+    pub alone: Option<Duration>,
+    /// How long its caller wants to wait at most.
+    pub patience: Option<Duration>,
+    /// When it asks.
+    pub at: Tick,
 }
 
 /// Proof of a place. Dropping it lets the next one in.
 pub struct Slot {
     queue: Arc<Queue>,
     ask: Ask,
+    turn: Turn,
     /// What it really cost, once known.
     pub spent: Option<Cost>,
-    /// How many were ahead on entering.
+    /// How many waited on entering.
     pub depth: u32,
+    /// Which one it was in line, as far as that could be foreseen; 0 if there was none.
+    pub position: u32,
     /// Since when there was a wait, if there was one at all.
     pub waited: Option<Tick>,
+}
+
+/// How somebody came to a place.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    /// Nobody waited.
+    Past,
+    /// It was their turn, since then.
+    Taken(Bill, Tick),
+}
+
+/// Who gets no place.
+#[derive(Debug)]
+pub struct TurnedAway {
+    /// What the client is told.
+    pub refusal: Refusal,
+    /// Which one in line it was at that moment, or would have been.
+    pub position: u32,
+}
+
+/// Why somebody gets no place: names of a metric.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Away {
+    /// It waited for as long as it could.
+    Expired,
+    /// The queue holds as many as it may.
+    Full,
+    /// It would not be, or was not, done in time.
+    Late,
+    /// It was shed.
+    Shed,
+}
+
+impl Away {
+    /// All of them, in their order.
+    pub const ALL: [Self; 4] = [Self::Expired, Self::Full, Self::Late, Self::Shed];
+
+    /// The word used in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Full => "full",
+            Self::Late => "late",
+            Self::Shed => "shed",
+        }
+    }
+}
+
+/// How full it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Standing {
+    /// What runs is thought to cost so much.
+    pub inflight_us: u64,
+    /// How many requests of the usual size may run.
+    pub limit: f64,
+    /// Microseconds of cost that are done in a second.
+    pub drain_per_sec: u64,
 }
 
 impl Queue {
     /// An empty queue.
     #[must_use]
-    pub fn new(bounds: QueueBounds) -> Arc<Self> {
-        let state = State {
-            bounds,
-            running: 0,
-            waiting: 0,
-            waiting_bytes: 0,
-            now: 0,
-            tenants: HashMap::default(),
-            backlog: BTreeSet::new(),
-            next_id: 0,
-        };
-        Arc::new(Self { state: Mutex::new(state) })
+    pub fn new(bounds: QueueBounds, clock: Clock) -> Arc<Self> {
+        let QueueBounds { inflight, fair } = bounds;
+        let state = State { fair: FairQueue::new(fair), room: Inflight::new(inflight), dropped: Vec::new() };
+        Arc::new(Self {
+            clock,
+            state: Mutex::new(state),
+            backlogged: AtomicBool::new(false),
+            turned_away: Default::default(),
+        })
     }
 
     /// Takes new bounds from a reload; whoever waits goes on waiting.
     pub fn rebound(&self, bounds: QueueBounds) {
         let mut state = self.state.lock();
-        state.bounds = bounds;
-        state.let_in();
+        state.room.configure(bounds.inflight);
+        state.fair.configure(bounds.fair);
+        self.let_in(&mut state);
     }
 
     /// Running and waiting requests.
     #[must_use]
     pub fn level(&self) -> (u32, usize) {
         let state = self.state.lock();
-        (state.running, state.waiting)
+        (state.room.count(), state.fair.len())
+    }
+
+    /// How full it is.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let State { fair, room, .. } = &*self.state.lock();
+        Standing { inflight_us: room.cost(), limit: room.level(), drain_per_sec: fair.drain_per_sec() }
+    }
+
+    /// How many got no place, and why.
+    pub fn turned_away(&self) -> impl Iterator<Item = (Away, u64)> {
+        Away::ALL.into_iter().zip(self.turned_away.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    /// Whether anybody waits, as it was a moment ago.
+    pub fn is_backlogged(&self) -> bool {
+        self.backlogged.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request would be taken in, as far as can be said before its body is read.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn foresee(&self, who: &Applicant, now: Tick) -> Result<(), Overload> {
+        if !self.is_backlogged() {
+            return Ok(());
+        }
+        let state = self.state.lock();
+        let foreseen = if state.fair.is_empty() { Ok(()) } else { state.fair.admits(who, there(now)) };
+        foreseen.inspect_err(|why| self.count(away(*why)))
+    }
+
+    /// The server says that it has too much, or that it has not; that holds until then.
+    pub fn hear(&self, too_much: bool, until: Tick) {
+        self.state.lock().room.hear(too_much, there(until));
     }
 
     /// Waits for a place.
     ///
     /// # Errors
-    /// `overloaded` if the queue is full or the deadline passes first.
-    pub async fn enter(self: &Arc<Self>, ask: Ask, ticker: &Arc<Ticker>) -> Ruling<Slot> {
-        let (id, receiver, depth, deadline) = {
+    /// It is full, it would be too late, or it waited for too long.
+    pub async fn enter(self: &Arc<Self>, ask: Ask, ticker: &Arc<Ticker>) -> Result<Slot, TurnedAway> {
+        let (mut waiting, depth, position, until) = {
             let mut state = self.state.lock();
-            if state.backlog.is_empty() && state.running < state.bounds.inflight {
-                state.start_at_once(ask);
-                return Ok(Slot { queue: Arc::clone(self), ask, spent: None, depth: 0, waited: None });
+            if state.fair.is_empty() && state.room.fits(ask.who.cost) {
+                state.fair.pass(&ask.who, there(ask.at)).map_err(|why| {
+                    self.count(away(why));
+                    TurnedAway { refusal: refusal(why), position: 0 }
+                })?;
+                state.room.enter(ask.who.cost);
+                let (queue, turn) = (Arc::clone(self), Turn::Past);
+                return Ok(Slot { queue, ask, turn, spent: None, depth: 0, position: 0, waited: None });
             }
-            let depth = u32::try_from(state.waiting).unwrap_or(u32::MAX);
-            let (id, receiver) = state.line_up(ask)?;
-            (id, receiver, depth, state.bounds.deadline)
+            self.line_up(&mut state, ask)?
         };
-        let waiting = Waiting { queue: self, ask, id, receiver };
-        let entered = ticker.now();
-        within(ticker.alarm(entered.after(deadline)), waiting).await.map_err(|_late| {
-            Refusal::new(Code::Overloaded).retry_after(deadline.min(Duration::from_secs(5))).because("queue deadline")
-        })?;
-        Ok(Slot { queue: Arc::clone(self), ask, spent: None, depth, waited: Some(entered) })
-    }
-
-    fn leave(&self, ask: Ask, spent: Option<Cost>) {
-        let mut state = self.state.lock();
-        state.running = state.running.saturating_sub(1);
-        if let (Some(spent), Some(tenant)) = (spent, state.tenants.get_mut(&ask.tenant)) {
-            // The correction of virtual token counters (Sheng et al., OSDI 2024), in cost instead of tokens.
-            let (charged, real) = (tags(ask.cost, ask.weight), tags(spent, ask.weight));
-            tenant.finish = tenant.finish.saturating_add(real).saturating_sub(charged);
+        match within(ticker.alarm(until), &mut waiting).await {
+            Ok(Ok((bill, now))) => {
+                let (queue, turn) = (Arc::clone(self), Turn::Taken(bill, now));
+                Ok(Slot { queue, ask, turn, spent: None, depth, position, waited: Some(ask.at) })
+            }
+            Ok(Err(why)) => {
+                self.count(away(why));
+                Err(TurnedAway { refusal: refusal(why), position })
+            }
+            Err(_late) => {
+                self.count(Away::Expired);
+                let state = self.state.lock();
+                let position = state.fair.position(waiting.ticket).map_or(position, small);
+                let retry_after = state.fair.wait_of(&ask.who);
+                drop(state);
+                let refusal = overloaded(retry_after).because("it waited for as long as it could");
+                Err(TurnedAway { refusal, position })
+            }
         }
-        state.let_in();
-        state.forget(ask.tenant);
     }
 
-    fn give_up(&self, tenant: u64, id: u64) {
+    /// A place in line: who waits there, how many did before, which one it is, and for how long it waits.
+    fn line_up<'a>(
+        self: &'a Arc<Self>,
+        state: &mut State,
+        ask: Ask,
+    ) -> Result<(Waiting<'a>, u32, u32, Tick), TurnedAway> {
+        let depth = small(state.fair.len());
+        let (grant, receiver) = oneshot::channel();
+        let ticket = state.fair.enter(&ask.who, grant, there(ask.at)).map_err(|dropped| {
+            self.count(away(dropped.why));
+            TurnedAway { refusal: refusal(dropped.why), position: depth.saturating_add(1) }
+        })?;
+        self.backlogged.store(true, Ordering::Relaxed);
+        let position = state.fair.position(ticket).map_or(depth, small);
+        let waits = ask.patience.unwrap_or(Duration::MAX).min(state.fair.config().max_wait);
+        let until = ask.at.after(waits).min(Tick(ask.who.deadline.0));
+        Ok((Waiting { queue: self, ticket, receiver, over: false }, depth, position, until))
+    }
+
+    /// Lets in whoever is next while there is room, and tells those who are too late.
+    fn let_in(&self, state: &mut State) {
+        if state.fair.is_empty() {
+            return;
+        }
+        let now = there(self.clock.now());
+        let State { fair, room, dropped } = state;
+        room.step(now);
+        while let Some(started) = fair.next_if(now, |cost| room.fits(cost), dropped) {
+            // INVARIANT: a grant that nobody receives was withdrawn before, or is returned by `Waiting::drop`.
+            if started.what.send(Ok(started.bill)).is_ok() {
+                room.enter(started.bill.said());
+            } else {
+                fair.undone(&started.bill);
+            }
+        }
+        for Dropped { what, why } in dropped.drain(..) {
+            // Whoever has left needs no answer.
+            let _ = what.send(Err(why));
+        }
+        self.backlogged.store(!fair.is_empty(), Ordering::Relaxed);
+    }
+
+    fn leave(&self, ask: &Ask, turn: Turn, spent: Option<Cost>) {
         let mut state = self.state.lock();
-        state.withdraw(tenant, id);
-        state.forget(tenant);
+        let timed = !state.fair.is_empty() || ask.alone.is_some() || matches!(turn, Turn::Taken(..));
+        // While nobody waits for a fixed number of places, nobody needs to know what time it is.
+        let now = if timed { self.clock.now() } else { ask.at };
+        let began = if let Turn::Taken(_, began) = turn { began } else { ask.at };
+        // What came to no end, or to none of use, says nothing of how fast the server is.
+        let took = spent.filter(|spent| spent.0 > 0).map(|_| now.since(began));
+        state.room.leave(ask.who.cost, Ran { took, alone: ask.alone });
+        if ask.alone.is_some() {
+            state.room.step(there(now));
+        }
+        match turn {
+            // Whoever left early has had the server's time as well.
+            Turn::Past => {
+                state.fair.passed(&ask.who, spent.unwrap_or_else(|| Cost::of(now.since(began))).0, there(now));
+            }
+            Turn::Taken(bill, _) => {
+                let real = spent.unwrap_or_else(|| Cost::of(now.since(began)));
+                state.fair.done(&bill, real.0, there(now));
+            }
+        }
+        self.let_in(&mut state);
+    }
+
+    /// A place that was granted and that nobody came for.
+    fn give_back(&self, bill: &Bill) {
+        let mut state = self.state.lock();
+        state.room.leave(bill.said(), Ran::default());
+        state.fair.undone(bill);
+        self.let_in(&mut state);
+    }
+
+    fn give_up(&self, ticket: Ticket) {
+        let mut state = self.state.lock();
+        state.fair.cancel(ticket);
+        // It may have been one for whom there was no room.
+        self.let_in(&mut state);
+        self.backlogged.store(!state.fair.is_empty(), Ordering::Relaxed);
+    }
+
+    fn count(&self, why: Away) {
+        if let Some(count) = self.turned_away.get(why as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.queue.leave(self.ask, self.spent);
+        self.queue.leave(&self.ask, self.turn, self.spent);
     }
 }
 
-/// Virtual time that a cost takes at a weight.
-fn tags(cost: Cost, weight: u32) -> u64 {
-    (cost.0.max(1).saturating_mul(16) / u64::from(weight.max(1))).max(1)
+const fn away(why: Overload) -> Away {
+    match why {
+        Overload::Full { .. } => Away::Full,
+        Overload::Late { .. } => Away::Late,
+        Overload::Shed { .. } => Away::Shed,
+    }
 }
 
-impl State {
-    fn start_at_once(&mut self, ask: Ask) {
-        self.running += 1;
-        let start = self.stamp(ask);
-        self.now = self.now.max(start);
+/// What whoever gets no place is told.
+#[must_use]
+pub fn refusal(why: Overload) -> Refusal {
+    let refusal = overloaded(why.retry_after());
+    match why {
+        Overload::Full { .. } => refusal.because("the queue is full"),
+        Overload::Late { wait, .. } => refusal.because(format_args!("too late after {} ms", wait.as_millis())),
+        Overload::Shed { .. } => refusal.because("the queue stands, and its tenant has most in it"),
     }
+}
 
-    /// Gives the next request of a tenant its start tag.
-    fn stamp(&mut self, ask: Ask) -> u64 {
-        let now = self.now;
-        let tenant = self.tenants.entry(ask.tenant).or_default();
-        let start = tenant.finish.max(now);
-        tenant.finish = start.saturating_add(tags(ask.cost, ask.weight));
-        start
-    }
+fn overloaded(retry_after: Duration) -> Refusal {
+    Refusal::new(Code::Overloaded).retry_after(retry_after.max(Duration::from_secs(1)))
+}
 
-    fn line_up(&mut self, ask: Ask) -> Ruling<(u64, oneshot::Receiver<()>)> {
-        let full = self.waiting >= self.bounds.max_entries
-            || self.waiting_bytes.saturating_add(ask.bytes) > self.bounds.max_bytes;
-        if full {
-            let why = format_args!("{} requests wait", self.waiting);
-            return Err(Refusal::new(Code::Overloaded).retry_after(Duration::from_secs(1)).because(why).into());
-        }
-        let start = self.stamp(ask);
-        let id = self.next_id;
-        self.next_id += 1;
-        let (grant, receiver) = oneshot::channel();
-        let tenant = self.tenants.entry(ask.tenant).or_default();
-        if tenant.line.is_empty() {
-            self.backlog.insert((start, ask.tenant));
-        }
-        tenant.line.push_back(Entry { id, start, bytes: ask.bytes, grant });
-        self.waiting += 1;
-        self.waiting_bytes += ask.bytes;
-        Ok((id, receiver))
-    }
+/// The same moment, in the words of the leaf.
+const fn there(now: Tick) -> limit::Tick {
+    limit::Tick(now.0)
+}
 
-    /// Lets in whoever is next while there is room.
-    fn let_in(&mut self) {
-        while self.running < self.bounds.inflight {
-            let Some(&(start, tenant)) = self.backlog.first() else { return };
-            let Some(entry) = self.take_first(tenant) else { continue };
-            // INVARIANT: a grant that nobody receives was withdrawn before, or is returned by `Waiting::drop`.
-            if entry.grant.send(()).is_ok() {
-                self.running += 1;
-                self.now = self.now.max(start);
-            }
-        }
-    }
-
-    fn take_first(&mut self, tenant: u64) -> Option<Entry> {
-        self.backlog.pop_first();
-        let line = &mut self.tenants.get_mut(&tenant)?.line;
-        let entry = line.pop_front();
-        let next = line.front().map(|entry| entry.start);
-        if let Some(next) = next {
-            self.backlog.insert((next, tenant));
-        }
-        let entry = entry?;
-        self.waiting -= 1;
-        self.waiting_bytes -= entry.bytes;
-        Some(entry)
-    }
-
-    fn withdraw(&mut self, tenant: u64, id: u64) {
-        let Some(queued) = self.tenants.get_mut(&tenant) else { return };
-        let Some(place) = queued.line.iter().position(|entry| entry.id == id) else { return };
-        let first = queued.line.front().map(|entry| entry.start);
-        let Some(entry) = queued.line.remove(place) else { return };
-        self.waiting -= 1;
-        self.waiting_bytes -= entry.bytes;
-        if place == 0 {
-            if let Some(first) = first {
-                self.backlog.remove(&(first, tenant));
-            }
-            if let Some(next) = self.tenants.get(&tenant).and_then(|queued| queued.line.front()) {
-                let next = next.start;
-                self.backlog.insert((next, tenant));
-            }
-        }
-    }
-
-    /// Drops what is kept of a tenant who owes nothing: the map stays as small as the number of active tenants.
-    fn forget(&mut self, tenant: u64) {
-        if self.running == 0 && self.waiting == 0 {
-            // The end of a busy period: nobody is owed anything.
-            self.tenants.clear();
-        } else if self.tenants.get(&tenant).is_some_and(|kept| kept.line.is_empty() && kept.finish <= self.now) {
-            self.tenants.remove(&tenant);
-        }
-    }
+fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// A place in line. Dropped before it is granted, it leaves the line; dropped after, it passes the place on.
 struct Waiting<'a> {
     queue: &'a Queue,
-    ask: Ask,
-    id: u64,
-    receiver: oneshot::Receiver<()>,
+    ticket: Ticket,
+    receiver: oneshot::Receiver<Result<Bill, Overload>>,
+    over: bool,
 }
 
 impl Future for Waiting<'_> {
-    type Output = ();
+    type Output = Result<(Bill, Tick), Overload>;
 
-    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
-        let granted = std::pin::Pin::new(&mut self.receiver).poll(cx);
-        if granted.is_ready() {
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+        std::pin::Pin::new(&mut self.receiver).poll(cx).map(|heard| {
             // From here on the place belongs to the slot.
-            self.id = u64::MAX;
-        }
-        granted.map(|_| ())
+            self.over = true;
+            // INVARIANT: the sender is in the queue until it was used.
+            let bill = heard.unwrap_or(Err(Overload::Full { retry_after: Duration::ZERO }))?;
+            Ok((bill, self.queue.clock.now()))
+        })
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if self.id == u64::MAX {
+        if self.over {
             return;
         }
         self.receiver.close();
-        if self.receiver.try_recv().is_ok() {
+        match self.receiver.try_recv() {
             // Granted, and nobody came: the next one takes the place.
-            self.queue.leave(self.ask, Some(Cost(0)));
-        } else {
-            self.queue.give_up(self.ask.tenant, self.id);
+            Ok(Ok(bill)) => self.queue.give_back(&bill),
+            Ok(Err(_)) => {}
+            Err(_) => self.queue.give_up(self.ticket),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use tollgate_core::time::Clock;
-
-    use super::*;
-
-    const BOUNDS: QueueBounds =
-        QueueBounds { inflight: 1, max_entries: 100, max_bytes: 1 << 20, deadline: Duration::from_secs(10) };
-
-    fn ask(tenant: u64, cost: u64) -> Ask {
-        Ask { tenant, weight: 1, cost: Cost(cost), bytes: 10 }
-    }
-
-    /// Lets every task that can run do so.
-    async fn settle() {
-        for _ in 0..50 {
-            tokio::task::yield_now().await;
-        }
-    }
-
-    #[tokio::test]
-    async fn a_cheap_tenant_is_not_behind_a_flood_of_dear_requests() {
-        let ticker = Ticker::new(Clock::driven());
-        let queue = Queue::new(BOUNDS);
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let first = queue.enter(ask(9, 1), &ticker).await.expect("free");
-        let mut tasks = tokio::task::JoinSet::new();
-        for (tenant, cost) in [(1, 1000), (1, 1000), (1, 1000), (2, 10), (2, 10)] {
-            let (queue, ticker, order) = (Arc::clone(&queue), Arc::clone(&ticker), Arc::clone(&order));
-            tasks.spawn(async move {
-                let slot = queue.enter(ask(tenant, cost), &ticker).await.expect("a place");
-                order.lock().push(tenant);
-                tokio::task::yield_now().await;
-                drop(slot);
-            });
-            settle().await;
-        }
-        drop(first);
-        while tasks.join_next().await.is_some() {}
-        assert_eq!(*order.lock(), [1, 2, 2, 1, 1]);
-        assert_eq!(queue.level(), (0, 0));
-    }
-
-    #[tokio::test]
-    async fn whoever_leaves_the_line_frees_their_place_in_it() {
-        let ticker = Ticker::new(Clock::driven());
-        let queue = Queue::new(QueueBounds { max_entries: 1, ..BOUNDS });
-        let slot = queue.enter(ask(1, 1), &ticker).await.expect("free");
-        {
-            let waiting = std::pin::pin!(queue.enter(ask(1, 1), &ticker));
-            assert!(futures_util::poll!(waiting).is_pending());
-            assert_eq!(queue.level(), (1, 1));
-            let refused = queue.enter(ask(2, 1), &ticker).await;
-            assert!(refused.is_err(), "the line is full");
-        }
-        assert_eq!(queue.level(), (1, 0));
-        drop(slot);
-        assert_eq!(queue.level(), (0, 0));
-    }
-
-    #[tokio::test]
-    async fn a_place_granted_to_somebody_who_left_goes_to_the_next() {
-        let ticker = Ticker::new(Clock::driven());
-        let queue = Queue::new(BOUNDS);
-        let slot = queue.enter(ask(1, 1), &ticker).await.expect("free");
-        let mut leaves = Box::pin(queue.enter(ask(2, 1), &ticker));
-        assert!(futures_util::poll!(&mut leaves).is_pending());
-        let mut stays = Box::pin(queue.enter(ask(3, 1), &ticker));
-        assert!(futures_util::poll!(&mut stays).is_pending());
-        drop(slot);
-        drop(leaves);
-        let slot = stays.await.expect("the place that was passed on");
-        drop(slot);
-        assert_eq!(queue.level(), (0, 0));
-    }
-}
+mod tests;

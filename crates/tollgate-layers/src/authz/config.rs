@@ -10,7 +10,7 @@ use tollgate_core::check::Checker;
 use tollgate_core::guard::{Mode, OnFault, Switch};
 
 use super::{Authz, Tenant};
-use crate::routes::{AuthNeed, Route};
+use crate::routes::{AuthNeed, PriorityName, Route};
 
 /// How permissions are enforced.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -44,6 +44,10 @@ pub struct TenantConfig {
     #[serde(default = "default_weight")]
     #[schemars(range(min = 1, max = 1000))]
     pub weight: u32,
+    /// How urgent its requests are in a full queue: `critical`, `high`, `normal` or `batch`. Where their route says so, too,
+    /// the lower counts. Default: what the route says, or `normal`.
+    #[serde(default)]
+    pub priority: Option<PriorityName>,
 }
 
 /// What a credential or a tenant may be given.
@@ -75,7 +79,14 @@ const fn default_weight() -> u32 {
 
 impl Default for TenantConfig {
     fn default() -> Self {
-        Self { models: Vec::new(), routes: None, scopes: Vec::new(), budgets: Vec::new(), weight: default_weight() }
+        Self {
+            models: Vec::new(),
+            routes: None,
+            scopes: Vec::new(),
+            budgets: Vec::new(),
+            weight: default_weight(),
+            priority: None,
+        }
     }
 }
 

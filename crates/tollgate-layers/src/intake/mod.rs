@@ -5,6 +5,7 @@ mod decode;
 mod rpc;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 use std::time::Duration;
 
@@ -97,7 +98,7 @@ impl Intake {
             coding,
             max_decoded: route.max_body_bytes,
             max_ratio: self.max_ratio,
-            timeout: None,
+            timeout: wait::timeout(&head.headers)?,
         })
     }
 

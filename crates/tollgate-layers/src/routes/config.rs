@@ -9,6 +9,7 @@ use tollgate_core::call::ModelId;
 use tollgate_core::check::Checker;
 use tollgate_core::guard::{Mode, Switches};
 use tollgate_core::stage::Stage;
+use tollgate_limit::Priority;
 
 use super::{Pattern, Route, Routes};
 use crate::protocol::oip::grpc::{PATH, Rpc};
@@ -55,6 +56,10 @@ pub struct RouteConfig {
     /// Cost class of `cost.classes` for every request of this route, instead of the model's weights.
     #[serde(default)]
     pub cost_class: Option<String>,
+    /// How urgent its requests are in a full queue: `critical`, `high`, `normal` or `batch`. Where their tenant says so, too,
+    /// the lower counts. Default: what the tenant says, or `normal`.
+    #[serde(default)]
+    pub priority: Option<PriorityName>,
     /// How its replies leave: `hold`, `pass` or `window`. Default: what streams flows, and the rest is held as far as the
     /// rules or the contract of its model want to see it.
     #[serde(default)]
@@ -101,6 +106,31 @@ pub enum MethodName {
     Post,
     /// PUT
     Put,
+}
+
+/// How urgent a request is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PriorityName {
+    /// Nobody waits for it.
+    Batch,
+    /// Somebody's life depends on it.
+    Critical,
+    /// Somebody waits in front of it.
+    High,
+    /// Everything else.
+    Normal,
+}
+
+impl From<PriorityName> for Priority {
+    fn from(name: PriorityName) -> Self {
+        match name {
+            PriorityName::Batch => Self::Batch,
+            PriorityName::Critical => Self::Critical,
+            PriorityName::High => Self::High,
+            PriorityName::Normal => Self::Normal,
+        }
+    }
 }
 
 /// How bodies of a route are understood.
@@ -267,6 +297,7 @@ impl RouteConfig {
             max_reply_bytes: most,
             free: self.free.unwrap_or(self.protocol == Protocol::Health),
             cost_class: self.cost_class.as_deref().map(Into::into),
+            priority: self.priority.map(Into::into),
             rpcs,
             switches,
         })

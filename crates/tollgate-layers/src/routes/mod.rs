@@ -11,12 +11,13 @@ use std::sync::Arc;
 use tollgate_core::call::ModelId;
 use tollgate_core::guard::Switches;
 use tollgate_core::ruling::{Code, Refusal, Ruling};
+use tollgate_limit::Priority;
 
 use crate::hygiene::Head;
 use crate::protocol::oip::grpc::Rpc;
 use crate::protocol::openai::Endpoint;
 pub use config::{
-    AuthNeed, IntakeClass, MethodName, Protocol, ReplyMode, RouteConfig, RouteNames, StageModes, compile,
+    AuthNeed, IntakeClass, MethodName, PriorityName, Protocol, ReplyMode, RouteConfig, RouteNames, StageModes, compile,
 };
 pub use pattern::Pattern;
 pub use preset::{Behind, Faces, Opening, Preset};
@@ -60,6 +61,8 @@ pub struct Route {
     pub free: bool,
     /// Named cost class.
     pub cost_class: Option<Box<str>>,
+    /// How urgent its requests are, where it says so.
+    pub priority: Option<Priority>,
     /// Methods of a gRPC service that it serves.
     pub rpcs: Vec<Rpc>,
     /// Modes of stages for this route.

@@ -345,6 +345,7 @@ impl Opening {
             timeout_ms: if texts { 600_000 } else { 60_000 },
             free: None,
             cost_class: None,
+            priority: None,
             rpcs: None,
             waf: None,
             stages: std::collections::BTreeMap::new(),

@@ -107,6 +107,17 @@ impl<E> Hall<E> {
         Some(entry)
     }
 
+    /// An entry, and all before it in its line, backwards.
+    pub(super) fn up_to(&self, ticket: Ticket) -> impl Iterator<Item = &E> {
+        let is_there = self.get(ticket).is_some();
+        let mut place = if is_there { ticket.place } else { NOBODY };
+        std::iter::from_fn(move || {
+            let found = self.places.get(place as usize)?;
+            place = found.before;
+            found.entry.as_ref()
+        })
+    }
+
     fn ticket(&self, place: u32) -> Option<Ticket> {
         self.places.get(place as usize).map(|found| Ticket { place, turn: found.turn })
     }

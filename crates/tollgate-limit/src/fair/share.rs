@@ -80,6 +80,24 @@ impl<C: Default> Share<C> {
         }
     }
 
+    /// The flow was served `cost` out of turn: it is later by that, whether it has something to serve or not.
+    pub(super) fn charge(&mut self, id: u64, weight: u32, cost: u64) -> &mut C {
+        self.forget();
+        let (weight, now) = (weight.max(1), self.now);
+        let flow = self.flows.entry(id).or_insert_with(|| {
+            self.away.insert((now, id));
+            Flow { tag: now, weight, is_ready: false, inner: C::default() }
+        });
+        if flow.tag < now {
+            let list = if flow.is_ready { &mut self.ready } else { &mut self.away };
+            list.remove(&(flow.tag, id));
+            flow.tag = now;
+            list.insert((now, id));
+        }
+        self.shift(id, i128::from(cost));
+        &mut self.flows.get_mut(&id).expect("it was there a moment ago").inner
+    }
+
     /// What the flow was served cost so much more, or less, than was thought.
     pub(super) fn shift(&mut self, id: u64, cost: i128) {
         let Some(flow) = self.flows.get_mut(&id) else { return };
@@ -98,6 +116,11 @@ impl<C: Default> Share<C> {
             self.away.insert((flow.tag, id));
             self.weight -= u64::from(flow.weight);
         }
+        self.forget();
+    }
+
+    /// Forgets flows that are away and have nothing before them.
+    fn forget(&mut self) {
         // Whoever is behind the present would come back at it: there is nothing to remember.
         while let Some(&(tag, id)) = self.away.first().filter(|(tag, _)| *tag <= self.now || self.away.len() > AWAY) {
             self.away.remove(&(tag, id));
@@ -113,6 +136,18 @@ impl<C: Default> Share<C> {
         let own = self.flows.get(&id).filter(|flow| flow.is_ready).map_or(0, |flow| u64::from(flow.weight));
         let weight = weight.max(1);
         f64::from(weight) / (self.weight - own + u64::from(weight)) as f64
+    }
+
+    /// The part that a flow gets which has something to serve.
+    pub(super) fn part_of(&self, id: u64) -> Option<f64> {
+        self.flows.get(&id).filter(|flow| flow.is_ready).map(|flow| f64::from(flow.weight) / self.weight as f64)
+    }
+
+    /// Forgets everybody.
+    pub(super) fn clear(&mut self) {
+        if !self.flows.is_empty() {
+            *self = Self::default();
+        }
     }
 
     /// Flows that have something to serve.

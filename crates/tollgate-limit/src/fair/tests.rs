@@ -17,6 +17,7 @@ fn queue() -> FairQueue<u64> {
         weights: [64, 16, 4, 1],
         strict_critical: false,
         drain_per_sec: 8_000_000,
+        max_wait: Duration::from_secs(60),
     })
 }
 
@@ -209,8 +210,11 @@ fn who_cannot_be_done_in_time_hears_so_at_once_and_how_long_it_would_be() {
     enter(&mut queue, &in_time(2, 60), Tick(0));
     // Its own five seconds of backlog are tenant 1's own business.
     let Err(refused) = queue.enter(&in_time(1, 1), 7, Tick(0)) else { panic!("twelve of its own are before it") };
-    let Overload::Late { wait } = refused.why else { panic!("{refused:?}") };
+    let Overload::Late { wait, retry_after } = refused.why else { panic!("{refused:?}") };
     assert!((1.0..2.0).contains(&wait.as_secs_f64()), "{wait:?}");
+    // Once that much less is before it, it would be in time: what it is told is true.
+    let then = wait.as_secs_f64() + 0.4 - 1.0;
+    assert!((retry_after.as_secs_f64() - then).abs() < 0.01, "{retry_after:?} and not {then}");
     assert_eq!(refused.what, 7);
     enter(&mut queue, &in_time(2, 1), Tick(0));
     assert_eq!(queue.admits(&in_time(3, 1), Tick(0)), Ok(()));
@@ -221,10 +225,10 @@ fn entries_and_bytes_are_bounded() {
     let mut queue = FairQueue::new(FairConfig { max_entries: 2, max_bytes: 25, ..queue().config });
     let first = enter(&mut queue, &applicant(1, 1), Tick(0));
     enter(&mut queue, &applicant(1, 1), Tick(0));
-    assert_eq!(queue.admits(&applicant(2, 1), Tick(0)), Err(Overload::Full));
+    assert_eq!(queue.admits(&applicant(2, 1), Tick(0)), Err(Overload::Full { retry_after: Duration::ZERO }));
     assert_eq!(queue.cancel(first), Some(1));
     let large = Applicant { bytes: 16, ..applicant(2, 1) };
-    assert_eq!(queue.admits(&large, Tick(0)), Err(Overload::Full));
+    assert_eq!(queue.admits(&large, Tick(0)), Err(Overload::Full { retry_after: Duration::ZERO }));
     assert_eq!(queue.admits(&applicant(2, 1), Tick(0)), Ok(()));
 }
 
@@ -254,7 +258,10 @@ fn a_standing_queue_sheds_the_newest_of_whoever_has_most() {
     }
     assert_eq!(served, 29);
     assert!(dropped.len() >= 10, "{}", dropped.len());
-    assert!(dropped.iter().all(|dropped| *dropped == Dropped { what: 2, why: Overload::Shed }));
+    let shed = |dropped: &Dropped<u64>| dropped.what == 2 && matches!(dropped.why, Overload::Shed { .. });
+    assert!(dropped.iter().all(shed));
+    let backlog = dropped.last().expect("some").why.retry_after();
+    assert!(backlog > Duration::from_secs(1), "a backlog of {backlog:?}");
     let gone = |tickets: &[Ticket]| tickets.iter().filter(|ticket| queue.hall.get(**ticket).is_none()).count();
     assert_eq!(gone(&flood[400 - dropped.len()..]), dropped.len(), "the newest");
     assert!(gone(&good) <= 29);
@@ -302,6 +309,111 @@ fn tenants_that_come_and_go_are_not_remembered_for_ever() {
 #[test]
 fn what_waits_takes_little_beside_its_exchange() {
     assert!(size_of::<Entry<Box<u8>>>() + 16 <= 96, "{}", size_of::<Entry<Box<u8>>>());
+}
+
+#[test]
+fn nobody_waits_longer_than_anybody_may() {
+    let mut queue = FairQueue::new(FairConfig { max_wait: Duration::from_secs(2), ..queue().config });
+    let patient = Applicant { deadline: Tick(PATIENT), ..applicant(1, 4_000_000) };
+    for _ in 0..4 {
+        enter(&mut queue, &patient, Tick(0));
+    }
+    let Err(Overload::Late { wait, retry_after }) = queue.admits(&patient, Tick(0)) else { panic!("two seconds") };
+    assert_eq!((wait.as_secs(), retry_after.as_secs()), (2, 0));
+    assert_eq!(queue.wait_of(&patient), wait);
+}
+
+#[test]
+fn costs_in_any_unit_become_time_once_some_are_done() {
+    // Classes of 1 and 5, which take a tenth and half a second.
+    let mut queue = queue();
+    for turn in 0..40 {
+        let who = applicant(turn % 4, [1, 5][turn as usize % 2]);
+        enter(&mut queue, &who, Tick(0));
+        enter(&mut queue, &who, Tick(0));
+        let started = next(&mut queue, Tick(0)).expect("it waits");
+        queue.done(&started.bill, who.cost * 100_000, Tick(0));
+        next(&mut queue, Tick(0)).expect("it waits");
+    }
+    enter(&mut queue, &applicant(1, 5), Tick(0));
+    assert!((450_000..550_000).contains(&queue.cost), "{}", queue.cost);
+    let hasty = Applicant { deadline: Tick(SECOND / 4), ..applicant(2, 5) };
+    assert!(matches!(queue.admits(&hasty, Tick(0)), Err(Overload::Late { .. })));
+}
+
+#[test]
+fn a_tenant_that_understates_moves_what_others_are_thought_to_cost_only_a_little() {
+    let mut queue = queue();
+    let mut run = |tenant, said, real| {
+        queue.pass(&applicant(tenant, said), Tick(0)).expect("in time");
+        queue.passed(&applicant(tenant, said), real, Tick(0));
+        queue.scale.of(100_000)
+    };
+    (0..50).for_each(|turn| _ = run(turn % 5, 100_000, 100_000));
+    let thought = (0..20).map(|_| run(9, 1, 2_000_000)).last().expect("one");
+    assert!((100_000..110_000).contains(&thought), "{thought}");
+}
+
+#[test]
+fn who_was_let_past_pays_with_a_later_turn_if_others_had_to_wait_for_it() {
+    let mut queue = queue();
+    queue.pass(&applicant(1, 1_000), Tick(0)).expect("in time");
+    for tenant in [1, 2, 1, 2] {
+        enter(&mut queue, &applicant(tenant, 1_000), Tick(0));
+    }
+    queue.passed(&applicant(1, 1_000), 1_900, Tick(SECOND));
+    let served: Vec<_> = (0..4).map(|_| next(&mut queue, Tick(SECOND)).expect("both wait").what).collect();
+    assert_eq!(served, [2, 2, 1, 1]);
+}
+
+#[test]
+fn a_busy_server_starts_nothing_that_will_be_late_and_an_idle_one_tries_whatever_comes() {
+    let mut queue = queue();
+    let hasty = Applicant { deadline: Tick(SECOND), ..applicant(1, 2_000_000) };
+    queue.pass(&hasty, Tick(0)).expect("nothing is known");
+    queue.passed(&hasty, 2_000_000, Tick(0));
+    for _ in 0..20 {
+        queue.pass(&applicant(2, 1_000), Tick(0)).expect("in time");
+        queue.passed(&applicant(2, 1_000), 1_000, Tick(0));
+    }
+    queue.pass(&hasty, Tick(0)).expect("the server is idle");
+    assert!(matches!(queue.pass(&hasty, Tick(0)), Err(Overload::Late { .. })), "it would take the other's place");
+    queue.pass(&applicant(2, 1_000), Tick(0)).expect("in time");
+}
+
+#[test]
+fn who_was_given_up_has_not_had_their_turn() {
+    let mut queue = queue();
+    for tenant in [1, 2, 2, 1] {
+        enter(&mut queue, &applicant(tenant, 1_000), Tick(0));
+    }
+    let first = next(&mut queue, Tick(0)).expect("it waits");
+    queue.undone(&first.bill);
+    assert_eq!((first.what, next(&mut queue, Tick(0)).expect("both wait").what), (1, 1));
+}
+
+#[test]
+fn without_room_nobody_smaller_goes_first() {
+    let mut queue = queue();
+    enter(&mut queue, &applicant(1, 9_000), Tick(0));
+    enter(&mut queue, &applicant(2, 10), Tick(0));
+    let mut dropped = Vec::new();
+    assert_eq!(queue.next_if(Tick(0), |cost| cost < 1_000, &mut dropped), None);
+    assert_eq!((queue.len(), dropped.len()), (2, 0));
+    assert_eq!(queue.next_if(Tick(0), |cost| cost < 10_000, &mut dropped).expect("room").what, 1);
+}
+
+#[test]
+fn a_position_is_how_many_are_served_before() {
+    let mut queue = queue();
+    let mine: Vec<_> = (0..4).map(|_| enter(&mut queue, &applicant(1, 1_000), Tick(0))).collect();
+    assert_eq!(mine.iter().map(|ticket| queue.position(*ticket)).collect::<Vec<_>>(), [1, 2, 3, 4].map(Some));
+    // Ten more of a second tenant count as often as one's own.
+    let theirs: Vec<_> = (0..10).map(|_| enter(&mut queue, &applicant(2, 1_000), Tick(0))).collect();
+    assert_eq!(mine.iter().map(|ticket| queue.position(*ticket)).collect::<Vec<_>>(), [2, 4, 6, 8].map(Some));
+    assert_eq!(queue.position(theirs[9]), Some(14), "nobody is behind the last");
+    queue.cancel(mine[3]);
+    assert_eq!(queue.position(mine[3]), None);
 }
 
 #[derive(Clone, Debug)]
@@ -402,7 +514,7 @@ proptest! {
         while used.iter().sum::<f64>() < 400.0 * largest as f64 {
             let started = next(&mut queue, Tick(0)).expect("somebody always waits");
             let place = usize::try_from(started.what - 1).expect("small");
-            let cost = (started.bill.cost as f64 * real[place]) as u64;
+            let cost = (started.bill.said() as f64 * real[place]) as u64;
             used[place] += cost as f64;
             queue.done(&started.bill, cost, Tick(0));
             enter(&mut queue, &tenants[place], Tick(0));

@@ -1,0 +1,9 @@
+//! Overload, made and measured: what comes ([`trace`]), what a server of some places makes of it in injected time
+//! ([`world`]), and how good that was ([`figures`]). The ledger, the fair queue and the in-flight limit are those that
+//! ship; what is simulated here is the model server, its clients and the clock.
+
+pub mod dice;
+pub mod figures;
+pub mod plot;
+pub mod trace;
+pub mod world;
