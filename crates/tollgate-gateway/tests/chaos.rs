@@ -201,8 +201,8 @@ struct Tally {
     mixed_up: AtomicUsize,
     waitless: AtomicUsize,
     strange: Mutex<Vec<String>>,
-    /// Most endpoints of one face that were ejected at once, of how many.
-    ejected: AtomicUsize,
+    /// How often a breaker was seen that is not closed.
+    open: AtomicUsize,
     answered: AtomicU64,
     sent: AtomicU64,
 }
@@ -290,16 +290,19 @@ fn resident() -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1024
 }
 
-/// How many endpoints are ejected now, at the face that has most, if those are more than half.
-async fn too_many_ejected(house: &House) -> Option<String> {
-    let shown: Value = serde_json::from_str(&house.admin("GET", "/backends").await.text()).ok()?;
-    let over = shown["backends"].as_array()?.iter().find(|face| {
-        let endpoints = face["endpoints"].as_array().map_or(&[][..], Vec::as_slice);
-        let out =
-            endpoints.iter().filter(|endpoint| matches!(endpoint["state"].as_str(), Some("ejected" | "half_open")));
-        out.count() > (endpoints.len() / 2).max(1)
-    });
-    over.map(ToString::to_string)
+/// Looks at how every endpoint stands: ejection takes half of them at most, and a breaker is seen when it is open.
+async fn look(house: &House, tally: &Tally) {
+    let shown: Value = serde_json::from_str(&house.admin("GET", "/backends").await.text()).expect("JSON");
+    for face in shown["backends"].as_array().expect("a list") {
+        let endpoints = face["endpoints"].as_array().expect("a list");
+        let out = |endpoint: &&Value| matches!(endpoint["state"].as_str(), Some("ejected" | "half_open"));
+        if endpoints.iter().filter(out).count() > endpoints.len() / 2 {
+            tally.strange.lock().push(format!("more than half are ejected: {face}"));
+        }
+        if face["breaker"] != "closed" {
+            tally.open.fetch_add(1, Relaxed);
+        }
+    }
 }
 
 async fn wait_for(what: &str, house: &House, mut holds: impl FnMut(&Value) -> bool) {
@@ -386,10 +389,7 @@ async fn drive(
         spare.forget();
         let until = Instant::now() + Duration::from_millis(300 + dice.below(1500));
         while Instant::now() < until {
-            if let Some(over) = too_many_ejected(house).await {
-                tally.ejected.fetch_add(1, Relaxed);
-                tally.strange.lock().push(format!("more than half are ejected: {over}"));
-            }
+            look(house, tally).await;
             sleep(Duration::from_millis(100)).await;
         }
         if began.elapsed() >= whole / 4 && before == 0 {
@@ -404,7 +404,9 @@ async fn report(house: &House, tally: &Tally, (before, after): (u64, u64)) {
     let retries = house.sum("tollgate_upstream_retries_total").await;
     let fallbacks = house.sum("tollgate_fallbacks_total").await;
     let (sent, answered) = (tally.sent.load(Relaxed), tally.answered.load(Relaxed));
+    let open = tally.open.load(Relaxed);
     println!("{sent} sent, {answered} answered; {ejections} ejections, {retries} retries, {fallbacks} fallbacks");
+    println!("breakers were seen open {open} times");
     for (what, count) in tally.statuses.lock().iter() {
         println!("{count:>9} {what}");
     }
@@ -416,5 +418,7 @@ async fn report(house: &House, tally: &Tally, (before, after): (u64, u64)) {
     assert_eq!(house.metric("tollgate_running_exchanges").await, Some(0.0));
     assert!(after <= before + 64, "memory grew from {before} to {after} MiB");
     assert!(sent > 100 && answered * 2 > sent, "{answered} of {sent} were answered");
+    // In a few seconds there may be no storm.
+    assert!(sent < 20_000 || open > 0, "no breaker ever opened");
     assert!(ejections >= 1.0 && fallbacks >= 1.0, "nothing was tried");
 }

@@ -22,6 +22,7 @@ use tollgate_layers::waf::WafConfig;
 
 use super::backends::{
     BalanceConfig, BreakerConfig, EjectionConfig, EndpointConfig, FallbackConfig, HealthConfig, RetryConfig,
+    UpstreamDefaults,
 };
 use super::versions::{ReleaseConfig, Versions};
 use super::{ByteSize, DurationText};
@@ -423,45 +424,6 @@ pub struct InflightConfig {
     pub max: Option<u32>,
 }
 
-/// Deadlines and pool sizes of upstreams.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct UpstreamDefaults {
-    /// To connect, TLS included, in milliseconds. Default: 2000.
-    #[schemars(range(min = 1))]
-    pub connect_ms: u64,
-    /// To the first byte of an answer, in milliseconds. Default: 60000.
-    #[schemars(range(min = 1))]
-    pub first_byte_ms: u64,
-    /// How long a kept connection may be idle, in milliseconds; common Python servers close theirs after 5 seconds.
-    /// Default: 4000.
-    pub idle_ms: u64,
-    /// How long an answer that is being passed on may say nothing before it is cut, in milliseconds, and up to a quarter
-    /// more. Default: 120000.
-    #[schemars(range(min = 1))]
-    pub stream_idle_ms: u64,
-    /// Idle connections that a worker keeps for an endpoint. Default: 64.
-    #[schemars(range(max = 65_536))]
-    pub max_idle_per_worker: usize,
-    /// Connections of HTTP/2, which many calls share.
-    pub h2: UpstreamH2Config,
-}
-
-/// Connections of HTTP/2 to model servers.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct UpstreamH2Config {
-    /// Calls at once on one connection; a server may allow fewer. Default: 100.
-    #[schemars(range(min = 1, max = 10_000))]
-    pub max_streams_per_connection: usize,
-    /// A connection takes no new calls after this long, so that load spreads again. Default: 600000.
-    #[schemars(range(min = 1000))]
-    pub max_connection_age_ms: u64,
-    /// How long a connection without a call is kept. Default: 60000.
-    #[schemars(range(min = 1))]
-    pub idle_ms: u64,
-}
-
 /// A model.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -570,25 +532,6 @@ impl Default for H2Config {
             max_connection_age_ms: 600_000,
             idle_ms: 60_000,
         }
-    }
-}
-
-impl Default for UpstreamDefaults {
-    fn default() -> Self {
-        Self {
-            connect_ms: 2000,
-            first_byte_ms: 60_000,
-            idle_ms: 4000,
-            stream_idle_ms: 120_000,
-            max_idle_per_worker: 64,
-            h2: UpstreamH2Config::default(),
-        }
-    }
-}
-
-impl Default for UpstreamH2Config {
-    fn default() -> Self {
-        Self { max_streams_per_connection: 100, max_connection_age_ms: 600_000, idle_ms: 60_000 }
     }
 }
 
