@@ -399,6 +399,7 @@ async fn drive(
     (before, resident())
 }
 
+#[expect(clippy::print_stdout, reason = "what `cargo xtask chaos` is run for")]
 async fn report(house: &House, tally: &Tally, (before, after): (u64, u64)) {
     let ejections = house.sum("tollgate_upstream_ejections_total").await;
     let retries = house.sum("tollgate_upstream_retries_total").await;

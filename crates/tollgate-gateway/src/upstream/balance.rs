@@ -95,8 +95,8 @@ pub(super) fn may_be_preferred((load, weight): (u64, f64), (other, others): (u64
 #[must_use]
 pub(super) const fn two(random: u64, count: usize) -> (usize, usize) {
     let (high, low) = (random >> 32, random & 0xffff_ffff);
-    let first = (high * count as u64 >> 32) as usize;
-    let second = (low * (count as u64 - 1) >> 32) as usize;
+    let first = ((high * count as u64) >> 32) as usize;
+    let second = ((low * (count as u64 - 1)) >> 32) as usize;
     (first, if second >= first { second + 1 } else { second })
 }
 

@@ -173,7 +173,7 @@ impl Remote {
         match within(&alarm, poll_fn(|cx| link.poll_head(cx, method, headers))).await {
             Ok(Ok(mut found)) => {
                 let (asked, status) = (found.asked.take(), found.status);
-                let mut response = Response::new(Answer::over_link(link, found));
+                let mut response = Response::new(Answer::over_link(link, &found));
                 *response.status_mut() = status;
                 *response.headers_mut() = std::mem::take(headers);
                 let whole = asked.is_some();

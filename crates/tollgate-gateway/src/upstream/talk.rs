@@ -55,7 +55,8 @@ impl Remote {
             let mut running = Running::begin(self, (Face::Rpc, pick), (0, by.now), None);
             // No attempt is one too many for the list.
             let _full = tried.try_push(pick.endpoint);
-            match self.open_talk(pick.endpoint, head, by).await {
+            // Boxed: opening is short, and a stream carries its future about for as long as it lasts.
+            match Box::pin(self.open_talk(pick.endpoint, head, by)).await {
                 Ok((up, mut down)) => {
                     down.running = Some(running);
                     return Ok((up, down));
