@@ -31,6 +31,7 @@ use tollgate_limit::Memory;
 use tollgate_limit::Priority;
 
 use crate::config::HttpConfig;
+use crate::fallback::Fallback;
 use crate::record::WafLog;
 use crate::record::metrics::RouteMeters;
 use crate::release::Release;
@@ -94,6 +95,8 @@ pub struct Model {
     pub name: Box<str>,
     /// Place of its upstream.
     pub upstream: usize,
+    /// Other ways for its calls.
+    pub fallback: Vec<Fallback>,
     /// What runs it, as its metadata says.
     pub platform: Box<str>,
     /// What it takes and gives.

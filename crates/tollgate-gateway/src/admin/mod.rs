@@ -2,6 +2,8 @@
 
 mod releases;
 
+mod backends;
+
 use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use crate::release;
 use crate::send::json;
 use crate::snapshot::Policy;
 use crate::start::{CERT_WATCH, Control, StartError};
+use crate::upstream::checks;
 use crate::upstream::queue::Standing;
 use crate::worker::Tasks;
 
@@ -44,6 +47,7 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         }
         tasks.spawn_detached(watch_certs(Arc::clone(control)));
         tasks.spawn_detached(keep_state(Arc::clone(control)));
+        tasks.spawn_detached(checks::watch(Arc::clone(&control.state), control.is_real()));
         tasks.spawn_detached(release::watch(Arc::clone(&control.state)));
         if control.is_real() {
             tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
@@ -146,8 +150,11 @@ async fn respond(control: Arc<Control>, request: &Request<Incoming>) -> Response
             let found = serde_json::json!({ "models": control.state.drift.found() });
             json(StatusCode::OK, Bytes::from(found.to_string()))
         }
+        (&Method::GET, "/backends") => {
+            json(StatusCode::OK, Bytes::from(backends::document(&control.state).to_string()))
+        }
         (&Method::POST, "/reload") => reload(control).await,
-        (_, "/drift" | "/healthz" | "/observed" | "/readyz" | "/metrics" | "/reload") => {
+        (_, "/backends" | "/drift" | "/healthz" | "/observed" | "/readyz" | "/metrics" | "/reload") => {
             json(StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"{\"code\":\"method_not_allowed\"}"))
         }
         _ => json(StatusCode::NOT_FOUND, Bytes::from_static(b"{\"code\":\"not_found\"}")),
@@ -217,6 +224,7 @@ fn metrics(control: &Control) -> String {
         row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "running")], running);
         row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "waiting")], waiting);
     }
+    backends::render(state, &mut out);
     queues(&mut out, &policy);
     state.drift.render(&mut out);
     release::told::render(&policy, &mut out);

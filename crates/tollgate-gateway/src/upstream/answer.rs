@@ -48,7 +48,7 @@ struct Chunks {
 }
 
 impl Answer {
-    pub(super) fn over_link(link: Box<Link>, head: AnswerHead) -> Self {
+    pub(super) fn over_link(link: Box<Link>, head: &AnswerHead) -> Self {
         Self { from: From::Link(Linked::new(link, head.coming, head.keep)) }
     }
 
