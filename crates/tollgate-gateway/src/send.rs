@@ -329,10 +329,10 @@ async fn forward(
     let over = match call.dialect {
         Dialect::OipGrpc => Over::Rpc,
         _ if ex.seen.rpc && !remote.rpc.is_empty() => Over::H2,
-        _ => Over::H1,
+        _ => Over::Rest,
     };
     let model = call.model.and_then(|model| p.model_name(model));
-    let remembers = remote.endpoints.remembers() && over == Over::H1;
+    let remembers = remote.endpoints.remembers() && over == Over::Rest;
     let beginnings =
         remembers.then(|| Beginnings::of(model.unwrap_or_default(), &call.prompts, who.tenant_id, w.state.seed));
     let repeatable = *verb == Verb::Infer || head.method.is_idempotent();

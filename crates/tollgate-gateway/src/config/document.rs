@@ -347,7 +347,8 @@ impl ContractGuard {
 #[serde(deny_unknown_fields)]
 pub struct UpstreamConfig {
     /// Where the server is: `http://` or `https://`, host and port; host and port alone are `http://`. An endpoint that can
-    /// do more has a weight: `{ url: "http://10.0.0.5:8000", weight: 2 }`. At most 256.
+    /// do more has a weight: `{ url: "http://10.0.0.5:8000", weight: 2 }`. At most 256. A server behind `https://` that offers
+    /// HTTP/2 is spoken to so.
     #[serde(default)]
     pub endpoints: Vec<EndpointConfig>,
     /// Where the server speaks gRPC, in the same form: HTTP/2 by prior knowledge for `http://`, by ALPN for `https://`.

@@ -164,7 +164,7 @@ impl Mirrored {
         let head = upward(ex, job.head.clone(), job.verb == Verb::Infer);
         let want = Want { cost: job.estimate.cost.0, ..Want::default() };
         let upload = Upload::Held(Some(body));
-        let order = Order { head, upload, over: Over::H1, want, patience: Patience::Caller };
+        let order = Order { head, upload, over: Over::Rest, want, patience: Patience::Caller };
         Some(Self {
             release: Arc::clone(release),
             worker: Arc::clone(w),

@@ -45,7 +45,7 @@ impl Desk<'_> {
             },
         };
         let roots = roots(config, base, check);
-        let endpoints = addresses("endpoints", &config.endpoints, (Speaks::H1, &roots), check);
+        let endpoints = addresses("endpoints", &config.endpoints, (Speaks::Either, &roots), check);
         let rpc = addresses("grpc", &config.grpc, (Speaks::H2, &roots), check);
         let (mut endpoints, mut rpc) = (endpoints?, rpc?);
         for (address, _weight) in endpoints.iter_mut().chain(&mut rpc) {
