@@ -108,7 +108,7 @@ impl Talk {
         let mut session = Session { ex: Some(ex), books: &books, worker: Arc::clone(&self.worker), unread };
         let Some(ex) = &mut session.ex else { return };
         let alarm = self.worker.ticker.alarm(deadline(ex));
-        let ended = match within(&alarm, self.both(ex, (&books, &alarm), &out)).await {
+        let ended = match within(&alarm, Box::pin(self.both(ex, (&books, &alarm), &out))).await {
             Ok(ended) => ended,
             Err(_late) => Err(ex.log.stop(Stage::Upstream, late())),
         };
@@ -137,8 +137,7 @@ impl Talk {
         let (w, now) = (Arc::clone(&self.worker), self.worker.ticker.now());
         let by = Caller { worker: w.index, ticker: &w.ticker, tasks: &w.tasks, now, until: deadline(ex) };
         let policy = Arc::clone(&self.policy);
-        // Boxed, as what follows here: rare or large, and carried about by every stream.
-        let talk = Box::pin(remote.talk(&head, policy.model_name(first.model), by)).await;
+        let talk = remote.talk(&head, policy.model_name(first.model), by).await;
         let (up, down) = talk.map_err(|stop| ex.log.stop(Stage::Upstream, stop))?;
         let ended = {
             let policy = Arc::clone(&self.policy);
