@@ -4,6 +4,7 @@
 //! its crates and files.
 
 mod bench;
+mod chaos;
 mod docs;
 mod fuzz;
 mod load;
@@ -33,6 +34,8 @@ usage: cargo xtask VERB
   docs [--check]          write docs/reference, or say whether it is as generated
   fuzz [TARGET…] [--seconds N]
                           run the fuzz targets, 60 seconds each unless told
+  chaos [--minutes N] [--seed N]
+                          the gateway before servers that hang, reset, lie, disappear and return; 10 minutes unless told
   loom                    the limiter's lock-free protocol in every order of its steps, under a minute once built
   peers [SUITE…]          the gateway against real clients and real servers
   bench …                 run a benchmark; `bench --help` says which
@@ -55,12 +58,13 @@ fn run(args: &[String]) -> Result<ExitCode> {
     let check = match rest {
         [] => false,
         [flag] if flag == "--check" => true,
-        _ if matches!(verb.as_str(), "bench" | "fuzz" | "peers" | "sim") => false,
+        _ if matches!(verb.as_str(), "bench" | "chaos" | "fuzz" | "peers" | "sim") => false,
         _ => bail!("`{}` is not for `{verb}`\n{USAGE}", rest.join(" ")),
     };
     let project = Project::find()?;
     match verb.as_str() {
         "bench" => bench::run(rest)?,
+        "chaos" => chaos::run(&project, rest)?,
         "docs" => docs::run(&project, check)?,
         "fuzz" => fuzz::run(&project, rest)?,
         "loom" => loom::run(&project)?,

@@ -1,4 +1,4 @@
-//! What the head of every answer says beside the answer: budgets, the version that answered, a place in line. Decides
+//! What the head of every answer says beside the answer: budgets, the version that answered, another way that was taken, a place in line. Decides
 //! nothing and charges nothing.
 
 use std::time::Duration;
@@ -7,6 +7,7 @@ use http::HeaderMap;
 use tollgate_layers::limits::{Payer, headers};
 
 use crate::exchange::Exchange;
+use crate::fallback;
 use crate::problem::Face;
 use crate::release;
 use crate::snapshot::Policy;
@@ -16,6 +17,7 @@ use crate::turn;
 pub fn announce(policy: &Policy, exchange: &Exchange, retry_after: Option<Duration>, out: &mut HeaderMap) {
     budgets(policy, exchange, retry_after, out);
     release::announce(exchange, out);
+    fallback::announce(exchange, out);
     turn::tell(&exchange.seen, out);
 }
 

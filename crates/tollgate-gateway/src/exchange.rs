@@ -84,14 +84,14 @@ pub struct Seen {
     pub tokens_in: u64,
     /// Tokens that the model wrote: as it said, or as the text that passed tells.
     pub tokens_out: u64,
+    /// Which other way the call went, if it did.
+    pub fallback: Option<Box<str>>,
     /// What the reply is held to.
     pub awaited: Option<Box<Awaited>>,
     /// An answer that may be kept.
     pub keeping: Option<Box<cache::Awaited>>,
     /// The answer had been kept.
     pub cached: bool,
-    /// Place of the endpoint that answered.
-    pub endpoint: Option<usize>,
     /// The version that was chosen, where its model has several.
     pub release: Option<Given>,
     /// What listens to its answer, where a mirrored call is compared with it.

@@ -11,6 +11,7 @@ pub mod compute;
 pub mod config;
 pub mod drift;
 pub mod exchange;
+pub mod fallback;
 pub mod firewall;
 pub mod flow;
 pub mod inspect;

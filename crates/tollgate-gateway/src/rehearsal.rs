@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use tollgate_core::secret::SecretRef;
 use tollgate_layers::auth::KeysConfig;
 
-use crate::config::{Config, is_endpoint};
+use crate::config::{Config, EndpointConfig, is_endpoint};
 
 /// What stands in the place of the outside world.
 #[derive(Clone, Debug)]
@@ -31,8 +31,8 @@ impl Rehearsal {
     pub(crate) fn dress(&self, config: &mut Config) {
         for upstream in config.upstreams.values_mut() {
             let all = upstream.endpoints.iter_mut().chain(&mut upstream.grpc);
-            for endpoint in all.filter(|endpoint| is_endpoint(endpoint)) {
-                *endpoint = format!("http://{}", self.upstream);
+            for endpoint in all.filter(|endpoint| is_endpoint(endpoint.url())) {
+                *endpoint = EndpointConfig::Plain(format!("http://{}", self.upstream));
             }
             upstream.ca = None;
         }

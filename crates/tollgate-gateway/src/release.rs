@@ -158,12 +158,13 @@ fn outcome(ex: &Exchange, now: Tick, ended: Ended) -> Option<Outcome> {
     let entries = ex.log.entries();
     let placed = entries.iter().find(|entry| entry.stage == Stage::Queue && matches!(entry.event, Event::Passed))?;
     let told = entries.iter().filter(|entry| entry.stage == Stage::Upstream);
+    let spoke = ex.log.fact(Fact::UpstreamStatus).is_some();
     let (mut failed, mut answered) = (false, None);
     for entry in told {
         failed |= match &entry.event {
             Event::Faulted(fault) => matches!(fault.origin, Origin::Upstream | Origin::UpstreamLate),
-            // A server that is full is not broken.
-            Event::Refused(refusal) => refusal.code != Code::Overloaded,
+            // A server that says it is full is not broken; where nobody is left who could say so, it is.
+            Event::Refused(refusal) => refusal.code != Code::Overloaded || !spoke,
             // A route may relay refusals of the server.
             Event::Noted(Fact::UpstreamStatus, status) => *status >= 400 && !matches!(status, 429 | 503),
             _ => false,

@@ -3,12 +3,14 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal, Stop};
 use tollgate_core::stage::Stage;
+use tollgate_core::time::Tick;
 use tollgate_layers::output::rpc;
 
 use crate::body::Hold;
@@ -22,7 +24,7 @@ use crate::problem::{Face, Figures, event, trailers};
 use crate::release;
 use crate::talk::Spoken;
 use crate::tick::{Alarm, Ticker};
-use crate::upstream::{Answer, Remote, Slot};
+use crate::upstream::{Answer, Running, Slot};
 use crate::window::Window;
 
 /// The body of an answer.
@@ -81,14 +83,16 @@ pub struct Pending {
     pub tab: Tab,
     /// The place in the upstream's line.
     pub slot: Slot,
-    /// Whose connection the answer comes on.
-    pub remote: Arc<Remote>,
+    /// Its place at the endpoint whose answer it is.
+    pub running: Running,
     /// The worker's number.
     pub worker: usize,
     /// The worker's timer.
     pub ticker: Arc<Ticker>,
-    /// Rings when the route's deadline has passed.
+    /// Rings when the route's deadline has passed, or while the answer flows and says nothing.
     pub alarm: Alarm,
+    /// How long it may say nothing.
+    pub lull: Lull,
     /// What was held back for the rules and may flow now, with its room in the budget.
     pub ahead: Option<(Bytes, Hold)>,
     /// What the rules are shown of a reply that flows.
@@ -97,6 +101,42 @@ pub struct Pending {
     pub flow: Option<Flow>,
     /// What is kept of it.
     pub fill: Option<Box<Fill>>,
+}
+
+/// How long an answer that flows may say nothing. Counted in quarters, so that a piece of it costs no look at a clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Lull {
+    /// The route's deadline.
+    pub until: Tick,
+    /// The longest silence.
+    pub longest: Duration,
+    /// Quarters of that since the last piece; `None` before the answer began to flow.
+    pub quarters: Option<u8>,
+}
+
+impl Pending {
+    /// What is wrong with waiting longer, if anything is.
+    fn overdue(&mut self, cx: &Context<'_>) -> Option<Fault> {
+        let Lull { until, longest, quarters } = self.lull;
+        if quarters.is_none() {
+            self.lull.quarters = Some(0);
+            self.alarm.reset(self.ticker.after(longest / 4).min(until));
+        }
+        while self.alarm.poll_rung(cx).is_ready() {
+            let now = self.ticker.now();
+            if now >= until {
+                return Some(Fault::new(Origin::UpstreamLate, "the answer outlived the route's deadline"));
+            }
+            let quarters = self.lull.quarters.unwrap_or(0) + 1;
+            if quarters > 4 {
+                self.running.broke(now);
+                return Some(Fault::new(Origin::UpstreamLate, "the answer went silent"));
+            }
+            self.lull.quarters = Some(quarters);
+            self.alarm.reset(now.after(longest / 4).min(until));
+        }
+        None
+    }
 }
 
 /// Why an answer was broken off; hyper then closes the connection or resets the stream.
@@ -192,13 +232,13 @@ impl Stream {
 
     fn complete(&mut self) {
         let Some(Open { mut exchange, pending }) = self.open.take() else { return };
-        let Pending { mut tab, mut slot, remote, worker, ticker, flow, fill, .. } = *pending;
+        let Pending { mut tab, mut slot, running, worker, ticker, flow, fill, .. } = *pending;
         count_use(&mut exchange, &mut tab, flow.as_ref());
         if let Some(fill) = fill {
             fill.done();
         }
         let now = ticker.now();
-        remote.keep(exchange.seen.endpoint.unwrap_or(0), worker, &mut self.body, now);
+        running.done(worker, &mut self.body, now);
         exchange.seen.spent = tab.settle(now);
         slot.spent = Some(exchange.seen.spent);
         exchange.answered(now);
@@ -268,8 +308,19 @@ impl Stream {
         Poll::Pending
     }
 
+    /// The model server said something.
+    fn spoke(&mut self) {
+        if let Some(quarters) = self.open.as_mut().and_then(|open| open.pending.lull.quarters.as_mut()) {
+            *quarters = 0;
+        }
+    }
+
     fn broken(&mut self, fault: Fault) -> Option<Denial> {
-        self.open.as_mut().map(|open| open.exchange.log.stop(Stage::Upstream, Stop::from(fault)))
+        let Open { exchange, pending } = self.open.as_mut()?;
+        if fault.origin == Origin::Upstream {
+            pending.running.broke(pending.ticker.now());
+        }
+        Some(exchange.log.stop(Stage::Upstream, Stop::from(fault)))
     }
 
     /// Ends a reply before its end: a stream of events with a last one that says so, anything else abruptly.
@@ -375,6 +426,7 @@ impl Body for Stream {
         loop {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
+                    self.spoke();
                     // Trailers of an HTTP/1.1 model server say nothing that a client of ours was promised.
                     let Ok(data) = frame.into_data() else { continue };
                     match self.passed(data) {
@@ -395,12 +447,11 @@ impl Body for Stream {
                     };
                 }
                 Poll::Pending => {
-                    if self.open.as_ref().is_some_and(|open| open.pending.alarm.poll_rung(cx).is_ready()) {
-                        let fault = Fault::new(Origin::UpstreamLate, "the answer outlived the route's deadline");
-                        let denial = self.broken(fault);
-                        return self.fail(denial, cx);
-                    }
-                    return Poll::Pending;
+                    let Some(fault) = self.open.as_mut().and_then(|open| open.pending.overdue(cx)) else {
+                        return Poll::Pending;
+                    };
+                    let denial = self.broken(fault);
+                    return self.fail(denial, cx);
                 }
             }
         }

@@ -1,36 +1,43 @@
 //! The second half of an exchange: a place in line, the model, and the shape of the reply.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
+use http_body::Body as _;
 use tollgate_core::backend::{Backend, Output};
 use tollgate_core::call::{Call, Dialect, ModelId};
 use tollgate_core::cost::Cost;
 use tollgate_core::guard::Mode;
 use tollgate_core::identity::ExchangeId;
 use tollgate_core::journal::{Event, Fact};
-use tollgate_core::ruling::{Denial, Fault, Origin};
+use tollgate_core::ruling::{Code, Denial, Fault, Origin, Stop};
 use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
 use tollgate_layers::hygiene::{Fresh, Head, Ours, Trace};
 use tollgate_layers::protocol::{self, kserve_v1, oip, plain};
 use tollgate_layers::routes::Verb;
 
-use crate::body::Payload;
+use crate::body::{Hold, Payload};
 use crate::exchange::Exchange;
+use crate::fallback;
 use crate::flow::Flow;
 use crate::pipeline::Admitted;
 use crate::quota;
 use crate::release;
-use crate::reply::Pending;
+use crate::reply::{Lull, Pending};
 use crate::rpc;
 use crate::snapshot::Policy;
 use crate::talk::Talk;
 use crate::tick::within;
 use crate::turn::{self, deadline};
-use crate::upstream::{Answer, Caller, Order, Over, Remote, Sent, Slot, Target, Upload, Upstream, Upward};
+use crate::upstream::prefix::Beginnings;
+use crate::upstream::queue::TurnedAway;
+use crate::upstream::{
+    Answer, Caller, Order, Over, Patience, Remote, Sent, Slot, Target, Upload, Upstream, Upward, Want,
+};
 use crate::worker::Worker;
 
 /// An answer on its way out.
@@ -55,7 +62,7 @@ pub fn answer_here(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, job: &Admitte
         Verb::ServerMetadata => json(StatusCode::OK, p.server_metadata.clone()),
         Verb::ModelReady => ready(p.upstream_of(job.call.model?).is_some_and(|upstream| match &upstream.target {
             Target::Local(backend) => backend.ready(),
-            Target::Remote(_) => true,
+            Target::Remote(remote) => remote.is_able(job.call.model.and_then(|model| p.model_name(model)), job.at),
         })),
         Verb::ModelList => json(StatusCode::OK, Bytes::from(model_list(p, job))),
         Verb::ModelMetadata => {
@@ -98,10 +105,19 @@ pub fn json(status: StatusCode, body: Bytes) -> Response<Bytes> {
 
 /// A request with a place before its upstream.
 pub struct Placed {
-    job: Box<Admitted>,
-    slot: Slot,
-    /// When it got its place.
-    at: Tick,
+    /// The request.
+    pub job: Box<Admitted>,
+    /// Its place.
+    pub slot: Slot,
+    /// When it got that.
+    pub at: Tick,
+}
+
+/// Whose deadline it is.
+fn patience(ex: &Exchange) -> Patience {
+    let route = ex.seen.route.as_ref().map_or(0, |route| route.timeout_ms);
+    let asked = ex.seen.timeout.is_some_and(|asked| asked < Duration::from_millis(route));
+    if asked { Patience::Caller } else { Patience::Route }
 }
 
 /// Waits for a place before the upstream of `job`.
@@ -115,21 +131,8 @@ pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box
     if p.contract.mode(&ex.log) != Mode::Off {
         ex.seen.awaited = p.contract.layer.as_ref().and_then(|contracts| contracts.awaits(&job.call));
     }
-    let bytes = match &job.body {
-        Payload::Held(bytes, _) => bytes.len() as u64,
-        Payload::Streamed(..) => 0,
-    };
-    let ask = turn::ask(p, ex, &job.estimate, bytes, job.at);
-    let mut at = job.at;
-    match upstream.queue.enter(ask, &w.ticker).await {
-        Ok(slot) => {
-            if let Some(entered) = slot.waited {
-                at = w.tick(&ex.facts, &mut ex.log);
-                let waited = u32::try_from(at.since(entered).as_micros()).unwrap_or(u32::MAX);
-                ex.log.note(Stage::Queue, Event::Noted(Fact::QueueDepth, slot.depth));
-                ex.log.note(Stage::Queue, Event::Noted(Fact::QueueWaitUs, waited));
-            }
-            ex.seen.curious.position = slot.position;
+    match place(p, w, ex, (upstream, &job)).await {
+        Ok((slot, at)) => {
             ex.log.note(Stage::Queue, Event::Passed);
             Ok(Placed { job, slot, at })
         }
@@ -140,6 +143,33 @@ pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box
     }
 }
 
+/// Waits for a place before that upstream, and says when it was given.
+///
+/// # Errors
+/// There was none.
+pub async fn place(
+    p: &Policy,
+    w: &Worker,
+    ex: &mut Exchange,
+    (upstream, job): (&Upstream, &Admitted),
+) -> Result<(Slot, Tick), TurnedAway> {
+    let bytes = match &job.body {
+        Payload::Held(bytes, _) => bytes.len() as u64,
+        Payload::Streamed(..) => 0,
+    };
+    let ask = turn::ask(p, ex, &job.estimate, bytes, job.at);
+    let slot = upstream.queue.enter(ask, &w.ticker).await?;
+    let mut at = job.at;
+    if let Some(entered) = slot.waited {
+        at = w.tick(&ex.facts, &mut ex.log);
+        let waited = u32::try_from(at.since(entered).as_micros()).unwrap_or(u32::MAX);
+        ex.log.note(Stage::Queue, Event::Noted(Fact::QueueDepth, slot.depth));
+        ex.log.note(Stage::Queue, Event::Noted(Fact::QueueWaitUs, waited));
+    }
+    ex.seen.curious.position = slot.position;
+    Ok((slot, at))
+}
+
 fn upstream<'a>(p: &'a Policy, w: &Worker, ex: &mut Exchange, job: &Admitted) -> Option<&'a Upstream> {
     match job.call.model {
         Some(model) => release::upstream_of(p, w, ex, (model, &job.head.headers)),
@@ -147,17 +177,94 @@ fn upstream<'a>(p: &'a Policy, w: &Worker, ex: &mut Exchange, job: &Admitted) ->
     }
 }
 
-/// Lets the model work.
+/// Lets the model work; where it cannot, another one, if its calls have other ways.
 ///
 /// # Errors
 /// What the client may know of a fault.
 pub async fn run(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, placed: Placed) -> Result<Reply, Denial> {
-    let target = upstream(p, w, ex, &placed.job).map(|upstream| upstream.target.clone());
+    let upstream = upstream(p, w, ex, &placed.job);
     release::shadow::mirror(p, w, ex, &placed.job);
-    match target {
-        Some(Target::Local(backend)) => local(p, w, ex, placed, &*backend).await,
-        Some(Target::Remote(remote)) => forward(w, ex, placed, remote).await,
-        None => Err(ex.log.stop(Stage::Upstream, Fault::new(Origin::Own, "the route has no upstream").into())),
+    let Some(upstream) = upstream else {
+        return Err(ex.log.stop(Stage::Upstream, Fault::new(Origin::Own, "the route has no upstream").into()));
+    };
+    let ways = fallback::ways(p, &placed.job);
+    match once(p, w, ex, placed, (upstream, !ways.is_empty())).await {
+        Ok(reply) => Ok(reply),
+        Err(failed) if ways.is_empty() => Err(failed.end(ex)),
+        Err(failed) => Box::pin(fallback::run(p, w, ex, failed, ways)).await,
+    }
+}
+
+/// A call that was not answered.
+pub struct Failed {
+    /// The call, as far as it is still here.
+    pub job: Box<Admitted>,
+    /// What stopped it first, and how.
+    pub first: Box<Stopped>,
+    /// All of it is still here.
+    whole: bool,
+}
+
+/// What stopped a call.
+pub struct Stopped {
+    stage: Stage,
+    stop: Stop,
+    /// Nothing was done that is worth paying for.
+    refund: bool,
+    at: Tick,
+}
+
+impl Stopped {
+    /// Writes it down, though another way answered.
+    pub fn note(self, ex: &mut Exchange) {
+        drop(ex.log.stop(self.stage, self.stop));
+    }
+}
+
+impl Failed {
+    /// Whether what failed was the model server, or there was none: a call that was refused is refused anywhere.
+    #[must_use]
+    pub fn may_go_elsewhere(&self) -> bool {
+        let of_ours = matches!(&self.first.stop, Stop::Refuse(refusal) if refusal.code != Code::Overloaded);
+        self.whole && !of_ours
+    }
+
+    /// It failed again, after what had stopped it first.
+    #[must_use]
+    pub fn after(self, first: Box<Stopped>) -> Self {
+        Self { first, ..self }
+    }
+
+    /// Settles it, and says what the client may know.
+    pub fn end(self, ex: &mut Exchange) -> Denial {
+        let Self { mut job, first, whole } = self;
+        if let Payload::Held(_, hold) = &mut job.body
+            && whole
+        {
+            ex.held = Some(std::mem::take(hold)).filter(|_| ex.waf.holds_body());
+        }
+        if first.refund {
+            job.tab.refund();
+        }
+        ex.seen.spent = job.tab.settle(first.at);
+        ex.log.stop(first.stage, first.stop)
+    }
+}
+
+/// Lets one upstream work. With `spares`, what is sent is kept, so that a call that failed can be tried elsewhere.
+///
+/// # Errors
+/// The call, and what stopped it.
+pub async fn once(
+    p: &Arc<Policy>,
+    w: &Arc<Worker>,
+    ex: &mut Exchange,
+    placed: Placed,
+    (upstream, spares): (&Upstream, bool),
+) -> Result<Reply, Failed> {
+    match &upstream.target {
+        Target::Local(backend) => local(p, w, ex, placed, &**backend).await,
+        Target::Remote(remote) => forward(p, w, ex, placed, (remote, spares)).await,
     }
 }
 
@@ -167,7 +274,7 @@ async fn local(
     ex: &mut Exchange,
     placed: Placed,
     backend: &dyn Backend,
-) -> Result<Reply, Denial> {
+) -> Result<Reply, Failed> {
     let Placed { mut job, mut slot, at } = placed;
     job.tab.begin(at);
     ex.seen.working = Some(at);
@@ -179,8 +286,8 @@ async fn local(
     let output = match inferred {
         Ok(output) => output,
         Err(fault) => {
-            job.tab.refund();
-            return Err(ex.log.stop(Stage::Upstream, fault.into()));
+            let first = Stopped { stage: Stage::Upstream, stop: fault.into(), refund: true, at: now };
+            return Err(Failed { job, first: Box::new(first), whole: true });
         }
     };
     job.tab.measured(Cost(output.compute_us));
@@ -188,7 +295,10 @@ async fn local(
     slot.spent = Some(ex.seen.spent);
     drop(slot);
     ex.log.note(Stage::Upstream, Event::Passed);
-    encode(p, &job.call, &output).map(Reply::Whole).map_err(|fault| ex.log.stop(Stage::Output, fault.into()))
+    encode(p, &job.call, &output).map(Reply::Whole).map_err(|fault| {
+        let first = Stopped { stage: Stage::Output, stop: fault.into(), refund: false, at: now };
+        Failed { job, first: Box::new(first), whole: false }
+    })
 }
 
 /// The answer of an embedded model, in the words of the request.
@@ -208,23 +318,34 @@ fn encode(p: &Policy, call: &Call, output: &Output) -> Result<Response<Bytes>, F
     Ok(json(StatusCode::OK, Bytes::from(body)))
 }
 
-async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc<Remote>) -> Result<Reply, Denial> {
-    let Placed { job, slot, at } = placed;
-    let Admitted { head, verb, body, call, mut tab, .. } = *job;
-    let body = body.edited(&call.edits);
-    let (upload, hold) = match body {
+async fn forward(
+    p: &Policy,
+    w: &Arc<Worker>,
+    ex: &mut Exchange,
+    placed: Placed,
+    (remote, spares): (&Arc<Remote>, bool),
+) -> Result<Reply, Failed> {
+    let Placed { mut job, slot, at } = placed;
+    let (head, body, whole) = outgoing(&mut job, spares);
+    let (upload, hold) = match body.edited(&job.call.edits) {
         Payload::Held(bytes, hold) => (Upload::Held(Some(bytes)), Some(hold)),
         Payload::Streamed(body, most) => (Upload::Streamed(body, most), None),
     };
-    let repeatable = verb == Verb::Infer || head.method.is_idempotent();
+    let Admitted { verb, call, estimate, who, .. } = &*job;
     let over = match call.dialect {
         Dialect::OipGrpc => Over::Rpc,
         _ if ex.seen.rpc && !remote.rpc.is_empty() => Over::H2,
-        _ => Over::H1,
+        _ => Over::Rest,
     };
-    let spoken = verb == Verb::Infer && call.dialect != Dialect::Upload;
-    let order = Order { head: upward(ex, head, spoken), upload, over, repeatable };
-    tab.begin(at);
+    let model = call.model.and_then(|model| p.model_name(model));
+    let remembers = remote.endpoints.remembers() && over == Over::Rest;
+    let beginnings =
+        remembers.then(|| Beginnings::of(model.unwrap_or_default(), &call.prompts, who.tenant_id, w.state.seed));
+    let repeatable = *verb == Verb::Infer || head.method.is_idempotent();
+    let want = Want { model, cost: estimate.cost.0, repeatable, beginnings: beginnings.as_ref() };
+    let spoken = *verb == Verb::Infer && call.dialect != Dialect::Upload;
+    let order = Order { head: upward(ex, head, spoken), upload, over, want, patience: patience(ex) };
+    job.tab.begin(at);
     ex.seen.working = Some(at);
     let by = Caller { worker: w.index, ticker: &w.ticker, tasks: &w.tasks, now: at, until: deadline(ex) };
     let sent = remote.send(order, by).await;
@@ -232,33 +353,79 @@ async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc
     // Where a later rule reads something of the body, the rules keep it until then, and its room in the budget with it.
     ex.held = hold.filter(|_| ex.waf.holds_body());
     let now = w.tick(&ex.facts, &mut ex.log);
+    let failed = |job, stop, refund| {
+        let first = Stopped { stage: Stage::Upstream, stop, refund, at: now };
+        Failed { job, first: Box::new(first), whole }
+    };
     let sent = match sent {
         Ok(sent) => sent,
-        Err(fault) => {
-            if fault.origin == Origin::Upstream {
-                tab.refund();
-            }
-            ex.seen.spent = tab.settle(now);
-            return Err(ex.log.stop(Stage::Upstream, fault.into()));
+        Err(stop) => {
+            // What took too long was perhaps worked on; a fault of our own is one of a program that runs.
+            let worked = matches!(&stop, Stop::Fault(fault) if fault.origin != Origin::Upstream);
+            return Err(failed(job, stop, !worked));
         }
     };
     note(ex, &sent);
-    let Sent { mut response, alarm, .. } = sent;
+    if whole && let Some(stop) = failure(p, &sent.response) {
+        return Err(failed(job, stop, true));
+    }
+    let Sent { mut response, running, alarm, .. } = sent;
+    let Admitted { call, tab, body, .. } = *job;
+    if let Payload::Held(_, hold) = body
+        && whole
+    {
+        ex.held = Some(hold).filter(|_| ex.waf.holds_body());
+    }
     let flow = Flow::of(&call, response.headers());
     if flow.as_ref().is_some_and(Flow::is_framed) {
         // A frame may be taken out.
         response.headers_mut().remove(CONTENT_LENGTH);
     }
-    alarm.reset(deadline(ex));
+    let until = deadline(ex);
+    alarm.reset(until);
+    let lull = Lull { until, longest: remote.settings.stream_idle, quarters: None };
     let (worker, ticker) = (w.index, Arc::clone(&w.ticker));
-    let pending = Pending { tab, slot, remote, worker, ticker, alarm, ahead: None, window: None, flow, fill: None };
+    let fill = None;
+    let pending = Pending { tab, slot, running, worker, ticker, alarm, lull, ahead: None, window: None, flow, fill };
     Ok(Reply::Stream(response, Box::new(pending)))
 }
 
+/// What goes up, taken or, with `spares`, copied out of a call; and whether all of it is still there afterwards. The room
+/// that a body holds in the budget stays with what stays.
+fn outgoing(job: &mut Admitted, spares: bool) -> (Head, Payload, bool) {
+    if let Payload::Held(bytes, _) = &job.body
+        && spares
+    {
+        return (job.head.clone(), Payload::Held(bytes.clone(), Hold::default()), true);
+    }
+    let Head { method, uri, version, headers, host } = &mut job.head;
+    let head = Head {
+        method: std::mem::take(method),
+        uri: std::mem::take(uri),
+        version: *version,
+        headers: std::mem::take(headers),
+        host: std::mem::take(host),
+    };
+    let nothing = Payload::Held(Bytes::new(), Hold::default());
+    (head, std::mem::replace(&mut job.body, nothing), false)
+}
+
+/// Whether an answer is a failure that another upstream may not have.
+fn failure(p: &Policy, response: &Response<Answer>) -> Option<Stop> {
+    let body = response.body();
+    let none = HeaderMap::new();
+    let ended = body.is_rpc() && body.is_end_stream();
+    let verdict = match response.status() {
+        status if status.is_server_error() => p.output.verdict(status, response.headers()),
+        _ if ended => p.output.rpc_verdict(body.trailers().unwrap_or(&none)),
+        _ => Ok(()),
+    };
+    verdict.err().filter(|stop| matches!(stop, Stop::Fault(_)))
+}
+
 fn note(ex: &mut Exchange, sent: &Sent) {
-    ex.seen.endpoint = Some(sent.endpoint);
-    if sent.retried {
-        ex.log.note(Stage::Upstream, Event::Noted(Fact::Retried, 1));
+    if sent.retried > 0 {
+        ex.log.note(Stage::Upstream, Event::Noted(Fact::Retried, sent.retried));
     }
     ex.log.note(Stage::Upstream, Event::Noted(Fact::UpstreamStatus, u32::from(sent.response.status().as_u16())));
 }

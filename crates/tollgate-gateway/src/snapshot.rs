@@ -31,6 +31,7 @@ use tollgate_limit::Priority;
 
 use crate::cache::RouteCache;
 use crate::config::HttpConfig;
+use crate::fallback::Fallback;
 use crate::quota::Published;
 use crate::record::WafLog;
 use crate::record::metrics::RouteMeters;
@@ -100,6 +101,8 @@ pub struct Model {
     pub name: Box<str>,
     /// Place of its upstream.
     pub upstream: usize,
+    /// Other ways for its calls.
+    pub fallback: Vec<Fallback>,
     /// What runs it, as its metadata says.
     pub platform: Box<str>,
     /// What it takes and gives.

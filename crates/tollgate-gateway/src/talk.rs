@@ -136,9 +136,9 @@ impl Talk {
         let head = upward(ex, self.head.clone(), true);
         let (w, now) = (Arc::clone(&self.worker), self.worker.ticker.now());
         let by = Caller { worker: w.index, ticker: &w.ticker, tasks: &w.tasks, now, until: deadline(ex) };
-        // Boxed, as what follows here: rare or large, and carried about by every stream.
-        let talk = Box::pin(remote.talk(&head, by)).await;
-        let (up, down) = talk.map_err(|fault| ex.log.stop(Stage::Upstream, fault.into()))?;
+        let policy = Arc::clone(&self.policy);
+        let talk = remote.talk(&head, policy.model_name(first.model), by).await;
+        let (up, down) = talk.map_err(|stop| ex.log.stop(Stage::Upstream, stop))?;
         let ended = {
             let policy = Arc::clone(&self.policy);
             let reader = w.reader(&policy, ex.facts.started);

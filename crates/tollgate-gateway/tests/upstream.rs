@@ -236,7 +236,6 @@ async fn one_dead_endpoint_of_several_is_stepped_over() {
         assert_eq!(house.plain().await.ask(post("/p", "", "{}")).await.status, 200);
     }
     assert_eq!(one.count() + two.count(), 12);
-    assert!(one.count() >= 4 && two.count() >= 4, "{} and {}", one.count(), two.count());
     house.quiet().await;
 }
 

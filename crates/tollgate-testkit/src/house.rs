@@ -11,6 +11,7 @@ use tollgate_gateway::config::KeyDesk;
 use tollgate_gateway::record::RecordTarget;
 use tollgate_gateway::start::{Gateway, Setup, StartError};
 use tollgate_gateway::state::{Embed, NoModels};
+use tollgate_gateway::upstream::Upstream;
 use tollgate_layers::auth::{NewKey, PepperValue, Timestamp};
 
 use crate::ca::Pair;
@@ -262,7 +263,8 @@ impl House {
         let state = &self.gateway().control().state;
         let idle = || {
             let policy = state.policy();
-            state.bodies.held() == 0 && policy.upstreams.iter().all(|upstream| upstream.queue.level() == (0, 0))
+            let at_rest = |upstream: &Upstream| upstream.queue.level() == (0, 0) && upstream.running() == 0;
+            state.bodies.held() == 0 && policy.upstreams.iter().all(at_rest)
         };
         until("places and held bytes to be given back", idle).await;
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustls::ServerConfig;
@@ -58,6 +59,8 @@ pub enum Act {
     Send(Vec<u8>),
     /// Wait until the other side leaves.
     Stay,
+    /// Wait so long, or until the other side leaves.
+    Wait(Duration),
 }
 
 /// Opens once, for all who wait.
@@ -127,8 +130,20 @@ impl ModelServer {
         Self::serve(Arc::new(script), Some(config.into())).await
     }
 
+    /// A server where one was that has been killed.
+    ///
+    /// # Panics
+    /// If somebody else has taken the port meanwhile.
+    pub async fn start_at(at: SocketAddr, script: impl Fn(&Taken) -> Vec<Act> + Send + Sync + 'static) -> Self {
+        Self::serve_at(at, Arc::new(script), None).await
+    }
+
     async fn serve(script: Script, tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::serve_at(SocketAddr::from(([127, 0, 0, 1], 0)), script, tls).await
+    }
+
+    async fn serve_at(at: SocketAddr, script: Script, tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind(at).await.expect("a free port");
         let at = listener.local_addr().expect("an address");
         let seen: Arc<Mutex<Seen>> = Arc::default();
         let mut tasks = JoinSet::new();
@@ -293,6 +308,10 @@ impl<T: Io> Visit<T> {
                 self.left().await;
                 Ok(false)
             }
+            Act::Wait(time) => tokio::select! {
+                () = tokio::time::sleep(time) => Ok(true),
+                () = self.left() => Ok(false),
+            },
         }
     }
 

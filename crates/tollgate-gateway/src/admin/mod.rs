@@ -3,6 +3,8 @@
 pub mod levers;
 pub mod releases;
 
+mod backends;
+
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use crate::send::json;
 use crate::snapshot::Policy;
 use crate::start::{CERT_WATCH, Control, StartError};
 use crate::store;
+use crate::upstream::checks;
 use crate::upstream::queue::Standing;
 use crate::upstream::signals;
 use crate::worker::Tasks;
@@ -49,6 +52,7 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         }
         tasks.spawn_detached(watch_certs(Arc::clone(control)));
         tasks.spawn_detached(keep_state(Arc::clone(control)));
+        tasks.spawn_detached(checks::watch(Arc::clone(&control.state), control.is_real()));
         tasks.spawn_detached(release::watch(Arc::clone(&control.state)));
         tasks.spawn_detached(signals::watch(Arc::clone(&control.state)));
         if control.is_real() {
@@ -166,8 +170,11 @@ async fn respond(control: Arc<Control>, request: &Request<Incoming>) -> Response
             let found = serde_json::json!({ "models": control.state.drift.found() });
             json(StatusCode::OK, Bytes::from(found.to_string()))
         }
+        (&Method::GET, "/backends") => {
+            json(StatusCode::OK, Bytes::from(backends::document(&control.state).to_string()))
+        }
         (&Method::POST, "/reload") => reload(control).await,
-        (_, "/drift" | "/healthz" | "/observed" | "/readyz" | "/metrics" | "/reload") => {
+        (_, "/backends" | "/drift" | "/healthz" | "/observed" | "/readyz" | "/metrics" | "/reload") => {
             json(StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"{\"code\":\"method_not_allowed\"}"))
         }
         _ => json(StatusCode::NOT_FOUND, Bytes::from_static(b"{\"code\":\"not_found\"}")),
@@ -240,6 +247,7 @@ fn metrics(control: &Control) -> String {
     if let Some(shared) = state.balances.shared() {
         shared.render(&mut out);
     }
+    backends::render(state, &mut out);
     queues(&mut out, &policy);
     cache::render(&policy, &mut out);
     state.drift.render(&mut out);

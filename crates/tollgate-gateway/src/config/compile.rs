@@ -1,5 +1,6 @@
 //! From a document of the right shape to a policy: every mistake of meaning is reported, then the layers are built.
 
+mod fallback;
 mod queueing;
 mod remote;
 mod versions;
@@ -456,12 +457,14 @@ impl Desk<'_> {
             })
         };
         let contract = Arc::new(contract);
+        let fallback = self.fallbacks(name, model, upstreams, check);
         built.weights.push(check.within("cost", |check| model.cost.compile(check, classes)));
         let platform = if embedded.is_some() { "tollgate_onnx" } else { "" };
         let metadata = oip::model_metadata(name, platform, contract.signature());
         built.models.push(Model {
             name: name.into(),
             upstream: place.unwrap_or_default(),
+            fallback,
             platform: platform.into(),
             signature: contract.signature().clone(),
             metadata: Bytes::from(metadata),

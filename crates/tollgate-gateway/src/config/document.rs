@@ -20,6 +20,10 @@ use tollgate_layers::parse::ParseConfig;
 use tollgate_layers::routes::{Preset, RouteConfig};
 use tollgate_layers::waf::WafConfig;
 
+use super::backends::{
+    BalanceConfig, BreakerConfig, EjectionConfig, EndpointConfig, FallbackConfig, HealthConfig, RetryConfig,
+    UpstreamDefaults,
+};
 use super::versions::{ReleaseConfig, Versions};
 use super::{ByteSize, DurationText};
 
@@ -342,12 +346,14 @@ impl ContractGuard {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamConfig {
-    /// Where the server is: `http://` or `https://`, host and port; host and port alone are `http://`. Tried in turn.
+    /// Where the server is: `http://` or `https://`, host and port; host and port alone are `http://`. An endpoint that can
+    /// do more has a weight: `{ url: "http://10.0.0.5:8000", weight: 2 }`. At most 256. A server behind `https://` that offers
+    /// HTTP/2 is spoken to so.
     #[serde(default)]
-    pub endpoints: Vec<String>,
+    pub endpoints: Vec<EndpointConfig>,
     /// Where the server speaks gRPC, in the same form: HTTP/2 by prior knowledge for `http://`, by ALPN for `https://`.
     #[serde(default)]
-    pub grpc: Vec<String>,
+    pub grpc: Vec<EndpointConfig>,
     /// A model inside the gateway, instead of endpoints.
     #[serde(default)]
     pub embedded: Option<EmbeddedConfig>,
@@ -371,6 +377,21 @@ pub struct UpstreamConfig {
     /// What the server says of its own load, where `inflight` moves: a server that says it has too much is given less.
     #[serde(default)]
     pub signals: Option<SignalsConfig>,
+    /// How endpoints are asked whether they are ready.
+    #[serde(default)]
+    pub health: HealthConfig,
+    /// When an endpoint is not used because of its answers.
+    #[serde(default)]
+    pub ejection: EjectionConfig,
+    /// When nothing is sent to any of them.
+    #[serde(default)]
+    pub breaker: BreakerConfig,
+    /// What is sent again.
+    #[serde(default)]
+    pub retry: RetryConfig,
+    /// Which of several endpoints gets a request.
+    #[serde(default)]
+    pub balance: BalanceConfig,
     /// To connect, TLS included, in milliseconds. Default: from `upstream_defaults`.
     #[serde(default)]
     pub connect_ms: Option<u64>,
@@ -381,6 +402,9 @@ pub struct UpstreamConfig {
     /// How long a kept connection may be idle, in milliseconds. Default: from `upstream_defaults`.
     #[serde(default)]
     pub idle_ms: Option<u64>,
+    /// How long an answer that is being passed on may say nothing, in milliseconds. Default: from `upstream_defaults`.
+    #[serde(default)]
+    pub stream_idle_ms: Option<u64>,
 }
 
 /// A model inside the gateway.
@@ -442,41 +466,6 @@ impl Default for SignalsConfig {
     }
 }
 
-/// Deadlines and pool sizes of upstreams.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct UpstreamDefaults {
-    /// To connect, TLS included, in milliseconds. Default: 2000.
-    #[schemars(range(min = 1))]
-    pub connect_ms: u64,
-    /// To the first byte of an answer, in milliseconds. Default: 60000.
-    #[schemars(range(min = 1))]
-    pub first_byte_ms: u64,
-    /// How long a kept connection may be idle, in milliseconds; common Python servers close theirs after 5 seconds.
-    /// Default: 4000.
-    pub idle_ms: u64,
-    /// Idle connections that a worker keeps for an endpoint. Default: 64.
-    #[schemars(range(max = 65_536))]
-    pub max_idle_per_worker: usize,
-    /// Connections of HTTP/2, which many calls share.
-    pub h2: UpstreamH2Config,
-}
-
-/// Connections of HTTP/2 to model servers.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct UpstreamH2Config {
-    /// Calls at once on one connection; a server may allow fewer. Default: 100.
-    #[schemars(range(min = 1, max = 10_000))]
-    pub max_streams_per_connection: usize,
-    /// A connection takes no new calls after this long, so that load spreads again. Default: 600000.
-    #[schemars(range(min = 1000))]
-    pub max_connection_age_ms: u64,
-    /// How long a connection without a call is kept. Default: 60000.
-    #[schemars(range(min = 1))]
-    pub idle_ms: u64,
-}
-
 /// A model.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -492,6 +481,11 @@ pub struct ModelConfig {
     /// Whether the same call always has the same answer, so that a route may keep it (`routes[].cache`). Default: false.
     #[serde(default)]
     pub deterministic: bool,
+    /// Other ways for its inferences, tried in order where nothing behind its upstream is ready, its breaker is open, or it
+    /// failed before the first byte of an answer. The answer then says so: `x-tollgate-fallback: NAME`. Fallbacks of a
+    /// fallback are not followed.
+    #[serde(default)]
+    pub fallback: Vec<FallbackConfig>,
     /// Versions that share its calls, by name: a canary, blue and green, a shadow.
     #[serde(default)]
     pub versions: Versions,
@@ -583,24 +577,6 @@ impl Default for H2Config {
             max_connection_age_ms: 600_000,
             idle_ms: 60_000,
         }
-    }
-}
-
-impl Default for UpstreamDefaults {
-    fn default() -> Self {
-        Self {
-            connect_ms: 2000,
-            first_byte_ms: 60_000,
-            idle_ms: 4000,
-            max_idle_per_worker: 64,
-            h2: UpstreamH2Config::default(),
-        }
-    }
-}
-
-impl Default for UpstreamH2Config {
-    fn default() -> Self {
-        Self { max_streams_per_connection: 100, max_connection_age_ms: 600_000, idle_ms: 60_000 }
     }
 }
 

@@ -43,6 +43,7 @@
 //! of the file names. Anything else that two files write is an error that cites both places. A file that is named and
 //! missing is an error; a pattern with `*` that matches nothing is a warning, as an empty `tenants/` is no mistake.
 
+mod backends;
 mod caching;
 mod compile;
 mod disk;
@@ -74,6 +75,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use backends::EndpointConfig;
 pub use compile::{Compiled, compile};
 pub(crate) use compile::{endpoint, is_endpoint};
 pub use disk::{list_directory, read_file};

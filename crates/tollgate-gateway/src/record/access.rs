@@ -55,6 +55,8 @@ struct Line<'a> {
     retried: u32,
     #[serde(skip_serializing_if = "is_false")]
     cached: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fallback: Option<&'a str>,
     reserved_us: u64,
     spent_us: u64,
     bytes_in: u64,
@@ -143,6 +145,7 @@ pub fn write(out: &mut Vec<u8>, exchange: &Exchange, ending: Ending<'_>, redacto
         upstream_status: log.fact(Fact::UpstreamStatus),
         retried: log.fact(Fact::Retried).unwrap_or(0),
         cached: seen.cached,
+        fallback: seen.fallback.as_deref(),
         reserved_us: seen.reserved.0,
         spent_us: seen.spent.0,
         bytes_in: seen.bytes_in,

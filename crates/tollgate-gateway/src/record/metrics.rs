@@ -45,6 +45,8 @@ pub struct Meters {
     pub config_rejected: AtomicU64,
     /// Reloads that took effect.
     pub reloads: AtomicU64,
+    /// Calls that went another way, by model and way.
+    fallbacks: RwLock<BTreeMap<[Box<str>; 2], u64>>,
 }
 
 #[derive(Default)]
@@ -102,6 +104,7 @@ impl Meters {
             handshakes_failed: AtomicU64::new(0),
             config_rejected: AtomicU64::new(0),
             reloads: AtomicU64::new(0),
+            fallbacks: RwLock::default(),
         }
     }
 
@@ -109,6 +112,11 @@ impl Meters {
     pub fn route(&self, name: &str) -> Arc<RouteMeters> {
         let mut routes = self.routes.write();
         Arc::clone(routes.entry(name.into()).or_insert_with(|| Arc::new(RouteMeters::new(self.workers))))
+    }
+
+    /// Counts a call of `model` that went another way.
+    pub fn fell_back(&self, model: &str, way: &str) {
+        *self.fallbacks.write().entry([model.into(), way.into()]).or_default() += 1;
     }
 
     /// Counts one exchange.
@@ -205,6 +213,10 @@ impl Meters {
         );
         for (name, route) in all() {
             route.render_latency(out, name);
+        }
+        head(out, "tollgate_fallbacks_total", "counter", "Calls of a model that were answered another way.");
+        for ([model, way], total) in self.fallbacks.read().iter() {
+            row(out, "tollgate_fallbacks_total", &[("model", model), ("fallback", way)], total);
         }
         for (metric, help, pick) in COUNTERS {
             head(out, metric, "counter", help);

@@ -27,7 +27,7 @@ use crate::send::upward;
 use crate::snapshot::Policy;
 use crate::tick::within;
 use crate::turn::{self, deadline};
-use crate::upstream::{Answer, Caller, Order, Over, Remote, Slot, Target, Upload};
+use crate::upstream::{Answer, Caller, Order, Over, Patience, Remote, Slot, Target, Upload, Want};
 use crate::worker::Worker;
 
 /// Words of calls that the server would remember: a second one would be another call.
@@ -114,7 +114,7 @@ struct Mirrored {
     place: usize,
     how: How,
     remote: Arc<Remote>,
-    order: Order,
+    order: Order<'static>,
     began: Tick,
     until: Tick,
     /// Given back when it ends, however it ends.
@@ -154,7 +154,9 @@ impl Mirrored {
         let until = deadline(ex);
         room.slot = Some(upstream.queue.spare(turn::mirrored(&job.estimate, until, w.ticker.now()))?);
         let head = upward(ex, job.head.clone(), job.verb == Verb::Infer);
-        let order = Order { head, upload: Upload::Held(Some(body)), over: Over::H1, repeatable: false };
+        let want = Want { cost: job.estimate.cost.0, ..Want::default() };
+        let upload = Upload::Held(Some(body));
+        let order = Order { head, upload, over: Over::Rest, want, patience: Patience::Caller };
         Some(Self {
             release: Arc::clone(release),
             worker: Arc::clone(w),
@@ -215,7 +217,7 @@ fn mirrorable(job: &Admitted, most: usize) -> Option<Bytes> {
 }
 
 /// Asks the version that is mirrored to, and reads its answer whole.
-async fn ask(remote: &Remote, order: Order, by: Caller<'_>, (most, began): (usize, Tick)) -> Option<Side> {
+async fn ask(remote: &Arc<Remote>, order: Order<'_>, by: Caller<'_>, (most, began): (usize, Tick)) -> Option<Side> {
     let sent = remote.send(order, by).await;
     let latency_us = u32::try_from(by.ticker.now().since(began).as_micros()).unwrap_or(u32::MAX);
     let Ok(sent) = sent else {
@@ -227,7 +229,7 @@ async fn ask(remote: &Remote, order: Order, by: Caller<'_>, (most, began): (usiz
         return None;
     }
     let body = whole(&mut answer, most).await?;
-    remote.keep(sent.endpoint, by.worker, &mut answer, by.ticker.now());
+    sent.running.done(by.worker, &mut answer, by.ticker.now());
     let (content_type, json_length) = (kind(&head.headers), json_length(&head.headers));
     Some(Side { status: head.status.as_u16(), content_type, json_length, body, latency_us })
 }

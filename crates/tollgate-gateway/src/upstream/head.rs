@@ -42,9 +42,11 @@ pub(super) enum Coming {
 }
 
 /// The head of an answer, without its fields.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct AnswerHead {
     pub(super) status: StatusCode,
+    /// The fields that stood where those of the answer stand now, if the server failed: another one may be asked.
+    pub(super) asked: Option<Box<HeaderMap>>,
     pub(super) coming: Coming,
     /// Whether the server means to keep the connection.
     pub(super) keep: bool,
@@ -134,6 +136,11 @@ fn parse(head: &Bytes, method: &Method, fields: &mut HeaderMap) -> Result<Answer
     }
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or(LinkError::Malformed("its status is malformed"))?;
+    let asked = status.is_server_error().then(|| Box::new(std::mem::take(fields)));
+    let interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
+    // What an interim answer says must not take the place of anything.
+    let mut aside = HeaderMap::new();
+    let fields = if interim { &mut aside } else { fields };
     fields.clear();
     for field in parsed.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes());
@@ -144,7 +151,7 @@ fn parse(head: &Bytes, method: &Method, fields: &mut HeaderMap) -> Result<Answer
     let old = parsed.version != Some(1);
     let coming = coming(status, method, fields, old)?;
     let keep = keeps(fields, old) && coming != Coming::Close && !status.is_informational();
-    Ok(AnswerHead { status, coming, keep })
+    Ok(AnswerHead { status, asked, coming, keep })
 }
 
 fn coming(status: StatusCode, method: &Method, fields: &HeaderMap, old: bool) -> Result<Coming, LinkError> {

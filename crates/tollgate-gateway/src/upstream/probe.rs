@@ -11,7 +11,7 @@ use tollgate_core::identity::ExchangeId;
 use tollgate_core::time::Clock;
 use tollgate_layers::hygiene::{Fresh, Ours, Trace};
 
-use super::{Caller, MuxBounds, Order, Over, Remote, Settings, Upload, Upward};
+use super::{Caller, Fleet, FleetRules, MuxBounds, Remote, Settings, Upward};
 use crate::config::endpoint;
 use crate::tick::{Ticker, within};
 use crate::tls::{Speaks, client_config};
@@ -21,29 +21,60 @@ const LARGEST: usize = 8 << 20;
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks `path` of one endpoint of `remote`.
+/// Asks `path` of one endpoint of `remote` that is well, as far as is known.
 ///
 /// # Errors
 /// Why there is no answer, in words for an operator.
 pub async fn ask(remote: &Remote, path: &str, ticker: &Arc<Ticker>) -> Result<Bytes, String> {
+    let endpoint = remote.endpoints.any().ok_or("no endpoint is ready")?;
+    ask_endpoint(remote, (endpoint, path), PATIENCE, ticker).await.map_err(|unanswered| unanswered.why)
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Debug)]
+pub struct Unanswered {
+    /// The status that came instead.
+    pub status: Option<StatusCode>,
+    /// In words for an operator.
+    pub why: String,
+}
+
+impl From<String> for Unanswered {
+    fn from(why: String) -> Self {
+        Self { status: None, why }
+    }
+}
+
+/// Asks `path` of that endpoint.
+///
+/// # Errors
+/// Why there is no answer, in words for an operator.
+pub async fn ask_endpoint(
+    remote: &Remote,
+    (endpoint, path): (usize, &str),
+    patience: Duration,
+    ticker: &Arc<Ticker>,
+) -> Result<Bytes, Unanswered> {
     let uri: Uri = path.parse().map_err(|_| format!("`{path}` is no path"))?;
     let id = ExchangeId(1);
     let trace = Trace::follow(&HeaderMap::new(), Fresh { trace_id: 1, span_id: 1, sampled: false });
     let ours = Ours { id, trace, client: None, content_type: None };
-    let head = Upward { method: Method::GET, uri, headers: HeaderMap::new(), ours };
-    let order = Order { head, upload: Upload::Held(None), over: Over::H1, repeatable: false };
+    let mut head = Upward { method: Method::GET, uri, headers: HeaderMap::new(), ours };
     let now = ticker.now();
-    let until = now.after(PATIENCE);
+    let until = now.after(patience);
     // A worker that does not exist has no kept connections.
     let tasks = Arc::default();
     let caller = Caller { worker: usize::MAX, ticker, tasks: &tasks, now, until };
-    let sent = remote.send(order, caller).await.map_err(|fault| fault.evidence().to_string())?;
-    match sent.response.status() {
-        StatusCode::OK => {}
-        status if status.is_redirection() => return Err(format!("it sends on ({status}), which is not followed")),
-        status => return Err(format!("it answered {status}")),
+    let response = remote.ask(endpoint, &mut head, caller).await.map_err(|fault| fault.evidence().to_owned())?;
+    let status = response.status();
+    if !status.is_success() {
+        let why = match status.is_redirection() {
+            true => format!("it sends on ({status}), which is not followed"),
+            false => format!("it answered {status}"),
+        };
+        return Err(Unanswered { status: Some(status), why });
     }
-    let mut body = sent.response.into_body();
+    let mut body = response.into_body();
     let mut whole = BytesMut::new();
     let reading = async {
         while let Some(frame) = body.frame().await {
@@ -81,10 +112,18 @@ impl Place {
         let tls = (scheme == "https").then(|| client_config(ca, Speaks::H1)).transpose()?;
         let address = endpoint(&format!("{scheme}://{authority}"), tls.as_ref())?;
         let mux = MuxBounds { streams: 1, age: Duration::ZERO, idle: Duration::ZERO };
-        let settings =
-            Settings { connect: Duration::from_secs(5), first_byte: PATIENCE, idle: Duration::ZERO, max_idle: 0, mux };
+        let settings = Settings {
+            connect: Duration::from_secs(5),
+            first_byte: PATIENCE,
+            idle: Duration::ZERO,
+            stream_idle: PATIENCE,
+            max_idle: 0,
+            mux,
+        };
         let ticker = Ticker::new(Clock::real());
-        Ok(Self { remote: Remote::new(vec![address], Vec::new(), settings, 1), ticker, path: path.to_owned() })
+        let fleet = |addresses| Fleet::new(addresses, FleetRules::default(), 0);
+        let remote = Remote::new((fleet(vec![(address, 1.0)]), fleet(Vec::new())), settings, None, 1);
+        Ok(Self { remote, ticker, path: path.to_owned() })
     }
 
     /// Asks it for `path`.

@@ -4,16 +4,22 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{RecvStream, SendStream};
 use http::HeaderMap;
-use tollgate_core::ruling::{Fault, Origin};
+use tollgate_core::ruling::{Fault, Origin, Stop};
 use tollgate_layers::output::rpc;
 
+use super::fleet::Tried;
 use super::mux::Place;
-use super::{Caller, Remote, Upward, no_answer};
+use super::outlier::Outcome;
+use super::remote::no_answer;
+use super::running::Face;
+use super::{Caller, Over, Remote, Running, Upward, Want};
+use crate::tick::Ticker;
 
 /// The way up.
 pub struct Up {
@@ -26,6 +32,8 @@ pub struct Down {
     coming: Option<RecvStream>,
     /// Where the head was all there is.
     trailers: Option<HeaderMap>,
+    running: Option<Running>,
+    ticker: Arc<Ticker>,
     place: Place,
 }
 
@@ -33,26 +41,48 @@ impl Remote {
     /// Opens a stream to one endpoint. Nothing of a message has left us yet, so another endpoint is tried once.
     ///
     /// # Errors
-    /// A fault of the upstream.
-    pub async fn talk(&self, head: &Upward, by: Caller<'_>) -> Result<(Up, Down), Fault> {
-        let first = self.turn();
-        match self.open_talk(first, head, by).await {
-            Err(fault) if fault.retry => self.open_talk(first + 1, head, by).await,
-            opened => opened,
+    /// `overloaded` where nothing is left to send to, or a fault of the upstream.
+    pub async fn talk(
+        self: &Arc<Self>,
+        head: &Upward,
+        model: Option<&str>,
+        by: Caller<'_>,
+    ) -> Result<(Up, Down), Stop> {
+        let want = Want { model, cost: 0, repeatable: true, beginnings: None };
+        let mut tried = Tried::new();
+        loop {
+            let pick = self.rpc.choose(&want, &tried, by.now)?;
+            let mut running = Running::begin(self, (Face::Rpc, pick), (0, by.now), None);
+            // No attempt is one too many for the list.
+            let _full = tried.try_push(pick.endpoint);
+            // Boxed: opening is short, and a stream carries its future about for as long as it lasts.
+            match Box::pin(self.open_talk(pick.endpoint, head, by)).await {
+                Ok((up, mut down)) => {
+                    down.running = Some(running);
+                    return Ok((up, down));
+                }
+                Err(fault) => {
+                    running.ended(Outcome::Local, || by.ticker.now());
+                    if !fault.retry || tried.len() > 1 {
+                        return Err(fault.into());
+                    }
+                }
+            }
         }
     }
 
-    async fn open_talk(&self, turn: usize, head: &Upward, by: Caller<'_>) -> Result<(Up, Down), Fault> {
+    async fn open_talk(&self, endpoint: usize, head: &Upward, by: Caller<'_>) -> Result<(Up, Down), Fault> {
         let none = || Fault::new(Origin::Own, "the upstream has no endpoint for gRPC");
-        let endpoint = turn % self.rpc.len().max(1);
         let address = self.rpc.get(endpoint).ok_or_else(none)?;
         let mux = self.muxes.get(by.worker).ok_or_else(none)?;
         let bounds = (self.settings.mux, self.settings.connect);
         let place = mux.place(endpoint, address, bounds, by).await?;
-        let request = head.request(address, by).ok_or_else(none)?;
+        let request = head.request(address, by, (Over::Rpc, None)).ok_or_else(none)?;
         let opened = place.requests().send_request(request, false);
         let (response, stream) = opened.map_err(|error| no_answer(&error.into()).retryable())?;
-        Ok((Up { stream }, Down { response: Some(response), coming: None, trailers: None, place }))
+        let ticker = Arc::clone(by.ticker);
+        let down = Down { response: Some(response), coming: None, trailers: None, running: None, ticker, place };
+        Ok((Up { stream }, down))
     }
 }
 
@@ -89,10 +119,19 @@ impl Down {
     /// # Errors
     /// What broke.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        let next = self.piece().await;
+        if next.is_err() {
+            self.ended(Outcome::Local);
+        }
+        next
+    }
+
+    async fn piece(&mut self) -> Result<Option<Bytes>, Fault> {
         let broken = |error: h2::Error| no_answer(&error.into());
         if let Some(response) = &mut self.response {
             let (head, coming) = Pin::new(response).await.map_err(broken)?.into_parts();
             self.response = None;
+            self.ended(Outcome::Answered);
             if head.status != http::StatusCode::OK {
                 let why = format_args!("the model server answered {}", head.status.as_u16());
                 return Err(Fault::new(Origin::Upstream, why));
@@ -107,6 +146,13 @@ impl Down {
         let piece = piece.map_err(broken)?;
         drop(coming.flow_control().release_capacity(piece.len()));
         Ok(Some(piece))
+    }
+
+    /// How it went, as far as that says anything about the endpoint.
+    fn ended(&mut self, outcome: Outcome) {
+        if let Some(running) = &mut self.running {
+            running.ended(outcome, || self.ticker.now());
+        }
     }
 
     /// What came behind the last bytes.

@@ -49,7 +49,7 @@ const INTERNAL: [&str; 27] = [
 
 /// Beginnings of such names: those of proxies, clouds, tracers and frameworks. `access-control-` and `cross-origin-` are
 /// what the server would let pages of other origins do, as if they asked it; `ce-` is CloudEvents, which MLServer sends; `x-ratelimit-` would be the server's limits, not ours.
-const INTERNAL_STARTS: [&str; 22] = [
+const INTERNAL_STARTS: [&str; 23] = [
     "access-control-",
     "ce-",
     "cf-",
@@ -70,6 +70,7 @@ const INTERNAL_STARTS: [&str; 22] = [
     "x-nginx-",
     "x-powered-by",
     "x-ratelimit-",
+    "x-tollgate-",
     "x-upstream",
     "x-varnish",
 ];

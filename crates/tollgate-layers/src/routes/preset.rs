@@ -201,6 +201,26 @@ impl Preset {
         }
     }
 
+    /// Where the server says whether a model of it is ready: 2xx, or it is not. `None` where it speaks of itself alone.
+    #[must_use]
+    pub fn model_ready_path(self, model: &str) -> Option<String> {
+        match self {
+            Self::Kserve | Self::Mlserver | Self::Triton => Some(format!("/v2/models/{model}/ready")),
+            Self::TfServing => Some(format!("/v1/models/{model}")),
+            _ => None,
+        }
+    }
+
+    /// Where the server lists what it can serve: what is missing there is answered with 404.
+    #[must_use]
+    pub const fn list_path(self) -> Option<&'static str> {
+        match self {
+            Self::Ollama => Some("/api/tags"),
+            Self::Vllm => Some("/v1/models"),
+            _ => None,
+        }
+    }
+
     /// Where the server says what a model takes, or that it is there; `None` where it does not, or says it of any name
     /// (llama.cpp).
     #[must_use]

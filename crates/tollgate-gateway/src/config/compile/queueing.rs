@@ -8,6 +8,7 @@ use tollgate_layers::authz::TenantConfig;
 use tollgate_layers::routes::Preset;
 use tollgate_limit::{FairConfig, InflightConfig as Bounds};
 
+use crate::config::backends::EndpointConfig;
 use crate::config::disk;
 use crate::config::document::{InflightConfig, QueueConfig, UpstreamConfig};
 use crate::snapshot::Share;
@@ -89,7 +90,8 @@ pub(super) fn signals(
 
 /// Where servers with a preset have their metrics.
 fn usual_pages(upstream: &UpstreamConfig) -> Vec<String> {
-    let page = |endpoint: &String| {
+    let page = |endpoint: &EndpointConfig| {
+        let endpoint = endpoint.url();
         let (scheme, authority) = endpoint.split_once("://").unwrap_or(("http", endpoint));
         let authority = authority.trim_end_matches('/');
         match upstream.preset? {

@@ -12,10 +12,12 @@ use tollgate_core::check::Checker;
 use tollgate_layers::routes::Protocol;
 
 use super::Desk;
+use crate::config::backends::{EndpointConfig, rules};
 use crate::config::disk;
 use crate::config::document::{KeyHeader, UpstreamConfig};
 use crate::tls::{Speaks, client_config};
-use crate::upstream::{Address, MuxBounds, Remote, Settings};
+use crate::upstream::fleet::MOST;
+use crate::upstream::{Address, Fleet, MuxBounds, Remote, Settings};
 
 /// The field that carries a key, and that.
 pub(super) type Key = (HeaderName, HeaderValue);
@@ -34,6 +36,7 @@ impl Desk<'_> {
             connect: ms(config.connect_ms.unwrap_or(defaults.connect_ms)),
             first_byte: ms(config.first_byte_ms.unwrap_or(defaults.first_byte_ms)),
             idle: ms(config.idle_ms.unwrap_or(defaults.idle_ms)),
+            stream_idle: ms(config.stream_idle_ms.unwrap_or(defaults.stream_idle_ms)),
             max_idle: defaults.max_idle_per_worker,
             mux: MuxBounds {
                 streams: defaults.h2.max_streams_per_connection,
@@ -42,20 +45,26 @@ impl Desk<'_> {
             },
         };
         let roots = roots(config, base, check);
-        let endpoints = addresses("endpoints", &config.endpoints, (Speaks::H1, &roots), check);
+        let endpoints = addresses("endpoints", &config.endpoints, (Speaks::Either, &roots), check);
         let rpc = addresses("grpc", &config.grpc, (Speaks::H2, &roots), check);
         let (mut endpoints, mut rpc) = (endpoints?, rpc?);
-        for address in endpoints.iter_mut().chain(&mut rpc) {
+        for (address, _weight) in endpoints.iter_mut().chain(&mut rpc) {
             address.key.clone_from(&key);
         }
-        if key.is_some() && endpoints.iter().chain(&rpc).any(Address::shows_its_key) {
+        let shown = |(address, _): &(Address, f64)| address.shows_its_key();
+        if key.is_some() && endpoints.iter().chain(&rpc).any(shown) {
             check.warn("key", "whoever stands between us and `http://` can read it; use `https://`");
         }
         // Another key is another server: what was opened with the old one is let go. A digest, because it is kept.
         let key = key.map(|(name, value)| (name, digest(&SHA256, value.as_bytes())));
-        let fingerprint = format!("{endpoints:?} {rpc:?} {settings:?} {:?} {key:?}", config.ca);
-        let workers = self.state.workers;
-        Some(self.state.remote(name, fingerprint, || Remote::new(endpoints, rpc, settings, workers)))
+        let (rest_rules, rpc_rules, health) = rules(config, check);
+        let ca = &config.ca;
+        let fingerprint = format!("{endpoints:?} {rpc:?} {settings:?} {rest_rules:?} {health:?} {ca:?} {key:?}");
+        let (workers, dice) = (self.state.workers, self.state.dice.1);
+        Some(self.state.remote(name, fingerprint, || {
+            let fleets = (Fleet::new(endpoints, rest_rules, dice), Fleet::new(rpc, rpc_rules, dice));
+            Remote::new(fleets, settings, health, workers)
+        }))
     }
 
     /// The field of an upstream's key, and that.
@@ -98,7 +107,7 @@ impl Desk<'_> {
 /// The roots of an upstream's TLS: `Ok(None)` for the public ones, `Err` where they cannot be read.
 fn roots(config: &UpstreamConfig, base: &Path, check: &mut Checker) -> Result<Option<Vec<u8>>, ()> {
     let mut all = config.endpoints.iter().chain(&config.grpc);
-    if !all.any(|endpoint| endpoint.starts_with("https://")) {
+    if !all.any(|endpoint| endpoint.url().starts_with("https://")) {
         check.require(config.ca.is_none(), "ca", "`ca` is for endpoints with `https://`");
         return Ok(None);
     }
@@ -112,14 +121,21 @@ fn roots(config: &UpstreamConfig, base: &Path, check: &mut Checker) -> Result<Op
 /// Every address of a list, or the mistakes in it. Where the roots cannot be used, that is told once and elsewhere.
 fn addresses(
     member: &str,
-    listed: &[String],
+    listed: &[EndpointConfig],
     (speaks, roots): (Speaks, &Result<Option<Vec<u8>>, ()>),
     check: &mut Checker,
-) -> Option<Vec<Address>> {
+) -> Option<Vec<(Address, f64)>> {
     let tls = roots.as_ref().ok().and_then(|pem| client_config(pem.as_deref(), speaks).ok());
-    let found: Vec<Option<Address>> = check.within(member, |check| {
-        let listed = listed.iter().enumerate();
-        listed.map(|(i, text)| endpoint(text, tls.as_ref()).map_err(|why| check.problem(i, why)).ok()).collect()
+    check.require(listed.len() <= MOST, member, format!("{} endpoints, and at most {MOST} are led", listed.len()));
+    let found: Vec<Option<(Address, f64)>> = check.within(member, |check| {
+        let found = |(i, of): (usize, &EndpointConfig)| {
+            let address = endpoint(of.url(), tls.as_ref()).map_err(|why| match of {
+                EndpointConfig::Plain(_) => check.problem(i, why),
+                EndpointConfig::Weighted(_) => check.within(i, |check| check.problem("url", why)),
+            });
+            Some((address.ok()?, of.weight()))
+        };
+        listed.iter().enumerate().map(found).collect()
     });
     found.into_iter().collect()
 }

@@ -20,7 +20,7 @@ mod text;
 use keys::Keys;
 pub use malformed::{Malformed, What};
 pub use number::{Integer, Number};
-pub use place::{pointer, text_at_root};
+pub use place::{place_at_root, pointer, text_at_root};
 
 /// Bounds of a document.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

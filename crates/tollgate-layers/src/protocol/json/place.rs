@@ -2,6 +2,7 @@
 //! it, so that no request that passes pays for it.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::{Kind, Limits, Reader};
 
@@ -52,6 +53,22 @@ pub fn text_at_root(body: &[u8], member: &str) -> Option<String> {
             return reader.string().ok().map(Cow::into_owned);
         }
         reader.skip().ok()?;
+    }
+    None
+}
+
+/// Where the text of a member of the root stands, its quotes included.
+#[must_use]
+pub fn place_at_root(body: &[u8], member: &str) -> Option<Range<usize>> {
+    let mut reader = Reader::new(body, ANY).ok()?;
+    reader.enter_object().ok()?;
+    while let Some(key) = reader.next_key().ok()? {
+        let kind = reader.peek().ok()?;
+        let start = reader.at();
+        reader.skip().ok()?;
+        if key == member && kind == Kind::String {
+            return Some(start..reader.at());
+        }
     }
     None
 }
