@@ -54,7 +54,7 @@ struct Outcome {
 impl Cluster {
     /// None where no server is installed.
     fn start(name: &str, nodes: usize, budget: Budget) -> Option<Self> {
-        let store = match StoreServer::redis() {
+        let store = match StoreServer::start_one() {
             Ok(store) => store,
             Err(how) => {
                 not_run(how);
@@ -198,7 +198,7 @@ fn two_gateways_admit_what_one_would() {
 #[test]
 fn a_store_that_dies_in_mid_load_leaves_shares_and_is_found_again() {
     let Some(mut cluster) = Cluster::start("nodes-killed", 2, Budget { burst: 50, rate: 100 }) else { return };
-    let mut store = std::mem::replace(&mut cluster.store, StoreServer::redis().expect("it was there"));
+    let mut store = std::mem::replace(&mut cluster.store, StoreServer::start_one().expect("it was there"));
     let outcome = cluster.load(|| {
         rest(1.0);
         store.kill();
@@ -238,7 +238,7 @@ fn acceptance() {
     drop(cluster);
 
     let Some(mut cluster) = Cluster::start("nodes-kill", 2, Budget { burst: 100, rate: 200 }) else { return };
-    let mut store = std::mem::replace(&mut cluster.store, StoreServer::redis().expect("it was there"));
+    let mut store = std::mem::replace(&mut cluster.store, StoreServer::start_one().expect("it was there"));
     let mut back = Duration::ZERO;
     let outcome = cluster.load(|| {
         rest(3.0);

@@ -89,9 +89,9 @@ mod tests {
             breaker.answered(at(0), at(1_000));
             let opened = (0..200).any(|i| {
                 let sent = 1_000 + i * 6;
-                breaker.answered(at(sent), at(sent + if i % 100 < slow { 25 } else { 1 }))
+                breaker.answered(at(sent), at(sent + if i % 200 < slow { 25 } else { 1 }))
             });
-            assert_eq!(opened, opens, "{slow} in a hundred");
+            assert_eq!(opened, opens, "{slow} of some 170");
         }
     }
 }

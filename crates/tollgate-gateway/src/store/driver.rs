@@ -24,7 +24,7 @@ const BEAT: Duration = Duration::from_secs(1);
 const PROBE: Duration = Duration::from_millis(250);
 const JITTER_MS: u64 = 50;
 /// Calls under way at once.
-const CALLS: usize = 1024;
+const CALLS: u32 = 1024;
 /// Balances that are settled in one flush.
 const SETTLED: usize = 1600;
 /// How long the last words of a node may take.
@@ -121,7 +121,7 @@ async fn reach<C: Connect>(
         shared: Arc::clone(shared),
         breaker: Mutex::default(),
         broken: Notify::new(),
-        calls: Arc::new(Semaphore::new(CALLS)),
+        calls: Arc::new(Semaphore::new(CALLS as usize)),
         tasks: Arc::clone(tasks),
         node,
     }))
@@ -225,8 +225,10 @@ impl<S: Store> Line<S> {
 
     /// Gives everything back and leaves. Workers have ended: nobody charges any more.
     async fn say_farewell(&self) {
-        let due = self.shared.due(usize::MAX, true);
         let words = async {
+            // What is still being asked for would be lost.
+            drop(self.calls.acquire_many(CALLS).await);
+            let due = self.shared.due(usize::MAX, true);
             self.settle(&due).await;
             drop(self.store.leave(self.node).await);
         };

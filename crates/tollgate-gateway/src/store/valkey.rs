@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::MultiplexedConnection;
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::{
@@ -219,11 +219,10 @@ impl Valkey {
 
 impl Line {
     async fn ask(&self, command: &Cmd) -> Result<Vec<i64>, RedisError> {
-        let value = match self {
-            Self::Cluster(line) => line.clone().req_packed_command(command).await?,
-            Self::One(line) => line.clone().req_packed_command(command).await?,
-        };
-        Ok(redis::from_redis_value(value)?)
+        match self {
+            Self::Cluster(line) => command.query_async(&mut line.clone()).await,
+            Self::One(line) => command.query_async(&mut line.clone()).await,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod edges;
 mod ledgers;
 mod lever;
 mod random;
+mod shared;
 mod units;
 
 use std::collections::BTreeMap;
@@ -493,7 +494,7 @@ fn every_block_of_the_users_page_loads() {
         limits: LimitsConfig,
     }
     let blocks: Vec<_> = include_str!("README.md").split("```yaml\n").skip(1).collect();
-    assert_eq!(blocks.len(), 3);
+    assert_eq!(blocks.len(), 4);
     for block in blocks {
         let yaml = block.split("```").next().expect("an end");
         let page: Page = serde_saphyr::from_str(yaml).expect("it loads");

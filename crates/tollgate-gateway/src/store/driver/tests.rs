@@ -265,7 +265,6 @@ fn a_request_that_is_dropped_while_it_waits_pays_nothing() {
             }
             node.store.0.delay_ms.store(0, Ordering::Relaxed);
             node.stop.send_replace(true);
-            sleep(Duration::from_millis(10)).await;
             node.tasks.all_ended().await;
             tollgate_testkit::until("everything is back", || {
                 node.stands(8) == 1 && node.stands(charge(1)[0].key.hash) == 0
