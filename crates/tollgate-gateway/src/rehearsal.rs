@@ -35,6 +35,10 @@ impl Rehearsal {
                 *endpoint = EndpointConfig::Plain(format!("http://{}", self.upstream));
             }
             upstream.ca = None;
+            // What one case makes the stub say must not change what the next one meets.
+            upstream.health.active = Some(false);
+            upstream.ejection.max_percent = 0;
+            upstream.breaker.failures = 0;
         }
         for listener in config.listeners.values_mut() {
             listener.tls = None;

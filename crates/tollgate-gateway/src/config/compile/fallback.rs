@@ -1,6 +1,5 @@
 //! Other ways for the calls of a model: whether they exist, and whether they can be gone.
 
-use tollgate_core::call::ModelId;
 use tollgate_core::check::Checker;
 use tollgate_layers::routes::Protocol;
 
@@ -62,9 +61,13 @@ impl Desk<'_> {
     }
 
     fn other_model(&self, name: &str, other: &str, check: &mut Checker) -> Option<Fallback> {
-        let known: Option<ModelId> = self.models.get(other).copied();
-        check.require(known.is_some(), "model", format!("`{other}` is not a model"));
-        check.require(other != name, "model", "a model is no fallback for itself");
+        let Some(known) = self.models.get(other).copied() else {
+            check.problem("model", format!("`{other}` is not a model"));
+            return None;
+        };
+        if !check.require(other != name, "model", "a model is no fallback for itself") {
+            return None;
+        }
         for route in self.routes_of(name) {
             let listed = route.models.iter().any(|listed| listed == other);
             let why =
@@ -84,6 +87,6 @@ impl Desk<'_> {
             check.require(renames, "model", why);
         }
         let upstream = self.config.models.get(other).and_then(|other| self.upstreams.get(&other.upstream).copied());
-        Some(Fallback { upstream: upstream?, model: Some(known?), name: other.into() })
+        Some(Fallback { upstream: upstream?, model: Some(known), name: other.into() })
     }
 }
