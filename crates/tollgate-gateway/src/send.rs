@@ -136,10 +136,7 @@ pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box
             ex.log.note(Stage::Queue, Event::Passed);
             Ok(Placed { job, slot, at })
         }
-        Err(away) => {
-            let stop = turn::away(w, ex, away);
-            Err(ex.log.stop(Stage::Queue, stop))
-        }
+        Err(away) => Err(turn::away(w, ex, away)),
     }
 }
 

@@ -235,7 +235,8 @@ impl Talk {
         let call = looked?;
         let Some(model) = call.model else { return Ok(None) };
         ex.seen.model = Some(model);
-        let bill = self.pay(ex, &call).await?;
+        // Boxed: its wait for a place would be carried about by the whole stream.
+        let bill = Box::pin(self.pay(ex, &call)).await?;
         Ok(Some(Judged { model, id: call.id, message: bytes, bill }))
     }
 
@@ -289,8 +290,7 @@ impl Talk {
             return Err(ex.log.stop(Stage::Queue, Fault::new(Origin::Own, "the model has no upstream").into()));
         };
         let ask = turn::ask(p, ex, &estimate, call.body_bytes, now);
-        let slot = upstream.queue.enter(ask, &w.ticker).await;
-        let slot = slot.map_err(|away| turn::away(w, ex, away)).map_err(|stop| ex.log.stop(Stage::Queue, stop))?;
+        let slot = upstream.queue.enter(ask, &w.ticker).await.map_err(|away| turn::away(w, ex, away))?;
         let judged = p.contract.mode(&ex.log) != Mode::Off;
         let awaited = p.contract.layer.as_ref().filter(|_| judged).and_then(|contracts| contracts.awaits(call));
         Ok(Bill::new(tab, slot, awaited))

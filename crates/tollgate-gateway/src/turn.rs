@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tollgate_core::cost::Estimate;
 use tollgate_core::identity::{Facts, Identity};
 use tollgate_core::journal::Journal;
-use tollgate_core::ruling::{Denial, Refusal, Stop};
+use tollgate_core::ruling::{Denial, Refusal};
 use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
 use tollgate_layers::intake::Plan;
@@ -98,11 +98,11 @@ pub fn mirrored(estimate: &Estimate, deadline: Tick, now: Tick) -> Ask {
     }
 }
 
-/// Keeps which one somebody was in line who got no place, and says what they are told.
-pub fn away(w: &Worker, ex: &mut Exchange, away: TurnedAway) -> Stop {
+/// Writes down that somebody got no place, and says what they are told.
+pub fn away(w: &Worker, ex: &mut Exchange, away: TurnedAway) -> Denial {
     w.tick(&ex.facts, &mut ex.log);
     ex.seen.curious.position = away.position;
-    spread(away.refusal, w.random()).into()
+    ex.log.stop(Stage::Queue, spread(away.refusal, w.random()).into())
 }
 
 /// When the route of an exchange wants it to be over, or its caller, whichever comes first.

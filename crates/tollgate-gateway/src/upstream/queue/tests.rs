@@ -188,6 +188,9 @@ async fn somebody_who_was_let_past_and_left_leaves_nothing_behind() {
     assert_eq!((rig.queue.level(), rig.queue.standing().inflight_us), ((0, 0), 0));
 }
 
+/// Somebody who was not let in yet.
+type Coming<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Slot, TurnedAway>> + 'a>>;
+
 /// Numbers that look random.
 struct Dice(u64);
 
@@ -202,12 +205,12 @@ impl Dice {
 async fn a_hundred_thousand_who_leave_at_any_moment_leave_no_place_taken() {
     let rig = rig(8, |fair| fair.max_entries = 32);
     let (mut dice, mut slots, mut ends) = (Dice(7), Vec::new(), [0_u32; 4]);
-    let mut line: Vec<std::pin::Pin<Box<dyn Future<Output = Result<Slot, TurnedAway>> + '_>>> = Vec::new();
+    let mut line: Vec<Coming<'_>> = Vec::new();
     for _ in 0..100_000 {
         rig.clock.advance(Duration::from_millis(dice.below(4)));
         let mut ask = rig.ask(dice.below(5), 1 + dice.below(100_000));
         ask.who.deadline = limit::Tick(ask.at.after(Duration::from_millis(50 + dice.below(2_000))).0);
-        let mut coming = Box::pin(rig.take(ask));
+        let mut coming: Coming<'_> = Box::pin(rig.take(ask));
         match poll!(&mut coming) {
             std::task::Poll::Pending => line.push(coming),
             std::task::Poll::Ready(Ok(slot)) => slots.push(slot),

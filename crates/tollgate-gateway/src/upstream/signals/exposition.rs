@@ -19,8 +19,11 @@ enum Sense {
     Waiting,
 }
 
-/// Names, the label that must be there, and what they say. GPU utilisation is not among them: it is 100 % with one request.
-const NAMES: [(&str, Option<(&str, &str)>, Sense); 8] = [
+/// A name, the label that must be there, and what it says.
+type Name = (&'static str, Option<(&'static str, &'static str)>, Sense);
+
+/// What is read. GPU utilisation is not among them: it is 100 % with one request.
+const NAMES: [Name; 8] = [
     ("nv_trt_llm_request_metrics", Some(("request_type", "waiting")), Sense::Waiting),
     ("sglang:num_queue_reqs", None, Sense::Waiting),
     ("sglang:token_usage", None, Sense::Used),
