@@ -8,7 +8,7 @@ use tollgate_core::check::Checker;
 use tollgate_limit::{KeyClass, Memory};
 
 use super::super::{Bank, LimitNames, Limits};
-use super::{config, memory, payer, person};
+use super::{config, levers, memory, payer, person};
 
 const ALL: &str = "
 store: { url: secret://file/x, consistency: lease }
@@ -24,7 +24,8 @@ fn compiled(yaml: &str, seed: (u64, u64), models: &[&str]) -> (Limits<Memory>, V
     let (config, mut check) = (config(yaml), Checker::default());
     let models = models.iter().zip(0..).map(|(name, id)| ((*name).to_owned(), ModelId(id))).collect();
     let names = LimitNames { models: &models, tenants: &BTreeMap::new() };
-    let limits = config.compile(&mut check, &names, Bank { ledger: memory(), gauges: Arc::default(), seed });
+    let limits =
+        config.compile(&mut check, &names, Bank { ledger: memory(), gauges: Arc::default(), levers: levers(), seed });
     let problems = check.finish().0.into_iter().map(|problem| {
         let path: Vec<_> = problem.path.iter().map(ToString::to_string).collect();
         format!("{}: {}", path.join("/"), problem.message)
