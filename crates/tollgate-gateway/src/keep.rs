@@ -4,6 +4,8 @@
 //! The log is begun anew, in a file of its own that then takes the old one's name, when it has grown to several times what
 //! it says, and after a write that failed.
 
+mod costs;
+
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -12,6 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tollgate_limit::{Memory, QuotaLog, Restored};
+
+pub use costs::{KeptCost, KeptCosts};
 
 /// The largest log that is read: a million counts take 28 MB.
 const MAX_BYTES: u64 = 1 << 30;

@@ -16,9 +16,9 @@ use crate::exchange::{Exchange, Outcome};
 use crate::flow::Flow;
 use crate::listen::heads::Turn;
 use crate::listen::streams::OpenStream;
-use crate::pipeline::Tab;
 use crate::problem::{Face, Figures, event, trailers};
 use crate::release;
+use crate::tab::Tab;
 use crate::talk::Spoken;
 use crate::tick::{Alarm, Ticker};
 use crate::upstream::{Answer, Remote, Slot};
@@ -192,6 +192,7 @@ impl Stream {
         let Some(Open { mut exchange, pending }) = self.open.take() else { return };
         let Pending { mut tab, mut slot, remote, worker, ticker, flow, .. } = *pending;
         count_use(&mut exchange, &mut tab, flow.as_ref());
+        tab.answered(flow.as_ref().map(Flow::told).unwrap_or_default());
         let now = ticker.now();
         remote.keep(exchange.seen.endpoint.unwrap_or(0), worker, &mut self.body, now);
         exchange.seen.spent = tab.settle(now);

@@ -7,7 +7,6 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use tollgate_core::backend::{Backend, Output};
 use tollgate_core::call::{Call, Dialect, ModelId};
-use tollgate_core::cost::Cost;
 use tollgate_core::guard::Mode;
 use tollgate_core::identity::ExchangeId;
 use tollgate_core::journal::{Event, Fact};
@@ -26,6 +25,7 @@ use crate::release;
 use crate::reply::Pending;
 use crate::rpc;
 use crate::snapshot::Policy;
+use crate::tab::Told;
 use crate::talk::Talk;
 use crate::tick::within;
 use crate::turn::{self, deadline};
@@ -177,7 +177,7 @@ async fn local(
             return Err(ex.log.stop(Stage::Upstream, fault.into()));
         }
     };
-    job.tab.measured(Cost(output.compute_us));
+    job.tab.answered(Told { compute_us: Some(output.compute_us), ..Told::default() });
     ex.seen.spent = job.tab.settle(now);
     slot.spent = Some(ex.seen.spent);
     drop(slot);
@@ -237,6 +237,7 @@ async fn forward(w: &Arc<Worker>, ex: &mut Exchange, placed: Placed, remote: Arc
         }
     };
     note(ex, &sent);
+    tab.received(&sent.response, sent.retried);
     let Sent { mut response, alarm, .. } = sent;
     let flow = Flow::of(&call, response.headers());
     if flow.as_ref().is_some_and(Flow::is_framed) {

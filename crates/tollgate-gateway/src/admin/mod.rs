@@ -30,6 +30,9 @@ use crate::worker::Tasks;
 /// Connections of operators at once.
 const MOST: usize = 64;
 
+/// Seconds between two writes of what was learned of costs: as much of it is lost when a gateway is killed.
+const COSTS_EVERY: u32 = 30;
+
 /// The life of the control thread.
 pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch::Receiver<bool>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -50,19 +53,28 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         }
         drop(stop.wait_for(|stop| *stop).await);
     });
-    // What the last exchanges used.
+    // What the last exchanges used, and taught.
     write_state(control);
+    write_costs(control);
 }
 
 /// Writes what survives a restart, each second.
 async fn keep_state(control: Arc<Control>) {
     let mut every = tokio::time::interval(Duration::from_secs(1));
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut rounds = 0_u32;
     while control.state.keep.is_some() {
         every.tick().await;
-        let control = Arc::clone(&control);
+        rounds = rounds.wrapping_add(1);
+        let (control, costs) = (Arc::clone(&control), rounds.is_multiple_of(COSTS_EVERY));
+        let write = move || {
+            write_state(&control);
+            if costs {
+                write_costs(&control);
+            }
+        };
         // Waits for the disk: not on the thread that answers health checks.
-        drop(tokio::task::spawn_blocking(move || write_state(&control)).await);
+        drop(tokio::task::spawn_blocking(write).await);
     }
 }
 
@@ -72,6 +84,15 @@ fn write_state(control: &Control) {
         // A failure is on the metric, and the next second writes everything.
         drop(keep.write(&state.ledger, state.clock.unix_ms() / 1000));
         drop(releases::write(state));
+    }
+}
+
+/// Writes what was learned of costs, where something was.
+fn write_costs(control: &Control) {
+    let state = &control.state;
+    if let Some(keep) = &state.keep {
+        // A failure is on the metric, and the next round tries again.
+        drop(state.learned.write(keep));
     }
 }
 
@@ -142,12 +163,13 @@ async fn respond(control: Arc<Control>, request: &Request<Incoming>) -> Response
             response
         }
         (&Method::GET, "/observed") => json(StatusCode::OK, Bytes::from(control.state.policy().observed().to_string())),
+        (&Method::GET, "/costs") => json(StatusCode::OK, Bytes::from(control.state.learned.kept().to_json())),
         (&Method::GET, "/drift") => {
             let found = serde_json::json!({ "models": control.state.drift.found() });
             json(StatusCode::OK, Bytes::from(found.to_string()))
         }
         (&Method::POST, "/reload") => reload(control).await,
-        (_, "/drift" | "/healthz" | "/observed" | "/readyz" | "/metrics" | "/reload") => {
+        (_, "/costs" | "/drift" | "/healthz" | "/observed" | "/readyz" | "/metrics" | "/reload") => {
             json(StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"{\"code\":\"method_not_allowed\"}"))
         }
         _ => json(StatusCode::NOT_FOUND, Bytes::from_static(b"{\"code\":\"not_found\"}")),
@@ -217,6 +239,7 @@ fn metrics(control: &Control) -> String {
         row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "running")], running);
         row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "waiting")], waiting);
     }
+    state.learned.render(&mut out);
     queues(&mut out, &policy);
     state.drift.render(&mut out);
     release::told::render(&policy, &mut out);

@@ -13,7 +13,7 @@ use tollgate_core::cost::Cost;
 use tollgate_core::time::Tick;
 use tollgate_layers::protocol::oip::grpc::Heard;
 
-use crate::pipeline::Tab;
+use crate::tab::{Tab, Told};
 use crate::upstream::Slot;
 
 /// Requests that were answered, and not for the last time, of one stream. Beyond that the oldest is settled.
@@ -35,17 +35,20 @@ pub(super) struct Bill {
     pub(super) slot: Option<Slot>,
     /// When it was last answered.
     heard: Option<Tick>,
+    /// Others went before it and were not answered: how long it took by itself is not known.
+    crowded: bool,
 }
 
 impl Bill {
     pub(super) const fn new(tab: Tab, slot: Slot) -> Self {
-        Self { tab, slot: Some(slot), heard: None }
+        Self { tab, slot: Some(slot), heard: None, crowded: false }
     }
 }
 
 impl Books {
     /// A request goes up.
-    pub(super) fn asked(&mut self, id: Option<Box<str>>, bill: Bill) {
+    pub(super) fn asked(&mut self, id: Option<Box<str>>, mut bill: Bill) {
+        bill.crowded = self.waits();
         self.requests.open.push_back(Entry { id, held: bill });
     }
 
@@ -58,10 +61,13 @@ impl Books {
     pub(super) fn answered(&mut self, heard: &Heard<'_>, now: Tick) {
         // An error is the last word on its request.
         let last = if heard.failed { Some(true) } else { heard.last };
+        let alone = self.requests.open.len() == 1;
         match self.requests.answered(heard.id, last) {
             Answered::Done(mut bill) => {
                 if heard.failed {
                     bill.tab.refund();
+                } else if alone && !bill.crowded && bill.heard.is_none() {
+                    bill.tab.answered(Told::default());
                 }
                 self.settle(bill, now);
             }
