@@ -31,6 +31,7 @@ pub mod send;
 pub mod snapshot;
 pub mod start;
 pub mod state;
+pub mod statistics;
 pub mod tab;
 pub mod talk;
 pub mod tick;

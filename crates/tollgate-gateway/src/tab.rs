@@ -9,7 +9,7 @@ use tollgate_core::call::Call;
 use tollgate_core::cost::{Cost, Estimate};
 use tollgate_core::identity::Identity;
 use tollgate_core::time::{Clock, Tick};
-use tollgate_layers::cost::{Case, Ran};
+use tollgate_layers::cost::{Case, Learner, Ran};
 use tollgate_layers::limits::{Reservation, Used};
 use tollgate_layers::routes::Route;
 
@@ -131,9 +131,15 @@ impl Tab {
         if let Some(stated) = self.told.and_then(|told| told.compute_us).or(self.stated_us) {
             return Cost(stated.max(1)).min(wall);
         }
-        let Some((before, after)) = self.beside.zip(self.in_flight()) else { return wall };
+        // What the server says of its queue is no cost.
+        let learner = self.case.as_ref().and_then(|case| self.policy.cost.learner(case.model()));
+        let computed = wall.0 as f64 * learner.map_or(1.0, Learner::computing);
         // Half of those that came and went meanwhile were seen at either end.
-        Cost((wall.0.saturating_mul(2) / u64::from(before.max(1).saturating_add(after.max(1)))).max(1))
+        let beside = self
+            .beside
+            .zip(self.in_flight())
+            .map_or(1.0, |(before, after)| f64::midpoint(f64::from(before.max(1)), f64::from(after.max(1))));
+        Cost(((computed / beside).ceil() as u64).min(wall.0))
     }
 
     /// Calls in flight at the upstream, where they share its time.

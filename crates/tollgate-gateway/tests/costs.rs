@@ -1,6 +1,7 @@
 //! Costs that are learned: a route's estimate comes to what its calls really cost, through sockets; what a server says of its
 //! own time is believed before what was measured; and what was learned outlives the gateway.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -194,6 +195,43 @@ limits: { budgets: [{ name: units, per: tenant, burst: 10000000, refill_per_sec:
     }
     assert!(statuses[..100].iter().all(|status| *status == 200), "{statuses:?}");
     assert_eq!(statuses[100], 429, "10,000 units are 100 calls of 100");
+}
+
+#[tokio::test]
+async fn what_triton_says_of_its_queue_is_no_cost() {
+    let looks = AtomicU64::new(0);
+    let server = ModelServer::start(move |taken: &Taken| {
+        if !taken.line().contains("/stats") {
+            return Act::json(r#"{"outputs":[]}"#);
+        }
+        // Every look finds a second more of work, of which a quarter was computing.
+        let ns = looks.fetch_add(1, Ordering::Relaxed) * 1_000_000_000;
+        let time = |ns: u64| format!(r#"{{"count":1,"ns":{ns}}}"#);
+        Act::json(&format!(
+            r#"{{"model_stats":[{{"name":"linear","version":"1","inference_stats":{{"success":{},"compute_input":{},"compute_infer":{},"compute_output":{}}}}}]}}"#,
+            time(ns),
+            time(0),
+            time(ns / 4),
+            time(0)
+        ))
+    })
+    .await;
+    let triton = config(&server, "cost: { min_us: 1 }\n").replace("m: { endpoints", "m: { preset: triton, endpoints");
+    let house = House::start(&triton);
+    // The second look comes five seconds after the first.
+    let mut computing = 1.0;
+    for _ in 0..200 {
+        computing = us(&learned(&house, "linear").await, "computing");
+        if computing < 1.0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(computing, 0.25);
+    let mut client = house.plain().await;
+    let id = ask(&mut client, "/v2/models/linear/infer", TENSOR).await;
+    let line = house.line(id.as_str().expect("an id")).await;
+    assert!(us(&line, "spent_us") <= 0.5 * us(&line, "duration_us"), "{line}");
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ use crate::release;
 use crate::send::json;
 use crate::snapshot::Policy;
 use crate::start::{CERT_WATCH, Control, StartError};
+use crate::statistics;
 use crate::upstream::queue::Standing;
 use crate::worker::Tasks;
 
@@ -50,6 +51,7 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         tasks.spawn_detached(release::watch(Arc::clone(&control.state)));
         if control.is_real() {
             tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
+            tasks.spawn_detached(statistics::watch(Arc::clone(&control.state)));
         }
         drop(stop.wait_for(|stop| *stop).await);
     });

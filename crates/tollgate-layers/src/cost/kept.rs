@@ -22,6 +22,8 @@ pub struct Kept {
     pub tokens_per_guess: f64,
     /// Time with the server to itself, as a multiple of the cost.
     pub pace: f64,
+    /// The part of a call's time in which its server computes, by its own statistics.
+    pub computing: f64,
     /// Microseconds of a call, on average.
     pub mean_us: f64,
     /// The median error of late where the length of the answer is known, as a part of the cost.
@@ -88,6 +90,7 @@ impl Learner {
             prices: self.prices(),
             tokens_per_guess: f64::from_bits(self.ratio.load(Ordering::Relaxed)),
             pace: f64::from_bits(self.pace.load(Ordering::Relaxed)),
+            computing: self.computing(),
             mean_us: book.mean,
             error: self.figures.count().error,
             answers: KeptLength::of(self.model.get()),
@@ -123,6 +126,7 @@ impl Learner {
         let mut book = self.book.lock();
         book.mean = kept.mean_us;
         self.figures.begin_with(kept.error);
+        self.set_computing(kept.computing);
         let tokens = Tokens { said: kept.tokens[0], guessed: kept.tokens[1] };
         book.accounts = Accounts::restored(Combined { normal, tokens });
         for (tenant, tracker) in tenants {

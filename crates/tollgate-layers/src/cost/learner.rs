@@ -64,6 +64,8 @@ pub struct Learner {
     pub(super) ratio: AtomicU64,
     /// Time that a call takes by itself, as a multiple of what it costs, as bits: above 1 where calls share a server.
     pub(super) pace: AtomicU64,
+    /// The part of a call's time in which its server computes, as bits.
+    pub(super) computing: AtomicU64,
     /// How long answers become: of tenants, of the model, of all models, and where nothing is known.
     pub(super) own: Lengths,
     pub(super) model: Shared,
@@ -141,6 +143,7 @@ impl Learner {
             samples: AtomicU64::new(0),
             ratio: AtomicU64::new(1.0_f64.to_bits()),
             pace: AtomicU64::new(1.0_f64.to_bits()),
+            computing: AtomicU64::new(1.0_f64.to_bits()),
             own: Lengths::default(),
             model: Shared::new(Tracker::new(prior.length)),
             all,
@@ -186,6 +189,18 @@ impl Learner {
             declared: if self.is_settled() { cost(declared) } else { Cost(0) },
             alone: self.is_settled().then(|| cost(mean * pace)),
         }
+    }
+
+    /// The part of a call's time in which its server computes: all of it, unless the server's statistics say otherwise.
+    #[must_use]
+    pub fn computing(&self) -> f64 {
+        f64::from_bits(self.computing.load(Ordering::Relaxed))
+    }
+
+    /// Takes another part from the server's statistics. Nothing but a part of one, and at least a thousandth, is heard.
+    pub fn set_computing(&self, part: f64) {
+        let part = if part.is_finite() { part.clamp(1e-3, 1.0) } else { 1.0 };
+        self.computing.store(part.to_bits(), Ordering::Relaxed);
     }
 
     /// Whether prices are more than a guess.

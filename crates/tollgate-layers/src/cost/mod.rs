@@ -167,6 +167,12 @@ impl Costs {
         Some(Case { model, tenant, shape, estimate })
     }
 
+    /// What is learned of a model.
+    #[must_use]
+    pub fn learner(&self, model: ModelId) -> Option<&Learner> {
+        self.priced(Some(model)).map(|priced| &*priced.learner)
+    }
+
     /// Whether calls of a model share the time of its server.
     #[must_use]
     pub fn is_batched(&self, case: &Case) -> bool {
