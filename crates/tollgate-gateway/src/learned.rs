@@ -42,9 +42,13 @@ impl Learned {
         Arc::clone(learner)
     }
 
-    /// Forgets models that `policy` does not name.
+    /// Forgets models that `policy` does not name, and upstreams that serve them no more.
     pub fn keep(&self, policy: &Policy) {
-        self.learners.lock().retain(|(model, _), _| policy.models.iter().any(|named| *named.name == **model));
+        let served = |(model, upstream): &Place| {
+            let mut models = policy.models.iter().filter(|named| *named.name == **model);
+            models.any(|model| policy.upstreams.get(model.upstream).is_some_and(|served| *served.name == **upstream))
+        };
+        self.learners.lock().retain(|place, _| served(place));
     }
 
     /// Takes over what earlier runs learned, as far as it can be read.

@@ -108,7 +108,7 @@ impl Talk {
         let mut session = Session { ex: Some(ex), books: &books, worker: Arc::clone(&self.worker), unread };
         let Some(ex) = &mut session.ex else { return };
         let alarm = self.worker.ticker.alarm(deadline(ex));
-        let ended = match within(&alarm, self.both(ex, (&books, &alarm), &out)).await {
+        let ended = match within(&alarm, Box::pin(self.both(ex, (&books, &alarm), &out))).await {
             Ok(ended) => ended,
             Err(_late) => Err(ex.log.stop(Stage::Upstream, late())),
         };

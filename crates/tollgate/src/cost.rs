@@ -48,7 +48,7 @@ impl Cost {
         match self.what {
             What::Export => print!("{}", export(&costs)),
             What::Show { json: true } => println!("{}", costs.to_json()),
-            What::Show { json: false } => print!("{}{whence}\n", show(&costs)),
+            What::Show { json: false } => println!("{}{whence}", show(&costs)),
         }
         Ok(Exit::Good)
     }

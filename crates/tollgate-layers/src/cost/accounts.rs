@@ -95,7 +95,7 @@ impl Accounts {
 
     /// The largest part of the weight that any one tenant has.
     #[cfg(test)]
-    pub fn largest_part(&self) -> f64 {
+    pub(super) fn largest_part(&self) -> f64 {
         let weights = || self.accounts.iter().map(|account| account.mass(self.samples) * account.part);
         weights().fold(0.0, f64::max) / weights().sum::<f64>()
     }
