@@ -121,8 +121,12 @@ impl Learned {
         let learners = self.learners.lock();
         let counts: Vec<(&Place, Count)> =
             learners.iter().map(|(place, learner)| (place, learner.figures.count())).collect();
-        let help = "What calls cost by what they were expected to cost on average.";
-        head(out, "tollgate_cost_error_ratio", "histogram", help);
+        head(
+            out,
+            "tollgate_cost_error_ratio",
+            "histogram",
+            "What calls cost by what they were expected to cost on average.",
+        );
         for ((model, upstream), count) in &counts {
             let labels = [("model", model.as_str()), ("upstream", upstream.as_str())];
             let bounds = BOUNDS.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
