@@ -259,7 +259,7 @@ pub struct Knobs {
     pub output_tokens: Option<u64>,
     /// The same in the body that goes up, where the contract puts in a default or lowers it.
     pub output_cap: Option<u64>,
-    /// Answers that are made: `n` or `best_of`, times prompts.
+    /// Answers that are made: `n` or `best_of`, times prompts; 0 where no text is written.
     pub choices: u64,
     /// Tokens of everything the model reads, counted or estimated from bytes.
     pub input_tokens: u64,
@@ -267,6 +267,14 @@ pub struct Knobs {
     pub asked: Vec<Asked>,
     /// Members that are refused unless the contract names them, or that the protocol does not have.
     pub extras: Vec<Extra>,
+}
+
+impl Knobs {
+    /// Whether the model writes a text.
+    #[must_use]
+    pub const fn generates(&self) -> bool {
+        self.choices > 0
+    }
 }
 
 /// A number that a contract bounds, and where it stands.

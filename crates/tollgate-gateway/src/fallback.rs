@@ -88,6 +88,8 @@ pub async fn run(
             },
         };
         failed.job.at = now;
+        // What it costs there says nothing of its own way.
+        failed.job.tab.learn_nothing();
         let placed = place(p, w, ex, (upstream, &failed.job)).await;
         let tried = match placed {
             Ok((slot, at)) => {
@@ -109,6 +111,8 @@ pub async fn run(
                 let asked = own.as_ref().map_or(model, |own| own.call.model).and_then(|model| p.model_name(model));
                 w.state.meters.fell_back(asked.unwrap_or_default(), &way.name);
                 ex.seen.fallback = Some(way.name.clone());
+                // Its own way may answer the next time.
+                ex.seen.keeping = None;
                 return Ok(reply);
             }
             Err(failed) => failed,
@@ -196,7 +200,7 @@ async fn renamed(
             .ok()??
     };
     let found = Found { route: &job.route, verb: job.verb, model: Some(name) };
-    let estimate = p.estimate(&found, &call);
+    let estimate = p.estimate(&found, &call, &job.who);
     if p.contract.mode(&ex.log) != Mode::Off {
         ex.seen.awaited = p.contract.layer.as_ref().and_then(|contracts| contracts.awaits(&call));
     }

@@ -8,6 +8,8 @@ use tollgate_core::call::{Call, Dialect};
 use tollgate_layers::protocol::frames::meter::Meter;
 use tollgate_layers::protocol::frames::{Frames, Ndjson, Sse, TooLong};
 
+use crate::tab::Told;
+
 /// An answer of one piece is kept up to here for its usage, which stands at its end.
 const MAX_BODY: usize = 1 << 20;
 
@@ -97,6 +99,18 @@ impl Flow {
                 meter.body(&std::mem::take(body));
                 Bytes::new()
             }
+        }
+    }
+
+    /// What the answer says of its cost.
+    #[must_use]
+    pub fn told(&self) -> Told {
+        let Self { meter, .. } = self;
+        Told {
+            read: meter.input_tokens(),
+            cached: meter.cached_tokens(),
+            written: meter.output_tokens(),
+            compute_us: meter.compute_us(),
         }
     }
 

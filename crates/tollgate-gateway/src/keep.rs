@@ -5,6 +5,8 @@
 //! The log is begun anew, in a file of its own that then takes the old one's name, when it has grown to several times what
 //! it says, and after a write that failed.
 
+mod costs;
+
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -15,6 +17,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tollgate_layers::limits::Lever;
 use tollgate_limit::{Memory, Moment, QuotaLog, Restored, StateError};
+
+pub use costs::{KeptCost, KeptCosts};
 
 /// The largest log that is read: a million counts take 28 MB.
 const MAX_BYTES: u64 = 1 << 30;

@@ -12,9 +12,9 @@ use tollgate_core::cost::{Cost, Estimate};
 use tollgate_core::identity::Identity;
 use tollgate_core::journal::Journal;
 use tollgate_core::ruling::Denial;
-use tollgate_core::time::{Clock, Tick};
+use tollgate_core::time::Tick;
 use tollgate_layers::hygiene::{Head, RawVerdict};
-use tollgate_layers::limits::{Demand, Payer, Reservation, Used};
+use tollgate_layers::limits::{Demand, Payer};
 use tollgate_layers::routes::{Found, Route, Verb};
 use tollgate_layers::waf::{self, Asked, Content};
 
@@ -26,6 +26,7 @@ use crate::inspect::{Parts, inspect};
 use crate::leave::leave;
 use crate::send;
 use crate::snapshot::Policy;
+use crate::tab::Tab;
 use crate::talk;
 use crate::turn;
 use crate::worker::Worker;
@@ -95,12 +96,12 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     seen.model = call.model;
     seen.tokens_in = call.knobs.input_tokens;
     let now = w.tick(facts, log); // we may have waited
-    let estimate = p.estimate(&found, &call); // what only we answer is free
+    let estimate = p.estimate(&found, &call, who); // what only we answer is free
     let payer = Payer { who, model: call.model, from, unix_ms: w.unix_ms(now) };
     let mut held = p.limits.ask_store(log, |l| l.reserve(payer, Demand::of(estimate, &call), now)).await?; // all or nothing
     held.tell(log); // budgets that only observe, or without their store
     seen.reserved = if estimate.exempt { Cost(0) } else { estimate.cost };
-    let mut tab = Tab::open(p, &w.state.clock, held);
+    let mut tab = Tab::open(p, &w.state.clock, held).of(&call, route, (who, estimate));
     tab.used(Some(call.knobs.input_tokens), sent); // until an answer says more
     let (route, verb, who) = (Arc::clone(route), found.verb, who.clone());
     Ok(Box::new(Admitted { head, route, verb, who, call, estimate, body, tab, at: now }))
@@ -162,69 +163,5 @@ impl View<'_> {
     #[must_use]
     pub const fn given(&self) -> tollgate_layers::parse::Given<'_> {
         tollgate_layers::parse::Given { head: self.head, found: self.found, body: self.body }
-    }
-}
-
-/// An open bill: settled exactly once, however the exchange ends. Dropping it settles it.
-pub struct Tab {
-    policy: Arc<Policy>,
-    clock: Clock,
-    held: Option<Reservation>,
-    began: Option<Tick>,
-    known: Option<Cost>,
-    /// Of other units than compute.
-    used: Used,
-}
-
-impl Tab {
-    /// Opens the bill of a reservation.
-    #[must_use]
-    pub fn open(policy: &Arc<Policy>, clock: &Clock, held: Reservation) -> Self {
-        Self {
-            policy: Arc::clone(policy),
-            clock: clock.clone(),
-            held: Some(held),
-            began: None,
-            known: None,
-            used: Used::default(),
-        }
-    }
-
-    /// The model begins to work: from here on, time is money.
-    pub const fn begin(&mut self, now: Tick) {
-        self.began = Some(now);
-    }
-
-    /// Nothing of use was done: everything is given back.
-    pub fn refund(&mut self) {
-        self.began = None;
-        self.known = None;
-    }
-
-    /// The model itself said what the run took.
-    pub fn measured(&mut self, cost: Cost) {
-        self.known = Some(cost);
-    }
-
-    /// What was used beside compute, as far as anybody counted.
-    pub const fn used(&mut self, tokens: Option<u64>, bytes: u64) {
-        (self.used.tokens, self.used.bytes) = (tokens, Some(bytes));
-    }
-
-    /// Settles the bill and says what was spent.
-    pub fn settle(&mut self, now: Tick) -> Cost {
-        let spent = self.known.or_else(|| self.began.map(|began| Cost::of(now.since(began)))).unwrap_or_default();
-        if let (Some(held), Some(limits)) = (self.held.take(), self.policy.limits.layer.as_ref()) {
-            limits.settle(held, Used { compute: spent, ..self.used }, now);
-        }
-        spent
-    }
-}
-
-impl Drop for Tab {
-    fn drop(&mut self) {
-        if self.held.is_some() {
-            self.settle(self.clock.now());
-        }
     }
 }

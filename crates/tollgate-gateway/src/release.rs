@@ -115,9 +115,12 @@ pub fn edition(p: &Policy, w: &Worker, ex: &mut Exchange, job: &Admitted) -> (us
     (given.choice.version, release.course.progress.lock().since(given.choice.version))
 }
 
-/// The version that an exchange was given, by name.
+/// The version that an exchange was given, by name; none where another way answered.
 #[must_use]
 pub fn version_of(ex: &Exchange) -> Option<&str> {
+    if ex.seen.fallback.is_some() {
+        return None;
+    }
     let (release, given) = given(ex.policy(), ex)?;
     Some(release.terms.name(given.choice.version))
 }

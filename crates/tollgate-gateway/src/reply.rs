@@ -19,9 +19,9 @@ use crate::exchange::{Exchange, Outcome};
 use crate::flow::Flow;
 use crate::listen::heads::Turn;
 use crate::listen::streams::OpenStream;
-use crate::pipeline::Tab;
 use crate::problem::{Face, Figures, event, trailers};
 use crate::release;
+use crate::tab::Tab;
 use crate::talk::Spoken;
 use crate::tick::{Alarm, Ticker};
 use crate::upstream::{Answer, Running, Slot};
@@ -237,6 +237,7 @@ impl Stream {
         if let Some(fill) = fill {
             fill.done();
         }
+        tab.answered(flow.as_ref().map(Flow::told).unwrap_or_default());
         let now = ticker.now();
         running.done(worker, &mut self.body, now);
         exchange.seen.spent = tab.settle(now);

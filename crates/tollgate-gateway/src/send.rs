@@ -9,7 +9,6 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
 use tollgate_core::backend::{Backend, Output};
 use tollgate_core::call::{Call, Dialect, ModelId};
-use tollgate_core::cost::Cost;
 use tollgate_core::guard::Mode;
 use tollgate_core::identity::ExchangeId;
 use tollgate_core::journal::{Event, Fact};
@@ -30,6 +29,7 @@ use crate::release;
 use crate::reply::{Lull, Pending};
 use crate::rpc;
 use crate::snapshot::Policy;
+use crate::tab::Told;
 use crate::talk::Talk;
 use crate::tick::within;
 use crate::turn::{self, deadline};
@@ -287,7 +287,7 @@ async fn local(
             return Err(Failed { job, first: Box::new(first), whole: true });
         }
     };
-    job.tab.measured(Cost(output.compute_us));
+    job.tab.answered(Told { compute_us: Some(output.compute_us), ..Told::default() });
     ex.seen.spent = job.tab.settle(now);
     slot.spent = Some(ex.seen.spent);
     drop(slot);
@@ -366,8 +366,9 @@ async fn forward(
     if whole && let Some(stop) = failure(p, &sent.response) {
         return Err(failed(job, stop, true));
     }
-    let Sent { mut response, running, alarm, .. } = sent;
-    let Admitted { call, tab, body, .. } = *job;
+    let Sent { mut response, running, alarm, retried, .. } = sent;
+    let Admitted { call, mut tab, body, .. } = *job;
+    tab.received(&response, retried > 0);
     if let Payload::Held(_, hold) = body
         && whole
     {

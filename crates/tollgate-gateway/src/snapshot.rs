@@ -135,8 +135,8 @@ impl Default for Share {
 impl Policy {
     /// What a call is expected to cost. Verbs that no model is needed for are free.
     #[must_use]
-    pub fn estimate(&self, found: &Found<'_>, call: &Call) -> Estimate {
-        let estimate = self.cost.estimate(found.route, call);
+    pub fn estimate(&self, found: &Found<'_>, call: &Call, who: &Identity) -> Estimate {
+        let estimate = self.cost.estimate(found.route, call, who.tenant_id);
         let works =
             matches!(found.verb, Verb::Infer | Verb::Proxy) || (found.verb == Verb::Stream && call.model.is_some());
         Estimate { exempt: estimate.exempt || !works, ..estimate }

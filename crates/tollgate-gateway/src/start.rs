@@ -199,6 +199,12 @@ impl Gateway {
         &self.addresses
     }
 
+    /// What is no reason not to serve, and yet worth a word.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.control.state.learned.refused().into_iter().collect()
+    }
+
     /// What reloads the policy.
     #[must_use]
     pub const fn control(&self) -> &Arc<Control> {
@@ -449,6 +455,9 @@ fn state(
     if let Some(written) = left.flatten() {
         let restored = state.releases.restore(&written).map_err(io::Error::from);
         restored.map_err(|error| system("restoring `releases` from `state.directory`", error))?;
+    }
+    if let Some(keep) = &state.keep {
+        state.learned.take_over(keep);
     }
     Ok(state)
 }

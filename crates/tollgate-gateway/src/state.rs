@@ -19,6 +19,7 @@ use crate::compute::Compute;
 use crate::config::EmbeddedConfig;
 use crate::drift::Drift;
 use crate::keep::Keep;
+use crate::learned::Learned;
 use crate::observed::Observed;
 use crate::record::{Meters, Recorder, Redactor};
 use crate::release::Releases;
@@ -97,6 +98,8 @@ pub struct State {
     pub embed: Box<dyn Embed>,
     /// What the calls of watched contracts were like.
     pub observed: Observed,
+    /// What calls were found to cost.
+    pub learned: Learned,
     /// Where contracts and servers differ.
     pub drift: Drift,
     /// How far releases have come.
@@ -169,6 +172,7 @@ impl State {
             certs: Arc::default(),
             embed,
             observed: Observed::default(),
+            learned: Learned::default(),
             drift: Drift::default(),
             releases: Releases::default(),
             swapped: Notify::new(),
@@ -195,6 +199,7 @@ impl State {
     pub fn set_policy(&self, mut policy: Policy) -> u64 {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         policy.generation = generation;
+        policy.cost.take_effect();
         let old = self.policy.swap(Some(Arc::new(policy)));
         self.retired.lock().extend(old);
         self.release_retired();
@@ -276,5 +281,6 @@ impl State {
         self.remotes.lock().retain(|name, _| named(name));
         self.observed.keep(&policy);
         self.releases.keep(&policy);
+        self.learned.keep(&policy);
     }
 }

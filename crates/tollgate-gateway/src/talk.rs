@@ -39,12 +39,13 @@ use crate::body::{Hold, Payload, Reader};
 use crate::exchange::{Exchange, Outcome};
 use crate::firewall;
 use crate::inspect::{INLINE, Parts, inspect, on_pool};
-use crate::pipeline::{Admitted, Tab};
+use crate::pipeline::Admitted;
 use crate::problem::{Figures, GRPC, good_trailers, trailers};
 use crate::release;
 use crate::reply::unread;
 use crate::send::upward;
 use crate::snapshot::Policy;
+use crate::tab::Tab;
 use crate::tick::{Alarm, within};
 use crate::turn::{self, deadline};
 use crate::upstream::talk::{Down, Up};
@@ -271,7 +272,7 @@ impl Talk {
         let Self { policy: p, worker: w, route, who, .. } = self;
         let found = Found { route, verb: Verb::Stream, model: None };
         let now = w.tick(&ex.facts, &mut ex.log);
-        let estimate = p.estimate(&found, call);
+        let estimate = p.estimate(&found, call, who);
         let from = ex.seen.from.unwrap_or(ex.facts.peer.ip);
         let payer = Payer { who, model: call.model, from, unix_ms: w.unix_ms(now) };
         let mut log = Journal::default();
@@ -280,7 +281,7 @@ impl Talk {
         ex.log.absorb(log);
         let mut held = held?;
         held.tell(&mut ex.log);
-        let tab = Tab::open(p, &w.state.clock, held);
+        let tab = Tab::open(p, &w.state.clock, held).of(call, route, (who, estimate));
         if !estimate.exempt {
             ex.seen.reserved.0 = ex.seen.reserved.0.saturating_add(estimate.cost.0);
         }

@@ -80,9 +80,10 @@ pub fn ask(p: &Policy, ex: &Exchange, estimate: &Estimate, bytes: u64, now: Tick
         route: seen.route.as_deref(),
         until: deadline(ex),
     };
-    let cost = if estimate.exempt { 0 } else { estimate.cost.0 };
+    let cost = if estimate.exempt { 0 } else { estimate.mean.0 };
     let patience = seen.curious.wait_secs.map(Duration::from_secs);
-    Ask { who: caller.applies(p, cost, bytes), alone: None, patience, at: now }
+    let alone = estimate.alone.map(|alone| Duration::from_micros(alone.0));
+    Ask { who: caller.applies(p, cost, bytes), alone, patience, at: now }
 }
 
 /// What a call asks that is sent a second time for the gateway's own sake.

@@ -2,6 +2,7 @@
 
 mod check;
 mod contract;
+mod cost;
 mod crs;
 mod demo;
 mod door;
@@ -9,6 +10,7 @@ mod embed;
 mod exit;
 mod keys;
 mod limits;
+mod operator;
 mod reference;
 mod release;
 mod schema;
@@ -40,6 +42,7 @@ enum Verb {
     /// Check a configuration: every mistake at once, with line and column.
     Check(check::Check),
     Contract(contract::Contract),
+    Cost(cost::Cost),
     Crs(crs::Crs),
     /// See it at work: three models, real requests, and what an attacker would try. Needs nothing.
     Demo(demo::Demo),
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
     let done = match line.verb {
         Verb::Check(verb) => verb.run(),
         Verb::Contract(verb) => verb.run(),
+        Verb::Cost(verb) => verb.run(),
         Verb::Crs(verb) => verb.run(),
         Verb::Demo(verb) => verb.run(),
         Verb::Keys(verb) => verb.run(),

@@ -37,6 +37,9 @@ fn say(gateway: &Gateway) {
     for (name, address) in gateway.addresses() {
         eprintln!("tollgate: `{name}` listens on {address}");
     }
+    for warning in gateway.warnings() {
+        eprintln!("tollgate: warning: {warning}");
+    }
 }
 
 /// Obeys signals until one says stop.

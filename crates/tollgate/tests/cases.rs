@@ -47,6 +47,14 @@ fn every_case_of_the_repository_holds() {
     assert_eq!(output.status.code(), Some(0));
 }
 
+#[test]
+fn the_example_of_classes_on_a_budget_holds() {
+    let config = cases().join("../examples/classes/tollgate.yaml");
+    let output = test(&[Path::new("--config"), &config]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}
+
 const CASE: &str = "
 cases:
   - what: a promise that does not hold

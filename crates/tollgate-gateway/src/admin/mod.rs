@@ -29,6 +29,7 @@ use crate::release;
 use crate::send::json;
 use crate::snapshot::Policy;
 use crate::start::{CERT_WATCH, Control, StartError};
+use crate::statistics;
 use crate::store;
 use crate::upstream::checks;
 use crate::upstream::queue::Standing;
@@ -37,6 +38,9 @@ use crate::worker::Tasks;
 
 /// Connections of operators at once.
 const MOST: usize = 64;
+
+/// Seconds between two writes of what was learned of costs: as much of it is lost when a gateway is killed.
+const COSTS_EVERY: u32 = 30;
 
 /// The life of the control thread.
 pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch::Receiver<bool>) {
@@ -57,6 +61,7 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         tasks.spawn_detached(signals::watch(Arc::clone(&control.state)));
         if control.is_real() {
             tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
+            tasks.spawn_detached(statistics::watch(Arc::clone(&control.state)));
         }
         let store = Arc::new(Tasks::default());
         if control.is_real() {
@@ -66,19 +71,28 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         // What is leased goes back.
         drop(tokio::time::timeout(store::FAREWELL, store.all_ended()).await);
     });
-    // What the last exchanges used.
+    // What the last exchanges used, and taught.
     write_state(control);
+    write_costs(control);
 }
 
 /// Writes what survives a restart, each second.
 async fn keep_state(control: Arc<Control>) {
     let mut every = tokio::time::interval(Duration::from_secs(1));
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut rounds = 0_u32;
     while control.state.keep.is_some() {
         every.tick().await;
-        let control = Arc::clone(&control);
+        rounds = rounds.wrapping_add(1);
+        let (control, costs) = (Arc::clone(&control), rounds.is_multiple_of(COSTS_EVERY));
+        let write = move || {
+            write_state(&control);
+            if costs {
+                write_costs(&control);
+            }
+        };
         // Waits for the disk: not on the thread that answers health checks.
-        drop(tokio::task::spawn_blocking(move || write_state(&control)).await);
+        drop(tokio::task::spawn_blocking(write).await);
     }
 }
 
@@ -90,6 +104,15 @@ fn write_state(control: &Control) {
         drop(keep.write(&state.ledger, at.unix_ms / 1000));
         drop(keep.write_rates(&state.ledger, at));
         drop(releases::write(state));
+    }
+}
+
+/// Writes what was learned of costs, where something was.
+fn write_costs(control: &Control) {
+    let state = &control.state;
+    if let Some(keep) = &state.keep {
+        // A failure is on the metric, and the next round tries again.
+        drop(state.learned.write(keep));
     }
 }
 
@@ -166,6 +189,7 @@ async fn respond(control: Arc<Control>, request: &Request<Incoming>) -> Response
             response
         }
         (&Method::GET, "/observed") => json(StatusCode::OK, Bytes::from(control.state.policy().observed().to_string())),
+        (&Method::GET, "/costs") => json(StatusCode::OK, Bytes::from(control.state.learned.kept().to_json())),
         (&Method::GET, "/drift") => {
             let found = serde_json::json!({ "models": control.state.drift.found() });
             json(StatusCode::OK, Bytes::from(found.to_string()))
@@ -174,7 +198,7 @@ async fn respond(control: Arc<Control>, request: &Request<Incoming>) -> Response
             json(StatusCode::OK, Bytes::from(backends::document(&control.state).to_string()))
         }
         (&Method::POST, "/reload") => reload(control).await,
-        (_, "/backends" | "/drift" | "/healthz" | "/observed" | "/readyz" | "/metrics" | "/reload") => {
+        (_, "/backends" | "/costs" | "/drift" | "/healthz" | "/observed" | "/readyz" | "/metrics" | "/reload") => {
             json(StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"{\"code\":\"method_not_allowed\"}"))
         }
         _ => json(StatusCode::NOT_FOUND, Bytes::from_static(b"{\"code\":\"not_found\"}")),
@@ -248,6 +272,7 @@ fn metrics(control: &Control) -> String {
         shared.render(&mut out);
     }
     backends::render(state, &mut out);
+    state.learned.render(&mut out);
     queues(&mut out, &policy);
     cache::render(&policy, &mut out);
     state.drift.render(&mut out);

@@ -19,7 +19,7 @@ use tollgate_core::stage::Stage;
 use tollgate_layers::auth::{Auth, KeyNames, Keys};
 use tollgate_layers::authz;
 use tollgate_layers::contract::{Contract, Contracts};
-use tollgate_layers::cost::{Classes, Costs};
+use tollgate_layers::cost::{Classes, Costs, Priced};
 use tollgate_layers::limits::{Bank, LimitNames};
 use tollgate_layers::network::{Exposure, check_admin_bind, check_bind};
 use tollgate_layers::parse::ParseModel;
@@ -381,7 +381,7 @@ impl Desk<'_> {
                 switch: config.contract.switch(),
                 layer: Some(Contracts::new(built.contracts)),
             },
-            cost: Costs::new(classes, built.weights),
+            cost: Costs::new(classes, built.costs),
             limits: Guard { stage: Stage::Limits, switch: config.limits.switch(), layer: Some(limits) },
             drift_every: config.contract.drift_every.0,
             output: check.within("output", |check| config.output.compile(check)),
@@ -458,7 +458,7 @@ impl Desk<'_> {
         };
         let contract = Arc::new(contract);
         let fallback = self.fallbacks(name, model, upstreams, check);
-        built.weights.push(check.within("cost", |check| model.cost.compile(check, classes)));
+        built.costs.push(self.priced((name, model), &contract, classes, check));
         let platform = if embedded.is_some() { "tollgate_onnx" } else { "" };
         let metadata = oip::model_metadata(name, platform, contract.signature());
         built.models.push(Model {
@@ -477,13 +477,33 @@ impl Desk<'_> {
     }
 }
 
+impl Desk<'_> {
+    /// How calls of a model are priced.
+    fn priced(
+        &self,
+        (name, model): (&str, &ModelConfig),
+        contract: &Contract,
+        classes: &Classes,
+        check: &mut Checker,
+    ) -> Priced {
+        let writes = self.routes_of(name).any(|route| route.protocol.writes_text());
+        check.within("cost", |check| {
+            let weights = model.cost.compile(check, classes);
+            let prior = model.cost.expected(check, writes);
+            let learner = self.state.learned.of(name, &model.upstream, prior);
+            let counted = contract.counts_tokens();
+            Priced { weights, counted, batched: model.cost.batched, prior, learner }
+        })
+    }
+}
+
 /// Tables by model, in the making.
 #[derive(Default)]
 struct Built {
     models: Vec<Model>,
     parse: Vec<ParseModel>,
     contracts: Vec<Arc<Contract>>,
-    weights: Vec<tollgate_layers::cost::Weights>,
+    costs: Vec<Priced>,
 }
 
 /// A lenient listener is a testing ground: nobody else may reach it.

@@ -15,7 +15,7 @@ use tollgate_core::time::Tick;
 use tollgate_layers::contract::Awaited;
 use tollgate_layers::protocol::oip::grpc::Heard;
 
-use crate::pipeline::Tab;
+use crate::tab::{Tab, Told};
 use crate::upstream::Slot;
 
 /// Requests that were answered, and not for the last time, of one stream. Beyond that the oldest is settled.
@@ -43,6 +43,8 @@ pub(super) struct Bill {
     awaited: Option<Box<Awaited>>,
     /// When it was last answered.
     heard: Option<Tick>,
+    /// Others went before it and were not answered: how long it took by itself is not known.
+    crowded: bool,
 }
 
 /// What an answer is held to.
@@ -58,13 +60,14 @@ pub(super) enum Due {
 
 impl Bill {
     pub(super) const fn new(tab: Tab, slot: Slot, awaited: Option<Box<Awaited>>) -> Self {
-        Self { tab, slot: Some(slot), awaited, heard: None }
+        Self { tab, slot: Some(slot), awaited, heard: None, crowded: false }
     }
 }
 
 impl Books {
     /// A request goes up.
-    pub(super) fn asked(&mut self, id: Option<Box<str>>, bill: Bill) {
+    pub(super) fn asked(&mut self, id: Option<Box<str>>, mut bill: Bill) {
+        bill.crowded = self.waits();
         if let Some(awaited) = &bill.awaited
             && !self.held_to.iter().any(|known| known.model() == awaited.model())
         {
@@ -96,10 +99,13 @@ impl Books {
     pub(super) fn answered(&mut self, heard: &Heard<'_>, now: Tick) {
         // An error is the last word on its request.
         let last = if heard.failed { Some(true) } else { heard.last };
+        let alone = self.requests.open.len() == 1;
         match self.requests.answered(heard.id, last) {
             Answered::Done(mut bill) => {
                 if heard.failed {
                     bill.tab.refund();
+                } else if alone && !bill.crowded && bill.heard.is_none() {
+                    bill.tab.answered(Told::default());
                 }
                 self.settle(bill, now);
             }

@@ -151,6 +151,12 @@ impl Contract {
         self.generate.count_tokens(prompts)
     }
 
+    /// Whether tokens are counted, and not guessed from bytes.
+    #[must_use]
+    pub const fn counts_tokens(&self) -> bool {
+        self.generate.tokenizer.is_exact()
+    }
+
     /// Checks a call that has no body of JSON, such as a message of gRPC.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tollgate_core::check::Checker;
 use tollgate_core::cost::Cost;
 
-use super::Weights;
+use super::{Prior, PriorConfig, Weights};
 
 /// What calls cost where a route or a model names a class, and the least that any call costs.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -25,9 +25,24 @@ pub struct CostConfig {
     #[serde(default = "default_class_unit_us")]
     #[schemars(range(min = 1))]
     pub class_unit_us: u64,
+    /// What calls of a class, or of a model with weights, are charged once they were answered: `measured`, as all others, or
+    /// what was `stated`. Default: `measured`.
+    #[serde(default)]
+    pub settle: Settle,
 }
 
-/// What calls of a model cost: a class, or weights. Without either, it is guessed from their size.
+/// What calls of a stated cost are charged once they were answered.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Settle {
+    /// The time that they took.
+    #[default]
+    Measured,
+    /// What their class or weights say: it is a price, however long they took.
+    Stated,
+}
+
+/// What calls of a model cost: a class, or weights. Without either, it is learned from calls that ran.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelCostConfig {
@@ -52,6 +67,13 @@ pub struct ModelCostConfig {
     /// Microseconds of each second of sound or film; where no header tells, as long as its size would make it. Default: 0.
     #[serde(default)]
     pub per_media_second_us: Option<u64>,
+    /// What is expected of its calls as long as nothing was learned.
+    #[serde(default)]
+    pub prior: Option<PriorConfig>,
+    /// The server works on several calls at once (continuous batching): the time that a call took is divided by the calls
+    /// that were in flight, and it is charged its share. Default: false, a call is charged the time that it took.
+    #[serde(default)]
+    pub batched: bool,
 }
 
 /// The compiled classes, and the least cost.
@@ -59,11 +81,17 @@ pub struct ModelCostConfig {
 pub struct Classes {
     by_name: BTreeMap<Box<str>, Cost>,
     min: Cost,
+    settle: Settle,
 }
 
 impl Default for CostConfig {
     fn default() -> Self {
-        Self { min_us: default_min_us(), classes: default_classes(), class_unit_us: default_class_unit_us() }
+        Self {
+            min_us: default_min_us(),
+            classes: default_classes(),
+            class_unit_us: default_class_unit_us(),
+            settle: Settle::Measured,
+        }
     }
 }
 
@@ -93,7 +121,7 @@ impl CostConfig {
         });
         let cost =
             |(name, units): (&String, &u64)| (name.as_str().into(), Cost(units.saturating_mul(self.class_unit_us)));
-        Classes { by_name: self.classes.iter().map(cost).collect(), min: Cost(self.min_us) }
+        Classes { by_name: self.classes.iter().map(cost).collect(), min: Cost(self.min_us), settle: self.settle }
     }
 
     /// The names of the classes, for the check of routes.
@@ -109,9 +137,11 @@ impl ModelCostConfig {
         let by_call = [self.fixed_us, self.per_element_ns, self.per_byte_ns, self.per_batch_us];
         let by_media = [self.per_megapixel_us, self.per_media_second_us];
         let weighed = by_call.iter().chain(&by_media).any(Option::is_some);
+        let stated = weighed || self.class.is_some();
+        check.require(!stated || self.prior.is_none(), "prior", "a model with a class or weights is priced by those");
         let Some(class) = &self.class else {
             if !weighed {
-                return Weights::Guessed;
+                return Weights::Learned;
             }
             return Weights::Sized {
                 fixed_us: self.fixed_us.unwrap_or(0),
@@ -125,9 +155,15 @@ impl ModelCostConfig {
         check.require(!weighed, "class", "a model has either a class or weights");
         let Some(cost) = classes.cost(class) else {
             check.problem("class", format!("`{class}` is not a class of `cost.classes`"));
-            return Weights::Guessed;
+            return Weights::Learned;
         };
         Weights::Fixed(cost)
+    }
+
+    /// Reports every mistake, then says what is expected of the calls of a model that `writes` text, or does not.
+    pub fn expected(&self, check: &mut Checker, writes: bool) -> Prior {
+        let prior = self.prior.unwrap_or_default();
+        check.within("prior", |check| prior.compile(check, writes))
     }
 }
 
@@ -136,6 +172,12 @@ impl Classes {
     #[must_use]
     pub fn cost(&self, class: &str) -> Option<Cost> {
         self.by_name.get(class).copied()
+    }
+
+    /// Whether what is stated is charged, however long a call took.
+    #[must_use]
+    pub fn are_prices(&self) -> bool {
+        self.settle == Settle::Stated
     }
 
     /// The least cost of a call that is not free.

@@ -1,4 +1,8 @@
-//! Costs by class, by weights and by guess.
+//! Costs by class, by weights and as learned.
+
+mod hostile;
+mod poison;
+mod stream;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,7 +12,7 @@ use tollgate_core::call::{Call, Dtype, Media, ModelId, Tensor, Values};
 use tollgate_core::check::Checker;
 use tollgate_core::cost::{Cost, Estimate};
 
-use super::{CostConfig, Costs, ModelCostConfig, Weights};
+use super::{Classes, CostConfig, Costs, Learner, ModelCostConfig, Priced, Weights};
 use crate::routes::{self, RouteConfig, RouteNames, Routes};
 
 /// A file of `cases/`.
@@ -46,11 +50,11 @@ struct Case {
 impl File {
     fn compile(&self, check: &mut Checker) -> (Costs, Routes, BTreeMap<String, ModelId>) {
         let classes = self.cost.compile(check);
-        let weights = self.models.values().map(|model| model.compile(check, &classes)).collect();
+        let models = self.models.values().map(|model| priced(model, check, &classes)).collect();
         let ids: BTreeMap<_, _> = self.models.keys().cloned().zip((0..).map(ModelId)).collect();
         let names = RouteNames { models: &ids, upstreams: &BTreeMap::new(), classes: &self.cost.names() };
         let routes = routes::compile(&self.routes, check, &names);
-        (Costs::new(classes, weights), routes, ids)
+        (Costs::new(classes, models), routes, ids)
     }
 }
 
@@ -65,6 +69,13 @@ impl Case {
     }
 }
 
+/// A model that writes no text.
+fn priced(model: &ModelCostConfig, check: &mut Checker, classes: &Classes) -> Priced {
+    let (weights, prior) = (model.compile(check, classes), model.expected(check, false));
+    let learner = Arc::new(Learner::new(prior, Arc::default()));
+    Priced { weights, counted: false, batched: model.batched, prior, learner }
+}
+
 fn run(yaml: &str) {
     let file: File = serde_saphyr::from_str(yaml).expect("a file of cases");
     let mut check = Checker::default();
@@ -72,9 +83,14 @@ fn run(yaml: &str) {
     assert_eq!(check.finish().0, [], "{}", file.what);
     for case in &file.cases {
         let route = routes.all().iter().find(|route| *route.name == *case.route).expect("a route");
-        let estimate = costs.estimate(route, &case.call(&models));
+        let estimate = costs.estimate(route, &case.call(&models), 0);
         let (cost, declared) = (Cost(case.cost_us), Cost(case.declared_us));
-        assert_eq!(estimate, Estimate { cost, declared, exempt: case.exempt }, "{}: {case:?}", file.what);
+        assert_eq!(
+            estimate,
+            Estimate { cost, mean: cost, alone: None, declared, exempt: case.exempt },
+            "{}: {case:?}",
+            file.what
+        );
     }
 }
 
@@ -127,11 +143,11 @@ fn huge_weights_saturate() {
         per_batch_us: Some(u64::MAX),
         per_megapixel_us: Some(u64::MAX),
         per_media_second_us: Some(u64::MAX),
-        class: None,
+        ..ModelCostConfig::default()
     };
     let mut check = Checker::default();
     let classes = CostConfig::default().compile(&mut check);
-    let costs = Costs::new(classes.clone(), vec![weights.compile(&mut check, &classes)]);
+    let costs = Costs::new(classes.clone(), vec![priced(&weights, &mut check, &classes)]);
     let route: Vec<RouteConfig> =
         serde_saphyr::from_str("[{ name: r, path: /r, protocol: plain, models: [m] }]").expect("a route");
     let models = BTreeMap::from([("m".to_owned(), ModelId(0))]);
@@ -140,7 +156,7 @@ fn huge_weights_saturate() {
     let values = Values::Bool(vec![true; 3]);
     let tensor = Tensor { name: "x".into(), dtype: Dtype::Bool, shape: vec![3], values, at: 0..0 };
     let call = Call { model: Some(ModelId(0)), inputs: vec![tensor], body_bytes: u64::MAX, ..Call::default() };
-    assert_eq!(costs.estimate(&Arc::clone(&routes.all()[0]), &call).cost, Cost(u64::MAX));
+    assert_eq!(costs.estimate(&routes.all()[0], &call, 0).cost, Cost(u64::MAX));
 }
 
 #[test]
@@ -167,7 +183,7 @@ fn every_mistake_is_reported() {
         serde_saphyr::from_str("{ min_us: 0, class_unit_us: 0, classes: { a: 0, b: 1 } }").expect("it parses");
     let classes = config.compile(&mut check);
     let model = |yaml: &str| serde_saphyr::from_str::<ModelCostConfig>(yaml).expect("it parses");
-    assert_eq!(model("{ class: none }").compile(&mut check, &classes), Weights::Guessed);
+    assert_eq!(model("{ class: none }").compile(&mut check, &classes), Weights::Learned);
     model("{ class: b, fixed_us: 1 }").compile(&mut check, &classes);
     let messages: Vec<_> = check.finish().0.into_iter().map(|problem| problem.message).collect();
     assert_eq!(

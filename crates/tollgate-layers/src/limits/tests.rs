@@ -102,7 +102,7 @@ fn payer(who: &Identity) -> Payer<'_> {
 }
 
 fn estimate(cost: u64) -> Estimate {
-    Estimate { cost: Cost(cost), declared: Cost(cost), exempt: false }
+    Estimate { cost: Cost(cost), declared: Cost(cost), ..Estimate::default() }
 }
 
 /// One poll is the whole run: these ledgers answer at once or never.
@@ -153,7 +153,7 @@ fn run<S: Ledger>(yaml: &str, ledger: Arc<S>, coarse: Duration) {
             unix_ms: case.unix * 1000 + step.at_ms,
         };
         let declared = Cost(step.declared.unwrap_or(step.cost));
-        let estimate = Estimate { cost: Cost(step.cost), declared, exempt: step.exempt };
+        let estimate = Estimate { cost: Cost(step.cost), declared, exempt: step.exempt, ..Estimate::default() };
         let ruling = now_or_never(limits.reserve(payer, estimate, now)).expect("it answers at once");
         match (ruling, &step.refuse) {
             (Ok(mut paid), None) => {
@@ -278,7 +278,7 @@ fn only_a_declared_cost_is_too_expensive_and_the_answer_says_what_fits() {
     assert_eq!((refused.code, refused.retry_after), (Code::TooExpensive, None));
     let expected = Short { budget: "one".into(), unit: "compute", calendar: false, cost: 101, limit: 100 };
     assert_eq!((refused.short.as_deref(), refused.spot), (Some(&expected), None));
-    let ours = Estimate { cost: Cost(u64::MAX), declared: Cost(100), exempt: false };
+    let ours = Estimate { cost: Cost(u64::MAX), declared: Cost(100), ..Estimate::default() };
     let paid = now_or_never(limits.reserve(payer(&person(2)), ours, START)).expect("at once").expect("capped");
     assert_eq!(paid.reserved(), Cost(300));
     limits.settle(paid, Cost(u64::MAX), START);

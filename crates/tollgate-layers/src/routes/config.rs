@@ -477,6 +477,12 @@ impl Protocol {
         matches!(self, Self::KserveV1 | Self::Oip | Self::OipGrpc | Self::Plain | Self::TfServing)
     }
 
+    /// Whether its calls are answered with texts that a model writes.
+    #[must_use]
+    pub const fn writes_text(self) -> bool {
+        matches!(self, Self::Anthropic | Self::Ollama | Self::OpenAi)
+    }
+
     pub(super) fn methods(self) -> Vec<MethodName> {
         match self {
             Self::Health | Self::LimitsPolicy | Self::Quota => vec![MethodName::Get],

@@ -41,7 +41,7 @@ fn cost_0_is_raised_to_the_minimum_and_only_exempt_routes_are_free() {
         let limits = of_kind(kind, "");
         let _held = reserve(&limits, 1, 0, START).expect("it fits");
         assert_eq!(left(&limits, START), 90);
-        let free = Estimate { cost: Cost(1_000), declared: Cost(1_000), exempt: true };
+        let free = Estimate { cost: Cost(1_000), declared: Cost(1_000), exempt: true, ..Estimate::default() };
         let paid = limits.reserve(payer(&person(1)), free, START).into_future_at_once().expect("free");
         assert!(paid.is_empty());
         assert_eq!(left(&limits, START), 90);
@@ -63,7 +63,7 @@ fn a_declared_cost_above_the_limit_is_too_expensive_and_states_the_largest_that_
 fn an_estimate_of_our_own_above_the_limit_is_capped_at_it() {
     for kind in KINDS {
         let limits = of_kind(kind, "");
-        let ours = Estimate { cost: Cost(5_000), declared: Cost(0), exempt: false };
+        let ours = Estimate { cost: Cost(5_000), declared: Cost(0), ..Estimate::default() };
         let paid = limits.reserve(payer(&person(1)), ours, START).into_future_at_once().expect("capped");
         assert_eq!(paid.reserved(), Cost(100));
         limits.settle(paid, Cost(40), START);

@@ -43,7 +43,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 fn ours(cost: u64) -> Estimate {
-    Estimate { cost: Cost(cost), declared: Cost(cost.min(100)), exempt: false }
+    Estimate { cost: Cost(cost), declared: Cost(cost.min(100)), ..Estimate::default() }
 }
 
 /// Lives through `acts`, gives back what is left, and returns how many requests were admitted. `paying` says whether

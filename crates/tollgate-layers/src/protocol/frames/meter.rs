@@ -18,6 +18,8 @@ pub struct Meter {
     strip_usage: bool,
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
+    cached_tokens: u64,
+    compute: Compute,
     text_bytes: u64,
     /// Uncommon members of the frame that waits for the one with usage.
     waiting: Vec<Box<str>>,
@@ -34,6 +36,8 @@ impl Meter {
             strip_usage,
             input_tokens: None,
             output_tokens: None,
+            cached_tokens: 0,
+            compute: Compute { reading_us: None, writing_us: None },
             text_bytes: 0,
             waiting: Vec::new(),
             done: false,
@@ -57,6 +61,19 @@ impl Meter {
         )]
         let told = (self.text_bytes as f64 / BYTES_PER_TOKEN).ceil() as u64;
         self.output_tokens.unwrap_or(told)
+    }
+
+    /// Tokens among those of [`Self::input_tokens`] that the server had read before.
+    #[must_use]
+    pub const fn cached_tokens(&self) -> u64 {
+        self.cached_tokens
+    }
+
+    /// Microseconds that the model worked, where the server said so.
+    #[must_use]
+    pub fn compute_us(&self) -> Option<u64> {
+        let Compute { reading_us, writing_us } = self.compute;
+        reading_us.zip(writing_us).map(|(reading, writing)| reading.saturating_add(writing))
     }
 
     /// Whether the server said that the answer is complete.
@@ -127,6 +144,13 @@ impl Meter {
                 }
                 ("completion_tokens" | "output_tokens" | "eval_count", Kind::Number) => {
                     self.output_tokens = number(reader)?.or(self.output_tokens);
+                }
+                // OpenAI's usage, Ollama, and llama.cpp, which says it twice. Anthropic's input tokens are without those.
+                ("cached_tokens" | "prompt_eval_cached_count" | "cache_n", Kind::Number) => {
+                    self.cached_tokens = number(reader)?.unwrap_or(self.cached_tokens);
+                }
+                ("prompt_eval_duration" | "eval_duration" | "prompt_ms" | "predicted_ms", Kind::Number) => {
+                    self.compute.take(&key, reader.number()?.value);
                 }
                 ("usage", Kind::Object) => {
                     found.usage = true;
@@ -222,6 +246,30 @@ enum Event {
     Delta,
     /// What deltas have told before (the Responses API says each text up to four times).
     Told,
+}
+
+/// How long the model worked, as Ollama (in nanoseconds) and llama.cpp (in milliseconds) say it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Compute {
+    reading_us: Option<u64>,
+    writing_us: Option<u64>,
+}
+
+impl Compute {
+    fn take(&mut self, key: &str, value: f64) {
+        let (part, us) = match key {
+            "eval_duration" => (&mut self.writing_us, value / 1e3),
+            "predicted_ms" => (&mut self.writing_us, value * 1e3),
+            "prompt_eval_duration" => (&mut self.reading_us, value / 1e3),
+            _ => (&mut self.reading_us, value * 1e3),
+        };
+        // Whoever computes backwards, or for weeks, has said nothing.
+        if (0.0..1e12).contains(&us) {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within bounds, rounded")]
+            let us = us.round() as u64;
+            *part = Some(us);
+        }
+    }
 }
 
 fn number(reader: &mut Reader<'_>) -> Result<Option<u64>, Malformed> {

@@ -337,7 +337,11 @@ impl Parser<'_> {
             |what: Ask| request.knobs.asked.iter().filter(move |asked| asked.what == what).map(|asked| asked.value);
         let answers = of(Ask::Choices).chain(of(Ask::BestOf)).max().unwrap_or(1);
         let prompts = of(Ask::Prompts).max().unwrap_or(1);
-        request.knobs.choices = answers.max(1).saturating_mul(prompts.max(1));
+        let writes = !matches!(
+            endpoint,
+            Endpoint::Embeddings | Endpoint::Moderations | Endpoint::OllamaEmbed | Endpoint::Rerank
+        );
+        request.knobs.choices = if writes { answers.max(1).saturating_mul(prompts.max(1)) } else { 0 };
         // vLLM and OpenAI take the newer spelling, llama.cpp the last: the larger one is what may be paid.
         request.knobs.output_tokens = of(Ask::OutputTokens).max();
         Ok(())

@@ -62,6 +62,12 @@ impl Counter {
         }
     }
 
+    /// Whether it counts, and does not guess.
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        !matches!(self, Self::Bytes { .. })
+    }
+
     /// An estimate of that many bytes a token, as learned or configured.
     ///
     /// # Errors
