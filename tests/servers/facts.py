@@ -31,7 +31,7 @@ def fact(suite, what, status, path, body, harm, headers=None):
 
     def act(s):
         sent = {**JSON, **(headers or {})}
-        straight = s.server.host.call("POST", path, body, sent)
+        straight = s.server.host.call("POST", path, body, {**sent, **s.server.bearer})
         harm(straight)
         before = s.shim.seen()
         through = s.gate.call("POST", path, body, {**sent, **s.gateway.bearer})

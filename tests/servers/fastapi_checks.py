@@ -116,6 +116,20 @@ for _what, _path, _body in GOOD:
     SUITE.add(f"passes unchanged: {_what}", unchanged(_path, _body))
 
 
+@SUITE.check("answers are held to what the document says of them")
+def replies(s):
+    fits = body(PREDICT, features=[0.05] * 10)
+    equal(s.send("score", fits).json(), s.alone("score", fits).json(), "an answer within its schema")
+    large = body(PREDICT, features=[0.5] * 10)
+    equal((s.alone("score", large).status, s.alone("score", large).json()), (200, {"score": 5.0}), "answer, direct")
+    reply = s.send("score", large)
+    equal((reply.status, reply.json()["code"]), (502, "upstream_failed"), f"an answer beyond its schema ({reply})")
+    line = s.gateway.record(reply.id)
+    equal((line["outcome"], line["upstream_status"]), ("denied", 200), "outcome in the record")
+    assert b"5.0" not in reply.body, reply
+    s.passed += 2
+
+
 @SUITE.check("passes unchanged: health, without a key")
 def health(s):
     reply = s.gate.call("GET", "/health")

@@ -65,6 +65,7 @@ def printed(s):
     assert '{ name: "x", dtype: FP32, shape: [batch, 4] }' in s.learned.replace("name: x", 'name: "x"'), s.learned
     assert "batch: { max: 16 } # the server takes no more" in s.learned, s.learned
     assert "dtype: BYTES" in s.echo, s.echo
+    assert "      reply: {}" in s.learned and "      reply: {}" in s.echo, "replies are held to outputs"
 
 
 @SUITE.check("watched calls propose ranges, and what is proposed holds")

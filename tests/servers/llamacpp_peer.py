@@ -13,6 +13,12 @@ class LlamaCpp(Server):
     """Serves `tiny`: one slot, so what a request finds in the cache is what the one before it left there."""
 
     NAME = "llamacpp"
+    KEY = "nobody"
+
+    @property
+    def clients(self):
+        """The Python with LiteLLM."""
+        return self.python
 
     def start(self):
         model = self.folder / "tiny.gguf"

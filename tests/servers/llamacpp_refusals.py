@@ -1,7 +1,8 @@
 """What a program of OpenAI's SDK catches where the gateway before a real llama.cpp refuses, while the server sees not
 one byte. It shares its scene with `llamacpp_checks`."""
 
-from llamacpp_checks import HI, SUITE, chat
+from llamacpp_checks import SUITE
+from openai_checks import HI, chat
 from report import equal, within
 
 # A picture that the server would fetch.

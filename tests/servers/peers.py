@@ -26,6 +26,7 @@ import nginx_back_checks
 import nginx_front_checks
 import sdk_checks
 import triton_checks
+import vllm_checks
 from report import Missing, Report
 
 SUITES = [
@@ -43,7 +44,11 @@ SUITES = [
     *grpc_checks.SUITES,
     learn_checks.SUITE,
     facts.BOMB,
+    vllm_checks.SUITE,
 ]
+
+# Servers that nothing here installs, and what to do about it.
+GIVEN = {"vllm": "TOLLGATE_VLLM_PYTHON=…/bin/python cargo xtask peers vllm, see tests/servers/README.md"}
 
 
 class Setting:
@@ -66,7 +71,7 @@ class Setting:
         """The Python of `requirements/NAME.txt`. Those packages go with no others, so only programs run there."""
         self.packages()
         if name not in self.pythons:
-            raise Missing("cargo xtask peers, again where pip can reach a package index")
+            raise Missing(GIVEN.get(name, "cargo xtask peers, again where pip can reach a package index"))
         return self.pythons[name]
 
 
@@ -90,7 +95,7 @@ def main():
     pythons = dict(one.split("=", 1) for one in given.python)
     setting = Setting(given.tollgate.resolve(), given.work.resolve(), given.lacking, pythons)
     for suite in SUITES:
-        if not given.suites or suite.name in given.suites:
+        if suite.name in given.suites or not (given.suites or suite.optional and suite.name not in pythons):
             suite.run(report, setting)
     return 1 if report.failed else 0
 

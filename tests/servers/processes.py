@@ -132,12 +132,13 @@ class Server:
     """A real server on a free port until the `with` block ends. What starts it is the subclass's business.
 
     `NAME` names its folder, its log and, unless it says another, its environment; `READY` are the paths that answer 200
-    once it can work; a server that does not come is missing, with its log.
+    once it can work; a server that does not come is missing, with its log. `KEY` is what it asks callers for, if anything.
     """
 
     NAME = ""
     READY = ("/health",)
     SECONDS = 60
+    KEY = None
 
     def __init__(self, setting):
         self.python = self.interpreter(setting)
@@ -150,6 +151,10 @@ class Server:
     def interpreter(self, setting):
         """The Python that has its packages."""
         return setting.python(self.NAME)
+
+    @property
+    def bearer(self):
+        return {"Authorization": f"Bearer {self.KEY}"} if self.KEY else {}
 
     def start(self):
         """Starts it as `self.process`, at `self.host`."""

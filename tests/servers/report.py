@@ -8,11 +8,15 @@ class Missing(Exception):
 
 
 class Suite:
-    """Checks that share a scene: a context manager that starts what they talk to."""
+    """Checks that share a scene: a context manager that starts what they talk to.
 
-    def __init__(self, name, scene):
+    One that is `optional` runs only where it is named, or the Python of its server is given.
+    """
+
+    def __init__(self, name, scene, optional=False):
         self.name = name
         self.scene = scene
+        self.optional = optional
         self.checks = []
 
     def check(self, name):

@@ -37,6 +37,10 @@ class Shim:
         """Connections and bytes that came from the gateway so far."""
         return self.connections, self.received
 
+    def upward(self, _source, data):
+        """What becomes of bytes towards the server: nothing."""
+        return data
+
     def _relay(self):
         while True:
             for key, _ in self._selector.select():
@@ -61,6 +65,7 @@ class Shim:
             if upward and data:
                 self.received += len(data)
                 self.heads.append(data[:4096])
+                data = self.upward(source, data)
             if data:
                 sink.sendall(data)
                 return

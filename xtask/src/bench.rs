@@ -1,14 +1,15 @@
 //! `cargo xtask bench`: runs the benchmarks and keeps their page, `docs/benchmarks.md`.
 //!
-//! `proxy`, `waf`, `contracts` and `streams` are driven from here: they need peers, pinned cores and interleaved rounds. The others are programs of
+//! `proxy`, `waf`, `contracts`, `fairness` and `streams` are driven from here: they need peers, pinned cores and interleaved rounds. The others are programs of
 //! `bench/` that need nobody; they are built, run and written down.
 
 mod build;
 mod cells;
 mod contracts;
+mod fairness;
 mod load;
 mod machine;
-mod page;
+pub(crate) mod page;
 mod process;
 mod proxy;
 mod report;
@@ -32,6 +33,7 @@ usage: cargo xtask bench proxy [OPTIONS]        nginx and Tollgate side by side
        cargo xtask bench limits [OPTIONS]       nanoseconds of a decision, beside governor
        cargo xtask bench embedded|parse [OPTIONS]
        cargo xtask bench contracts [OPTIONS]    bodies held to their contracts, beside pydantic and numpy
+       cargo xtask bench fairness [OPTIONS]     a flood of dear requests before eight places, beside nginx limit_req
        cargo xtask bench streams [OPTIONS]      ten thousand streams of events at once
        cargo xtask bench waf [OPTIONS]          the Core Rule Set in Tollgate and in nginx with libmodsecurity
        cargo xtask bench waf --callgrind [--pin]
@@ -54,6 +56,8 @@ proxy only:
   --tollgate FILE  that binary instead of a build of this tree
   --keep           leave configurations and logs where they are
 
+fairness: --seconds S (default 60), --deaf (the server works on for clients that have left), --tollgate FILE
+
 contracts: --rounds as above; streams: --streams N (default 10000), --seconds S (default 60); both:
   --programs DIR   programs of that folder instead of a build of this tree
 
@@ -74,6 +78,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
         }
         "proxy" => proxy::run(&proxy::Options::parse(rest).with_context(|| USAGE)?),
         "contracts" => contracts::run(&contracts::Options::parse(rest).with_context(|| USAGE)?),
+        "fairness" => fairness::run(&fairness::Options::parse(rest).with_context(|| USAGE)?),
         "streams" => streams::run(&streams::Options::parse(rest).with_context(|| USAGE)?),
         "waf" => waf::run(&waf::Options::parse(rest).with_context(|| USAGE)?),
         program if PROGRAMS.contains(&program) => run_program(program, rest),
@@ -95,7 +100,12 @@ fn run_program(program: &str, args: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Builds one program with the profile `release`: what decides there is how it decides, not how fast.
+pub(crate) fn build_release(package: &str, program: &str) -> anyhow::Result<PathBuf> {
+    build::build_with("release", &[(package, program)])?.pop().context("no program was built")
+}
+
 /// The repository.
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
 }

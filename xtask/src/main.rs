@@ -14,6 +14,7 @@ mod peers;
 mod project;
 mod schema;
 mod shape;
+mod sim;
 mod tally;
 mod test;
 
@@ -38,6 +39,7 @@ usage: cargo xtask VERB
   loom                    the limiter's lock-free protocol in every order of its steps, under a minute once built
   peers [SUITE…]          the gateway against real clients and real servers
   bench …                 run a benchmark; `bench --help` says which
+  sim admission …         what admission buys, simulated with the code that ships; `sim` says more
 ";
 
 fn main() -> ExitCode {
@@ -56,7 +58,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
     let check = match rest {
         [] => false,
         [flag] if flag == "--check" => true,
-        _ if matches!(verb.as_str(), "bench" | "chaos" | "fuzz" | "peers") => false,
+        _ if matches!(verb.as_str(), "bench" | "chaos" | "fuzz" | "peers" | "sim") => false,
         _ => bail!("`{}` is not for `{verb}`\n{USAGE}", rest.join(" ")),
     };
     let project = Project::find()?;
@@ -69,6 +71,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "peers" => return test::peers_alone(&project, rest),
         "schema" => schema::run(&project, check)?,
         "shape" => say(&shape::run(&project)?),
+        "sim" => sim::run(rest)?,
         "test" => return test::run(&project),
         "help" | "-h" | "--help" => say(USAGE),
         _ => bail!("no verb `{verb}`\n{USAGE}"),

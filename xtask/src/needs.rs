@@ -11,12 +11,13 @@ use crate::test::Done;
 /// A Debian package, and how to tell that it is there.
 type Need = (&'static str, fn() -> bool);
 
-const NEEDS: [Need; 5] = [
+const NEEDS: [Need; 6] = [
     ("curl", || answers("curl", &["--version"])),
     ("modsecurity-crs", || Path::new("/usr/share/modsecurity-crs/rules").is_dir()),
     ("nginx", || Path::new("/usr/sbin/nginx").exists() || answers("nginx", &["-v"])),
     ("openssl", || answers("openssl", &["version"])),
     ("python3-venv", || answers("python3", &["-c", "import ensurepip, venv"])),
+    ("redis-server", || answers("redis-server", &["--version"])),
 ];
 
 /// Installs what is missing if that is allowed and possible, or names the command.

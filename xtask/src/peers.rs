@@ -6,6 +6,7 @@
 //! every log, are in `target/peers`.
 
 use std::collections::hash_map::DefaultHasher;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::hash::{Hash as _, Hasher as _};
 use std::io::{BufRead as _, BufReader};
@@ -24,12 +25,25 @@ const SCRIPTS: &str = "tests/servers";
 const DRIVER: &str = "env";
 /// Suites whose servers need packages that go with no others: an environment each, of `requirements/NAME.txt`.
 const OWN: [&str; 3] = ["kserve", "llamacpp", "triton"];
+/// Suites whose server nobody has by the way, and the variable that names a Python with it. They run where it is set, or
+/// where they are named.
+const GIVEN: [(&str, &str); 1] = [("vllm", "TOLLGATE_VLLM_PYTHON")];
+/// Suites that use a client out of the environment of another.
+const BORROWS: [(&str, &str); 1] = [("vllm", "llamacpp")];
 /// The wheels that `requirements.txt` pins are for this version.
 const PYTHON: &str = "3.11";
-/// The longest that one check may be silent: a model server needs a while to start.
-const SILENCE: Duration = Duration::from_secs(120);
-/// The longest that all checks may take, in seconds; the driver obeys it itself.
-const LIMIT: &str = "420";
+/// How long the checks may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Patience {
+    /// The longest that one check may be silent: a model server needs a while to start.
+    silence: Duration,
+    /// The longest that all of them may take, in seconds; the driver obeys it itself.
+    limit: u64,
+}
+
+const PATIENCE: Patience = Patience { silence: Duration::from_secs(120), limit: 420 };
+/// With a server of [`GIVEN`], whose start alone may take minutes.
+const MUCH: Patience = Patience { silence: Duration::from_secs(600), limit: 1_200 };
 
 /// How the checks ended.
 #[derive(Debug, Default)]
@@ -73,11 +87,24 @@ pub(crate) fn run(project: &Project, args: &[String]) -> Result<Outcome> {
         }
     };
     let mut driver = project.command(python, &["-B"]);
-    driver.arg(scripts.join("peers.py")).args(["--limit", LIMIT]);
+    let given = given(args, |name| std::env::var_os(name));
+    let patience = if given.is_empty() { PATIENCE } else { MUCH };
+    driver.arg(scripts.join("peers.py")).args(["--limit", &patience.limit.to_string()]);
     add_own(&mut driver, &home, &scripts, args)?;
+    driver.args(given.iter().flat_map(|given| ["--python", given]));
     driver.arg("--tollgate").arg(&tollgate).arg("--work").arg(&work);
     driver.args(lacking.iter().flat_map(|command| ["--lacking", command])).args(args);
-    watch(driver, &work.join("driver.log"))
+    watch(driver, &work.join("driver.log"), patience)
+}
+
+/// The Pythons of [`GIVEN`] for the suites that run, as the driver takes them.
+fn given(suites: &[String], variable: impl Fn(&str) -> Option<OsString>) -> Vec<String> {
+    let runs = |suite: &str| suites.is_empty() || suites.iter().any(|named| named == suite);
+    let python = |(suite, name): &(&str, &str)| {
+        let path = variable(name).filter(|path| !path.is_empty() && runs(suite))?;
+        Some(format!("{suite}={}", path.to_string_lossy()))
+    };
+    GIVEN.iter().filter_map(python).collect()
 }
 
 /// The Python of a suite's own environment, which is made where it is not there yet.
@@ -97,9 +124,9 @@ pub(crate) fn python(project: &Project, suite: &str) -> Result<PathBuf> {
 
 /// Tells the driver the environments that these suites have of their own.
 fn add_own(driver: &mut Command, home: &Path, scripts: &Path, suites: &[String]) -> Result<()> {
-    for own in
-        OWN.iter().filter(|own| suites.is_empty() || suites.iter().any(|suite| suite.split('-').next() == Some(*own)))
-    {
+    let uses =
+        |suite: &String, own: &str| suite.split('-').next() == Some(own) || BORROWS.contains(&(suite.as_str(), own));
+    for own in OWN.iter().filter(|own| suites.is_empty() || suites.iter().any(|suite| uses(suite, own))) {
         // The driver says what is lacking without it.
         if let Environment::Ready(python) = environment(home, own, &scripts.join(format!("requirements/{own}.txt")))? {
             driver.arg("--python").arg(format!("{own}={}", python.display()));
@@ -198,7 +225,7 @@ impl Drop for Driver {
 }
 
 /// Runs the driver, passes its lines on and counts them.
-fn watch(mut command: Command, log: &Path) -> Result<Outcome> {
+fn watch(mut command: Command, log: &Path, patience: Patience) -> Result<Outcome> {
     let errors = File::create(log).context("opening the log")?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
     let mut driver = Driver(command.spawn().context("starting the checks")?);
@@ -207,14 +234,18 @@ fn watch(mut command: Command, log: &Path) -> Result<Outcome> {
     let reader = std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
     let mut outcome = Outcome::default();
     loop {
-        match receiver.recv_timeout(SILENCE) {
+        match receiver.recv_timeout(patience.silence) {
             Ok(line) => {
                 say(&line);
                 outcome.count(&line);
             }
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
-                outcome.failed.push(format!("the checks | silent for {} s: {}", SILENCE.as_secs(), log.display()));
+                outcome.failed.push(format!(
+                    "the checks | silent for {} s: {}",
+                    patience.silence.as_secs(),
+                    log.display()
+                ));
                 return Ok(outcome);
             }
         }
@@ -263,7 +294,7 @@ mod tests {
         let log = std::env::temp_dir().join(format!("peers-test-{}-{}", std::process::id(), text.len()));
         let mut command = Command::new("sh");
         command.args(["-c", text]);
-        let outcome = watch(command, &log).unwrap();
+        let outcome = watch(command, &log, PATIENCE).unwrap();
         fs::remove_file(log).unwrap();
         outcome
     }
@@ -274,6 +305,15 @@ mod tests {
         assert_eq!(outcome.passed, 1);
         assert_eq!(outcome.failed, ["a: c | why"]);
         assert_eq!(outcome.not_run, ["a: d | apt-get"]);
+    }
+
+    #[test]
+    fn a_server_that_must_be_given_runs_where_its_python_is_named() {
+        let named = |name: &str| (name == "TOLLGATE_VLLM_PYTHON").then(|| OsString::from("/v/bin/python"));
+        assert_eq!(given(&[], named), ["vllm=/v/bin/python"]);
+        assert_eq!(given(&["vllm".to_owned()], named), ["vllm=/v/bin/python"]);
+        assert!(given(&["curl".to_owned()], named).is_empty() && given(&[], |_| None).is_empty());
+        assert!(given(&[], |_| Some(OsString::new())).is_empty());
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub enum Fact {
     ReplyBroken,
     /// A second attempt was made upstream.
     Retried,
+    /// Budgets that were judged without the store that should have judged them.
+    StoreAway,
     /// HTTP status of the model server.
     UpstreamStatus,
     /// Contract warnings that were let pass, such as unknown members.
@@ -63,6 +65,7 @@ impl Fact {
             Self::Regressed => "regressed",
             Self::ReplyBroken => "reply_broken",
             Self::Retried => "retried",
+            Self::StoreAway => "store_away",
             Self::UnknownMembers => "unknown_members",
             Self::UpstreamStatus => "upstream_status",
         }

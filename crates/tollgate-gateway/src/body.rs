@@ -2,10 +2,12 @@
 //!
 //! It executes the plan of layer `intake` and decides nothing about content.
 
+mod pace;
+
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -23,6 +25,7 @@ use tollgate_layers::intake::{Coding, DecodeError, Framing, Limits, Plan, decode
 use tollgate_layers::protocol::frames::grpc;
 use tollgate_layers::routes::IntakeClass;
 
+pub use self::pace::{Pace, Pacing};
 use crate::compute::Compute;
 use crate::tick::{Alarm, Ticker, within};
 use crate::upstream::Answer;
@@ -43,15 +46,6 @@ pub struct Budget {
     tenant_share: usize,
     wait: Duration,
     tenants: Mutex<HashMap<u64, usize>>,
-}
-
-/// How slowly a body may come.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// For the whole body.
-    pub total: Duration,
-    /// Fewer bytes than this in a second, over a window, is too slow.
-    pub min_bytes_per_sec: u64,
 }
 
 /// Bytes taken from the budget; given back when dropped.
@@ -218,6 +212,29 @@ impl Hold {
         Ok(u32::try_from(grains).ok())
     }
 
+    /// Gives back what it holds above `bytes`.
+    pub fn shrink(&mut self, bytes: usize) {
+        let grains = (self.bytes / GRAIN).saturating_sub(bytes.div_ceil(GRAIN));
+        let Some(given_back) = self.permit.as_mut().filter(|_| grains > 0).and_then(|held| held.split(grains)) else {
+            return;
+        };
+        self.forget(grains * GRAIN);
+        drop(given_back);
+    }
+
+    /// They are no longer the tenant's.
+    fn forget(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        let Some(budget) = self.budget.as_ref().filter(|budget| bytes > 0 && budget.has_shares()) else { return };
+        let mut tenants = budget.tenants.lock();
+        if let Some(held) = tenants.get_mut(&self.tenant) {
+            *held = held.saturating_sub(bytes);
+            if *held == 0 {
+                tenants.remove(&self.tenant);
+            }
+        }
+    }
+
     fn add(&mut self, permit: OwnedSemaphorePermit, grains: u32) {
         let bytes = grains as usize * GRAIN;
         self.bytes += bytes;
@@ -233,14 +250,7 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let Some(budget) = self.budget.as_ref().filter(|budget| self.bytes > 0 && budget.has_shares()) else { return };
-        let mut tenants = budget.tenants.lock();
-        if let Some(held) = tenants.get_mut(&self.tenant) {
-            *held = held.saturating_sub(self.bytes);
-            if *held == 0 {
-                tenants.remove(&self.tenant);
-            }
-        }
+        self.forget(self.bytes);
     }
 }
 
@@ -277,6 +287,12 @@ impl Reader<'_> {
     /// `overloaded`.
     pub async fn keep(&self, hold: &mut Hold, bytes: usize) -> Ruling<()> {
         hold.reach(bytes, self.ticker).await
+    }
+
+    /// The pace of a message of a stream, which begins now: that of a body.
+    #[must_use]
+    pub fn paced(&self) -> Pacing {
+        Pacing::new(self.pace, self.ticker.now())
     }
 
     /// One message of a stream, decoded if it is compressed.
@@ -429,7 +445,10 @@ impl Reader<'_> {
     }
 
     /// Takes room up to `bytes` in all. Nothing is read while it waits, and the client's clock stands still.
-    async fn hold(&self, hold: &mut Hold, bytes: usize, clock: &mut Pacing) -> Ruling<()> {
+    ///
+    /// # Errors
+    /// `overloaded`.
+    pub async fn hold(&self, hold: &mut Hold, bytes: usize, clock: &mut Pacing) -> Ruling<()> {
         if !hold.try_reach(bytes)? {
             let began = self.ticker.now();
             hold.reach(bytes, self.ticker).await?;
@@ -471,13 +490,6 @@ fn unnamed_coding() -> Stop {
     Refusal::new(Code::BadRequest).because("a compressed message without a `grpc-encoding`").into()
 }
 
-impl Pace {
-    /// The same for a caller who will not wait longer than that.
-    fn within(self, timeout: Option<Duration>) -> Self {
-        Self { total: timeout.map_or(self.total, |timeout| self.total.min(timeout)), ..self }
-    }
-}
-
 /// What of a body is judged and goes on, and how that is coded: all of it, or the message in it.
 fn message(body: Bytes, plan: &Plan) -> Ruling<(Bytes, Coding)> {
     if plan.framing == Framing::Bare {
@@ -501,16 +513,6 @@ fn room(total: usize, capacity: usize, plan: &Plan) -> usize {
     wanted.min(MOST_AT_ONCE.max(capacity.saturating_mul(2))).max(total)
 }
 
-/// The total and the minimum rate of one body. No timer exists for a body that is already there.
-struct Pacing {
-    pace: Pace,
-    started: Tick,
-    window: (Tick, u64),
-    received: u64,
-    paused: Duration,
-    alarm: Option<Alarm>,
-}
-
 /// Why a reply is not waited for.
 enum Waited {
     /// It paused: it is a stream.
@@ -521,79 +523,3 @@ enum Waited {
 
 /// A reply of unknown length that says nothing for so long is a stream.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// How long a window of the minimum rate is.
-const WINDOW: Duration = Duration::from_secs(5);
-
-impl Pacing {
-    const fn new(pace: Pace, started: Tick) -> Self {
-        Self { pace, started, window: (started, 0), received: 0, paused: Duration::ZERO, alarm: None }
-    }
-
-    /// Time in which we did not read does not count against the client.
-    fn pause(&mut self, waited: Duration) {
-        self.paused += waited;
-        self.window.0 = self.window.0.after(waited);
-    }
-
-    /// The next piece of data; trailers are dropped.
-    async fn next(&mut self, body: &mut Incoming, ticker: &Arc<Ticker>) -> Ruling<Option<Bytes>> {
-        loop {
-            let frame = std::future::poll_fn(|cx| self.poll(body, ticker, cx)).await?;
-            let Some(frame) = frame else { return Ok(None) };
-            if let Ok(data) = frame.into_data() {
-                self.received += data.len() as u64;
-                return Ok(Some(data));
-            }
-        }
-    }
-
-    fn poll(
-        &mut self,
-        body: &mut Incoming,
-        ticker: &Arc<Ticker>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Ruling<Option<http_body::Frame<Bytes>>>> {
-        if let Poll::Ready(frame) = std::pin::Pin::new(body).poll_frame(cx) {
-            let broken = |error: hyper::Error| broken_body(&error);
-            return Poll::Ready(frame.transpose().map_err(broken));
-        }
-        loop {
-            let next = self.window.0.after(WINDOW).min(self.started.after(self.pace.total + self.paused));
-            let alarm = self.alarm.get_or_insert_with(|| ticker.alarm(next));
-            if std::pin::Pin::new(&mut *alarm).poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            let now = ticker.now();
-            if let Err(slow) = self.judge(now) {
-                return Poll::Ready(Err(slow));
-            }
-            let next = self.window.0.after(WINDOW).min(self.started.after(self.pace.total + self.paused));
-            if let Some(alarm) = &mut self.alarm {
-                alarm.reset(next);
-            }
-        }
-    }
-
-    fn judge(&mut self, now: Tick) -> Ruling<()> {
-        if now.since(self.started).saturating_sub(self.paused) >= self.pace.total {
-            return Err(Refusal::new(Code::TooSlow).because("the body took longer than its deadline").into());
-        }
-        if now.since(self.window.0) >= WINDOW {
-            let least = self.pace.min_bytes_per_sec * WINDOW.as_secs();
-            if self.received - self.window.1 < least {
-                return Err(Refusal::new(Code::TooSlow).because("the body came below the minimum rate").into());
-            }
-            self.window = (now, self.received);
-        }
-        Ok(())
-    }
-}
-
-/// A body that ended wrongly: malformed chunks are a bad request, the rest is the client's connection.
-fn broken_body(error: &hyper::Error) -> Stop {
-    if error.is_parse() || error.is_user() || error.is_body_write_aborted() {
-        return Refusal::new(Code::BadRequest).because("the body's framing is malformed").into();
-    }
-    Fault::new(Origin::Client, "the body ended before its declared length").into()
-}

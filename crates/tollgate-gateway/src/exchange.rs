@@ -15,6 +15,7 @@ use tollgate_layers::routes::Route;
 use tollgate_layers::waf;
 
 use crate::body::Hold;
+use crate::cache;
 use crate::listen::head::RawHead;
 use crate::record::Sinks;
 use crate::release::Given;
@@ -87,6 +88,10 @@ pub struct Seen {
     pub fallback: Option<Box<str>>,
     /// What the reply is held to.
     pub awaited: Option<Box<Awaited>>,
+    /// An answer that may be kept.
+    pub keeping: Option<Box<cache::Awaited>>,
+    /// The answer had been kept.
+    pub cached: bool,
     /// The version that was chosen, where its model has several.
     pub release: Option<Given>,
     /// What listens to its answer, where a mirrored call is compared with it.

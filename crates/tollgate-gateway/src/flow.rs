@@ -48,6 +48,12 @@ impl Flow {
         matches!(self.form, Form::Frames(_))
     }
 
+    /// Whether the server has said that the answer is complete, though its body has not ended.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        self.is_framed() && self.meter.is_done()
+    }
+
     /// Takes a piece of the answer and gives what may go on: nothing while a frame is not complete.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! What survives a restart, in the directory `state.directory`: the seed of all keyed hashes, what was used of calendar
-//! quotas, and how far releases have come. Each second the control thread appends what changed; nothing here is on the way of a request.
+//! quotas, the buckets that need longer than a minute to be full again, the levers that operators have pulled, and how far
+//! releases have come. Each second the control thread appends what changed; nothing here is on the way of a request.
 //!
 //! The log is begun anew, in a file of its own that then takes the old one's name, when it has grown to several times what
 //! it says, and after a write that failed.
@@ -9,12 +10,17 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use tollgate_limit::{Memory, QuotaLog, Restored};
+use tollgate_layers::limits::Lever;
+use tollgate_limit::{Memory, Moment, QuotaLog, Restored, StateError};
 
 /// The largest log that is read: a million counts take 28 MB.
 const MAX_BYTES: u64 = 1 << 30;
+
+/// Buckets that are full again in less are forgotten.
+const WORTH: Duration = Duration::from_mins(1);
 
 /// A log grows to so many times its beginning, and to at least [`SMALL`], before it is begun anew.
 const GROWTH: u64 = 8;
@@ -25,6 +31,8 @@ const SMALL: u64 = 1 << 20;
 pub struct Keep {
     directory: PathBuf,
     log: Mutex<Option<Open>>,
+    /// What was written of buckets last.
+    rates: AtomicU64,
     failures: AtomicU64,
     /// Locked as long as this lives: two gateways in one directory would overwrite each other's counts.
     _lock: File,
@@ -52,8 +60,8 @@ impl Keep {
             Err(TryLockError::WouldBlock) => return Err(io::Error::other("another gateway keeps its state there")),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        let (log, failures) = (Mutex::new(None), AtomicU64::new(0));
-        Ok(Self { directory: directory.to_owned(), log, failures, _lock: lock })
+        let (log, rates, failures) = (Mutex::new(None), AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { directory: directory.to_owned(), log, rates, failures, _lock: lock })
     }
 
     /// The seed of the earlier runs, or `fresh`, which is written down.
@@ -83,14 +91,45 @@ impl Keep {
     /// # Errors
     /// What the system said, or that the file is none of ours: who loses a month of counts should know.
     pub fn restore(&self, ledger: &Memory, unix: u64) -> io::Result<Restored> {
-        let path = self.directory.join("quotas");
-        match fs::metadata(&path) {
-            Ok(about) if about.len() > MAX_BYTES => return Err(io::Error::other("`quotas` is larger than 1 GiB")),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Restored::default()),
-            Err(error) => return Err(error),
+        let Some(bytes) = self.read("quotas")? else { return Ok(Restored::default()) };
+        ledger.restore(&bytes, unix).map_err(|error| strange("quotas", error))
+    }
+
+    /// Takes over the buckets of earlier runs: how many.
+    ///
+    /// # Errors
+    /// What the system said, or that the file is none of ours.
+    pub fn restore_rates(&self, ledger: &Memory, at: Moment) -> io::Result<usize> {
+        let Some(bytes) = self.read("rates")? else { return Ok(0) };
+        ledger.restore_rates(&bytes, at).map_err(|error| strange("rates", error))
+    }
+
+    /// Writes the buckets that are not full again for a minute, if they have changed. A failure is counted, and mended by
+    /// the next call.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn write_rates(&self, ledger: &Memory, at: Moment) -> io::Result<()> {
+        let state = ledger.rates(at, WORTH);
+        if self.rates.load(Ordering::Relaxed) == state.mark || (state.count == 0 && self.read("rates")?.is_none()) {
+            return Ok(());
         }
-        ledger.restore(&fs::read(&path)?, unix).map_err(|error| io::Error::other(format!("`quotas`: {error}")))
+        let failed = |_: &io::Error| {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        };
+        self.replace("rates", &state.bytes).inspect_err(failed)?;
+        self.rates.store(state.mark, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let path = self.directory.join(name);
+        match fs::metadata(&path) {
+            Ok(about) if about.len() > MAX_BYTES => Err(io::Error::other(format!("`{name}` is larger than 1 GiB"))),
+            Ok(_) => fs::read(&path).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes what changed since the last time, or everything if that is due, and waits for the disk. A failure is counted,
@@ -136,6 +175,27 @@ impl Keep {
         written
     }
 
+    /// The levers of an earlier run.
+    ///
+    /// # Errors
+    /// What the system said, or that the file is none of ours: who loses a lever in an incident should know.
+    pub fn levers(&self) -> io::Result<Vec<Lever>> {
+        match fs::read(self.directory.join("levers")) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| io::Error::other(format!("`levers`: {error}"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the levers that are pulled now, and waits for the disk.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn write_levers(&self, levers: &[Lever]) -> io::Result<()> {
+        let _one_at_a_time = self.log.lock();
+        self.replace("levers", &serde_json::to_vec(levers)?).map(drop)
+    }
+
     /// How many writes failed.
     #[must_use]
     pub fn failures(&self) -> u64 {
@@ -172,6 +232,10 @@ impl Open {
         self.file.write_all(&bytes)?;
         self.file.sync_data()
     }
+}
+
+fn strange(name: &str, error: StateError) -> io::Error {
+    io::Error::other(format!("`{name}`: {error}"))
 }
 
 /// Readable and writable by its owner only.

@@ -148,6 +148,12 @@ async fn hold_to_contract(
     let most = awaited.max_bytes();
     let share = Share::Whole(usize::try_from(most).unwrap_or(usize::MAX));
     let begun = begin(p, w, ex, (response, alarm), share).await?;
+    if response.body().is_rpc() && begun.whole {
+        // A call that failed behind its message says so there, and breaks no contract.
+        let none = HeaderMap::new();
+        let end = p.output.rpc_verdict(response.body().trailers().unwrap_or(&none));
+        end.map_err(|stop| ex.log.stop(Stage::Upstream, stop))?;
+    }
     let who = ex.seen.who.clone().unwrap_or_default();
     let plain = match Coding::of(response.headers()) {
         Ok(coding) if begun.whole => w.reader(p, ex.facts.started).plain(&begun.bytes, coding, most, &who).await,

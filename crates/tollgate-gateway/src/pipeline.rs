@@ -12,7 +12,6 @@ use tollgate_core::cost::{Cost, Estimate};
 use tollgate_core::identity::Identity;
 use tollgate_core::journal::Journal;
 use tollgate_core::ruling::Denial;
-use tollgate_core::stage::Stage;
 use tollgate_core::time::{Clock, Tick};
 use tollgate_layers::hygiene::{Head, RawVerdict};
 use tollgate_layers::limits::{Demand, Payer, Reservation, Used};
@@ -20,6 +19,7 @@ use tollgate_layers::routes::{Found, Route, Verb};
 use tollgate_layers::waf::{self, Asked, Content};
 
 use crate::body::Payload;
+use crate::cache;
 use crate::exchange::Exchange;
 use crate::firewall;
 use crate::inspect::{Parts, inspect};
@@ -87,7 +87,7 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     p.waf.ask(log, |f, notes| firewall::head(f, waf, &asked, heads, notes))?; // phase 1
     let plan = p.intake.demand(log, |i, _| i.plan(&head, route))?; // class, caps, decoder
     (seen.timeout, seen.curious) = (plan.timeout, turn::curious(&head.headers));
-    turn::foresee(p, log, (facts, who, from, now), (&found, &plan))?; // hopeless: said before the body is read
+    turn::foresee(p, log, (facts, who, from, now), (&found, &plan, seen.curious))?; // hopeless: said before the body is read
     let (body, sent) = w.reader(p, now).read(body, &plan, who, log).await?; // bytes, rate, time, ratio, budget
     seen.bytes_in = sent;
     let parts = Parts { head: &head, found: &found, body: &body, who };
@@ -98,7 +98,7 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     let estimate = p.estimate(&found, &call); // what only we answer is free
     let payer = Payer { who, model: call.model, from, unix_ms: w.unix_ms(now) };
     let mut held = p.limits.ask_store(log, |l| l.reserve(payer, Demand::of(estimate, &call), now)).await?; // all or nothing
-    log.watched(Stage::Limits, held.take_watched()); // budgets that only observe
+    held.tell(log); // budgets that only observe, or without their store
     seen.reserved = if estimate.exempt { Cost(0) } else { estimate.cost };
     let mut tab = Tab::open(p, &w.state.clock, held);
     tab.used(Some(call.knobs.input_tokens), sent); // until an answer says more
@@ -111,16 +111,17 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
 /// # Errors
 /// What the client may know of the first refusal or fault.
 pub async fn serve(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, req: Incoming) -> Result<send::Reply, Denial> {
-    let job = judge(p, w, ex, req).await?;
-    if let Some(reply) = send::answer_here(p, w, ex, &job) {
-        return Ok(reply); // health and metadata
+    let mut job = judge(p, w, ex, req).await?;
+    if let Some(reply) = send::answer_here(p, w, ex, &job).or_else(|| cache::find(p, w, ex, &mut job)) {
+        return Ok(reply); // health and metadata, and what was answered before
     }
     if job.verb == Verb::Stream {
         return talk::open(p, w, ex, *job).map(send::Reply::Messages); // each message: look, limits, queue
     }
     let placed = send::enter(p, w, ex, job).await?; // fair, bounded
     let reply = send::run(p, w, ex, placed).await?; // embedded or remote
-    leave(p, w, ex, reply).await // phases 3 and 4, then `output`
+    let reply = cache::consider(ex, reply);
+    leave(p, w, ex, reply).await.map(|reply| cache::keep(ex, reply)) // phases 3 and 4, then `output`
 }
 
 /// Everything that reads the whole body, in order, on whichever thread.

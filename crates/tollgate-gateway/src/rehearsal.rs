@@ -1,7 +1,7 @@
 //! A rehearsal: the policy of a configuration without the world around it, so that it can be tested anywhere.
 //!
 //! What stays: every stage, every model that is embedded, every number of the configuration. What is replaced: model
-//! servers by one stub, API keys by those of the rehearsal, addresses by free ports of loopback. No secret of the
+//! servers by one stub, a store of budgets by this process, API keys by those of the rehearsal, addresses by free ports of loopback. No secret of the
 //! configuration is opened, so TLS, whose keys are secrets, is left out; `tollgate check` is what looks at those.
 
 use std::net::SocketAddr;
@@ -51,6 +51,8 @@ impl Rehearsal {
             admin.key = self.admin_key.clone();
         }
         config.waf.log = None;
+        config.limits.store = None;
+        config.limits.budgets.iter_mut().for_each(|budget| budget.consistency = None);
         if !config.network.allow.is_empty() {
             config.network.allow.push(CLIENTS.to_owned());
         }

@@ -14,6 +14,7 @@ pub mod terms;
 pub mod told;
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tollgate_core::call::ModelId;
+use tollgate_core::identity::ExchangeId;
 use tollgate_core::journal::{Event, Fact};
 use tollgate_core::ruling::{Code, Origin};
 use tollgate_core::stage::Stage;
@@ -29,6 +31,7 @@ use tollgate_core::time::Tick;
 use tollgate_limit::hash_key;
 
 use crate::exchange::{Exchange, Outcome as Ended};
+use crate::pipeline::Admitted;
 use crate::record::Recorder;
 use crate::snapshot::Policy;
 use crate::state::State;
@@ -102,6 +105,16 @@ pub fn upstream_of<'a>(
     p.upstreams.get(release.terms.versions.get(given.choice.version)?.upstream)
 }
 
+/// The version that will serve a call, and since when it has the weight that it has; the same for every call of a model
+/// without versions.
+pub fn edition(p: &Policy, w: &Worker, ex: &mut Exchange, job: &Admitted) -> (usize, u64) {
+    let asked = job.call.model.map(|model| (model, &job.head.headers));
+    // The choice is made here, and holds for the exchange.
+    let _ = asked.and_then(|asked| upstream_of(p, w, ex, asked));
+    let Some((release, given)) = given(p, ex) else { return (0, 0) };
+    (given.choice.version, release.course.progress.lock().since(given.choice.version))
+}
+
 /// The version that an exchange was given, by name.
 #[must_use]
 pub fn version_of(ex: &Exchange) -> Option<&str> {
@@ -130,7 +143,8 @@ pub fn learn(ex: &mut Exchange, now: Tick, ended: Ended, recorder: &Recorder) {
     if let Some(turn) = turn {
         let place = u32::try_from(turn.version).unwrap_or(u32::MAX);
         ex.log.note(Stage::Upstream, Event::Noted(Fact::Regressed, place));
-        recorder.hand_over(told::audit(release, &turn));
+        let at = (ex.facts.id, String::new(), policy.generation);
+        recorder.hand_over(told::act(release, &turn, at).line());
     }
 }
 
@@ -197,6 +211,15 @@ impl Release {
         }
     }
 
+    /// What [`Release::pull`] would do now.
+    ///
+    /// # Errors
+    /// Why it cannot be done.
+    pub fn foresee(&self, order: &Order, now_ms: u64) -> Result<Turn, Wrong> {
+        let mut progress = self.course.progress.lock().clone();
+        progress.pull(&self.terms, order, now_ms)
+    }
+
     /// Does what an operator asks for.
     ///
     /// # Errors
@@ -251,27 +274,26 @@ impl Releases {
         Ok(())
     }
 
-    /// What is to be written down, where that has changed.
-    #[must_use]
-    pub fn changed(&self, policy: &Policy) -> Option<Vec<u8>> {
+    /// Writes down how far releases have come, where that has changed. One at a time: the older state must never be the
+    /// last that is written.
+    ///
+    /// # Errors
+    /// What `write` says; the next call tries again.
+    pub fn write(&self, policy: &Policy, write: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let mut written = self.written.lock();
         let releases = policy.models.iter().filter_map(|model| model.release.as_ref());
         let saved = |release: &Arc<Release>| {
             let progress = release.course.progress.lock().clone();
             (release.model.to_string(), Saved { of: release.terms.of.clone(), progress })
         };
         let all: BTreeMap<String, Saved> = releases.map(saved).collect();
-        let text = serde_json::to_vec(&all).ok()?;
-        let mut written = self.written.lock();
-        if (all.is_empty() && written.is_empty()) || *written == text {
-            return None;
+        let text = serde_json::to_vec(&all)?;
+        if *written == text || (all.is_empty() && written.is_empty()) {
+            return Ok(());
         }
-        written.clone_from(&text);
-        Some(text)
-    }
-
-    /// What was written last did not reach the disk.
-    pub fn write_again(&self) {
-        self.written.lock().clear();
+        write(&text)?;
+        *written = text;
+        Ok(())
     }
 }
 
@@ -285,7 +307,8 @@ pub async fn watch(state: Arc<State>) {
         for release in policy.models.iter().filter_map(|model| model.release.as_ref()) {
             let turn = release.course.progress.lock().advance(&release.terms, state.clock.unix_ms());
             if let Some(turn) = turn {
-                state.recorder.hand_over(told::audit(release, &turn));
+                let at = (ExchangeId::default(), String::new(), policy.generation);
+                state.recorder.hand_over(told::act(release, &turn, at).line());
             }
         }
     }

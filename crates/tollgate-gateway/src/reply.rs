@@ -14,6 +14,7 @@ use tollgate_core::time::Tick;
 use tollgate_layers::output::rpc;
 
 use crate::body::Hold;
+use crate::cache::Fill;
 use crate::exchange::{Exchange, Outcome};
 use crate::flow::Flow;
 use crate::listen::heads::Turn;
@@ -98,6 +99,8 @@ pub struct Pending {
     pub window: Option<Window>,
     /// What is read off a generating answer.
     pub flow: Option<Flow>,
+    /// What is kept of it.
+    pub fill: Option<Box<Fill>>,
 }
 
 /// How long an answer that flows may say nothing. Counted in quarters, so that a piece of it costs no look at a clock.
@@ -176,10 +179,7 @@ impl ReplyBody {
         Self { from, rest: Bytes::new(), kept }
     }
 
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
-        if !self.rest.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(self.rest.len().min(PIECE))))));
-        }
+    fn poll_whole(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
         match &mut self.from {
             From::Spoken(spoken) => spoken.poll(cx).map(|frame| frame.map(Ok)),
             From::Stream(stream) => Pin::new(&mut **stream).poll_frame(cx),
@@ -190,15 +190,17 @@ impl ReplyBody {
         }
     }
 
-    /// Keeps what is more than a piece for the next time.
-    fn cut_to_size(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        match frame.into_data() {
-            Ok(mut data) => {
-                self.rest = data.split_off(data.len().min(PIECE));
-                Frame::data(data)
+    /// At most a piece; what is more is kept for the next time.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
+        if self.rest.is_empty() {
+            match std::task::ready!(self.poll_whole(cx)).map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(end))) => return Poll::Ready(Some(Ok(end))),
+                Some(Err(cut)) => return Poll::Ready(Some(Err(cut))),
+                None => return Poll::Ready(None),
             }
-            Err(end) => end,
         }
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(self.rest.len().min(PIECE))))))
     }
 }
 
@@ -230,8 +232,11 @@ impl Stream {
 
     fn complete(&mut self) {
         let Some(Open { mut exchange, pending }) = self.open.take() else { return };
-        let Pending { mut tab, mut slot, running, worker, ticker, flow, .. } = *pending;
+        let Pending { mut tab, mut slot, running, worker, ticker, flow, fill, .. } = *pending;
         count_use(&mut exchange, &mut tab, flow.as_ref());
+        if let Some(fill) = fill {
+            fill.done();
+        }
         let now = ticker.now();
         running.done(worker, &mut self.body, now);
         exchange.seen.spent = tab.settle(now);
@@ -291,6 +296,7 @@ impl Stream {
             }
         };
         exchange.seen.bytes_out += data.len() as u64;
+        pending.fill.take_if(|fill| !fill.push(&data));
         Ok((!data.is_empty()).then(|| Frame::data(data)))
     }
 
@@ -386,8 +392,13 @@ impl Drop for Stream {
             }
             // hyper does not poll again once the end is known.
             self.complete();
-        } else if let Some(exchange) = self.settled() {
-            exchange.finish(Outcome::ClientLeft, None);
+        } else {
+            // SDKs close at the last event, often before the server has ended its body: they have it all.
+            let flow = self.open.as_ref().and_then(|open| open.pending.flow.as_ref());
+            let outcome = if flow.is_some_and(Flow::is_done) { Outcome::Answered } else { Outcome::ClientLeft };
+            if let Some(exchange) = self.settled() {
+                exchange.finish(outcome, None);
+            }
         }
     }
 }
@@ -473,10 +484,14 @@ impl Body for ReplyBody {
     type Error = CutError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutError>>> {
+        if !matches!(self.kept, Kept::Stream(_)) {
+            return self.poll_whole(cx);
+        }
         let polled = self.poll_piece(cx);
-        let Kept::Stream(open) = &self.kept else { return polled };
-        open.moved(polled.is_ready());
-        polled.map_ok(|frame| self.cut_to_size(frame))
+        if let Kept::Stream(open) = &self.kept {
+            open.moved(polled.is_ready());
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -30,7 +30,13 @@ pub fn answer_here(p: &Policy, w: &Worker, job: &Admitted) -> Option<Response<By
             let model = p.models.get(job.call.model?.index())?;
             oip::model_metadata(&model.name, &model.platform, &model.signature)
         }
-        Verb::Health | Verb::Infer | Verb::ModelList | Verb::Proxy | Verb::Stream => return None,
+        Verb::Health
+        | Verb::Infer
+        | Verb::LimitsPolicy
+        | Verb::ModelList
+        | Verb::Proxy
+        | Verb::Quota
+        | Verb::Stream => return None,
     };
     whole(&message)
 }

@@ -25,6 +25,7 @@ use crate::exchange::Exchange;
 use crate::fallback;
 use crate::flow::Flow;
 use crate::pipeline::Admitted;
+use crate::quota;
 use crate::release;
 use crate::reply::{Lull, Pending};
 use crate::rpc;
@@ -54,6 +55,8 @@ pub fn answer_here(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, job: &Admitte
     let answer = match job.verb {
         _ if job.call.dialect == Dialect::OipGrpc => rpc::answer_here(p, w, job)?,
         Verb::Health => json(StatusCode::OK, Bytes::from_static(b"{\"status\":\"ok\"}")),
+        Verb::LimitsPolicy => p.published.answer(&job.head.headers),
+        Verb::Quota => quota::own(p, w, ex, job),
         Verb::ServerLive => json(StatusCode::OK, Bytes::from_static(b"{\"live\":true}")),
         Verb::ServerReady => ready(w.state.is_ready()),
         Verb::ServerMetadata => json(StatusCode::OK, p.server_metadata.clone()),
@@ -329,10 +332,10 @@ async fn forward(
     let over = match call.dialect {
         Dialect::OipGrpc => Over::Rpc,
         _ if ex.seen.rpc && !remote.rpc.is_empty() => Over::H2,
-        _ => Over::H1,
+        _ => Over::Rest,
     };
     let model = call.model.and_then(|model| p.model_name(model));
-    let remembers = remote.endpoints.remembers() && over == Over::H1;
+    let remembers = remote.endpoints.remembers() && over == Over::Rest;
     let beginnings =
         remembers.then(|| Beginnings::of(model.unwrap_or_default(), &call.prompts, who.tenant_id, w.state.seed));
     let repeatable = *verb == Verb::Infer || head.method.is_idempotent();
@@ -379,7 +382,8 @@ async fn forward(
     alarm.reset(until);
     let lull = Lull { until, longest: remote.settings.stream_idle, quarters: None };
     let (worker, ticker) = (w.index, Arc::clone(&w.ticker));
-    let pending = Pending { tab, slot, running, worker, ticker, alarm, lull, ahead: None, window: None, flow };
+    let fill = None;
+    let pending = Pending { tab, slot, running, worker, ticker, alarm, lull, ahead: None, window: None, flow, fill };
     Ok(Reply::Stream(response, Box::new(pending)))
 }
 

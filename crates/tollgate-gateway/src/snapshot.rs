@@ -26,15 +26,17 @@ use tollgate_layers::output::Output;
 use tollgate_layers::parse::Parse;
 use tollgate_layers::routes::{Found, Routes, Verb};
 use tollgate_layers::waf::Waf;
-use tollgate_limit::Memory;
 
 use tollgate_limit::Priority;
 
+use crate::cache::RouteCache;
 use crate::config::HttpConfig;
 use crate::fallback::Fallback;
+use crate::quota::Published;
 use crate::record::WafLog;
 use crate::record::metrics::RouteMeters;
 use crate::release::Release;
+use crate::store::Balances;
 use crate::upstream::Upstream;
 
 /// One generation of compiled rules.
@@ -66,7 +68,7 @@ pub struct Policy {
     /// What a call costs.
     pub cost: Costs,
     /// Budgets.
-    pub limits: Guard<Limits<Memory>>,
+    pub limits: Guard<Limits<Balances>>,
     /// How often servers are asked whether contracts still fit them; zero is never.
     pub drift_every: Duration,
     /// What leaves.
@@ -79,6 +81,10 @@ pub struct Policy {
     pub http: HttpConfig,
     /// How large heads may be.
     pub heads: crate::listen::head::HeadLimits,
+    /// Answers that each route keeps, by its index.
+    pub caches: Vec<Option<Arc<RouteCache>>>,
+    /// What everybody is held to, to be read.
+    pub published: Published,
     /// The answer to `GET /v2`.
     pub server_metadata: Bytes,
     /// Meters of each route, by its index.

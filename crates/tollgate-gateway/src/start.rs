@@ -18,7 +18,7 @@ use tollgate_core::guard::Mode;
 use tollgate_core::secret::Secret;
 use tollgate_core::stage::Stage;
 use tollgate_core::time::Clock;
-use tollgate_limit::{Memory, MemoryConfig};
+use tollgate_limit::{Memory, MemoryConfig, Moment};
 
 use crate::admin;
 use crate::body::Budget;
@@ -32,6 +32,7 @@ use crate::record::{RecordTarget, Recorder, Redactor, Sinks, WafLog};
 use crate::rehearsal::Rehearsal;
 use crate::secrets::Vault;
 use crate::state::{Embed, Parts, State};
+use crate::store::Shared;
 use crate::tick::Ticker;
 use crate::tls::server_config;
 use crate::worker::Worker;
@@ -288,7 +289,7 @@ impl Control {
             let mut check = Checker::default();
             check.problem_hint(
                 "listeners",
-                "`listeners`, `runtime`, `memory`, `record`, `state`, `http.max_connections` and `http.drain_ms` cannot change while the gateway runs",
+                "`listeners`, `runtime`, `memory`, `record`, `state`, `limits.store`, `http.max_connections` and `http.drain_ms` cannot change while the gateway runs",
                 "restart it",
             );
             let problems = check.finish().0;
@@ -314,7 +315,7 @@ impl Control {
     }
 
     fn apply(&self, compiled: Compiled) -> Result<u64, StartError> {
-        let Compiled { mut policy, keys, certs, secrets, admin_key, waf_log, opened: _ } = compiled;
+        let Compiled { mut policy, keys, certs, secrets, admin_key, waf_log, dial, opened: _ } = compiled;
         if let Some(config) = waf_log {
             let opened = WafLog::open(&config, &base_of(&self.path));
             let failed = |error| system(format!("opening `{}` for the log of the rules", config.path), error);
@@ -323,6 +324,7 @@ impl Control {
         self.state.redactor.learn(&secrets);
         self.state.certs.swap(certs);
         self.state.ring.swap(keys);
+        self.state.dial.store(dial.map(Arc::new));
         self.admin_key.store(admin_key.map(Arc::new));
         Ok(self.state.set_policy(policy))
     }
@@ -379,7 +381,8 @@ fn fixed(config: &Config) -> String {
         })
         .collect();
     let http = (config.http.max_connections, config.http.drain_ms);
-    format!("{listeners:?} {:?} {:?} {:?} {:?} {http:?}", config.runtime, config.memory, config.record, config.state)
+    let Config { runtime, memory, record, state, .. } = config;
+    format!("{listeners:?} {runtime:?} {memory:?} {record:?} {state:?} {http:?} {:?}", config.limits.store)
 }
 
 fn cert_files(config: &Config, base: &Path) -> Watched {
@@ -419,12 +422,20 @@ fn state(
     if let Some(keep) = &keep {
         let restored = keep.restore(&ledger, clock.unix_ms() / 1000);
         restored.map_err(|error| system("restoring what was used from `state.directory`", error))?;
+        let at = Moment { now: tollgate_limit::Tick(clock.now().0), unix_ms: clock.unix_ms() };
+        let restored = keep.restore_rates(&ledger, at);
+        restored.map_err(|error| system("restoring buckets from `state.directory`", error))?;
     }
+    let levers = keep.as_ref().map_or_else(|| Ok(Vec::new()), Keep::levers);
+    let levers = levers.map_err(|error| system("reading the levers of `state.directory`", error))?;
+    let unix_ms = clock.unix_ms();
+    let shared = config.limits.store.as_ref().map(|store| Arc::new(Shared::new(store.into(), clock.clone())));
     let left = keep.as_ref().map(Keep::releases).transpose().map_err(|error| system("reading `releases`", error))?;
     let state = State::new(Parts {
         clock,
         workers,
         ledger,
+        shared,
         keep,
         seed,
         dice: halves(dice),
@@ -434,6 +445,7 @@ fn state(
         redactor: Arc::new(Redactor::default()),
         embed,
     });
+    state.levers.replace(levers, unix_ms);
     if let Some(written) = left.flatten() {
         let restored = state.releases.restore(&written).map_err(io::Error::from);
         restored.map_err(|error| system("restoring `releases` from `state.directory`", error))?;

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tollgate_core::backend::Backend;
 use tollgate_core::time::Clock;
 use tollgate_layers::auth::{IdKey, KeyRing};
+use tollgate_layers::limits::Levers;
 use tollgate_limit::{Gauges, Memory};
 
 use crate::body::Budget;
@@ -22,6 +23,7 @@ use crate::observed::Observed;
 use crate::record::{Meters, Recorder, Redactor};
 use crate::release::Releases;
 use crate::snapshot::Policy;
+use crate::store::{Balances, Dial, Shared};
 use crate::tls::CertTable;
 use crate::upstream::{Queue, QueueBounds, Remote};
 
@@ -59,10 +61,16 @@ pub struct State {
     pub clock: Clock,
     /// How many workers there are.
     pub workers: usize,
-    /// Balances.
+    /// Balances of this process alone.
     pub ledger: Arc<Memory>,
+    /// All balances of budgets.
+    pub balances: Arc<Balances>,
+    /// How their store is reached, if there is one.
+    pub dial: ArcSwapOption<Dial>,
     /// What runs at once, of budgets that count that.
     pub gauges: Arc<Gauges>,
+    /// What operators have lowered for a while.
+    pub levers: Arc<Levers>,
     /// Where what was used of calendar quotas is kept over a restart.
     pub keep: Option<Keep>,
     /// Secret of all keyed hashes of this process, and of later ones where there is a `keep`.
@@ -113,6 +121,8 @@ pub struct Parts {
     pub workers: usize,
     /// Balances.
     pub ledger: Arc<Memory>,
+    /// Those that are shared with other nodes.
+    pub shared: Option<Arc<Shared>>,
     /// Where what was used of calendar quotas is kept.
     pub keep: Option<Keep>,
     /// Secret of all keyed hashes.
@@ -135,16 +145,21 @@ impl State {
     /// State without a policy yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { clock, workers, ledger, keep, seed, dice, bodies, compute, recorder, redactor, embed } = parts;
+        let Parts { clock, workers, ledger, shared, keep, seed, dice, bodies, compute, recorder, redactor, embed } =
+            parts;
+        let id_key = IdKey::new((u128::from(seed.0) << 64 | u128::from(seed.1)).to_le_bytes());
         Self {
             clock,
             workers,
+            balances: Arc::new(Balances::new(Arc::clone(&ledger), shared)),
+            dial: ArcSwapOption::empty(),
             ledger,
             gauges: Arc::default(),
+            levers: Arc::new(Levers::new(id_key)),
             keep,
             seed,
             dice,
-            id_key: IdKey::new((u128::from(seed.0) << 64 | u128::from(seed.1)).to_le_bytes()),
+            id_key,
             bodies,
             compute,
             meters: Arc::new(Meters::new(workers)),

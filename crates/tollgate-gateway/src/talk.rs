@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tollgate_core::call::{Call, ModelId};
+use tollgate_core::guard::Mode;
 use tollgate_core::identity::Identity;
 use tollgate_core::journal::Journal;
 use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal, Ruling, Stop};
@@ -33,11 +34,11 @@ use tollgate_layers::protocol::oip::grpc::heard;
 use tollgate_layers::routes::{Found, Route, Verb};
 use tollgate_layers::waf::{Asked, Turn};
 
-use self::books::{Bill, Books};
+use self::books::{Bill, Books, Due};
 use crate::body::{Hold, Payload, Reader};
 use crate::exchange::{Exchange, Outcome};
 use crate::firewall;
-use crate::inspect::{Parts, inspect};
+use crate::inspect::{INLINE, Parts, inspect, on_pool};
 use crate::pipeline::{Admitted, Tab};
 use crate::problem::{Figures, GRPC, good_trailers, trailers};
 use crate::release;
@@ -107,7 +108,7 @@ impl Talk {
         let mut session = Session { ex: Some(ex), books: &books, worker: Arc::clone(&self.worker), unread };
         let Some(ex) = &mut session.ex else { return };
         let alarm = self.worker.ticker.alarm(deadline(ex));
-        let ended = match within(&alarm, self.both(ex, (&books, &alarm), &out)).await {
+        let ended = match within(&alarm, Box::pin(self.both(ex, (&books, &alarm), &out))).await {
             Ok(ended) => ended,
             Err(_late) => Err(ex.log.stop(Stage::Upstream, late())),
         };
@@ -142,13 +143,15 @@ impl Talk {
             let policy = Arc::clone(&self.policy);
             let reader = w.reader(&policy, ex.facts.started);
             let hides = policy.output.hides_errors();
-            let mut answers = pin!(listen(down, Ear { books, alarm, reader, who: self.who.clone(), hides }, out));
+            let judge = Judge { policy: Arc::clone(&policy), worker: Arc::clone(&w), route: Arc::clone(&self.route) };
+            let ear = Ear { books, alarm, reader, who: self.who.clone(), judge, hides };
+            let mut answers = pin!(listen(down, ear, out));
             let mut asks = pin!(self.speak(ex, &mut inbox, up, (first, &remote, books)));
             let mut speaking = true;
             loop {
                 tokio::select! {
                     biased;
-                    ended = &mut answers => break ended.map_err(Cut::Upstream),
+                    ended = &mut answers => break ended,
                     spoken = &mut asks, if speaking => match spoken {
                         Ok(()) => speaking = false,
                         Err(denial) => break Err(Cut::Denied(denial)),
@@ -161,9 +164,10 @@ impl Talk {
             self.policy.output.clean_end(&mut end);
             Ok(end)
         });
-        books.lock().close(self.worker.ticker.now(), matches!(ended, Err(Cut::Upstream(_))));
+        let failed = matches!(ended, Err(Cut::Broken(_) | Cut::Upstream(_)));
+        books.lock().close(self.worker.ticker.now(), failed);
         ended.map_err(|cut| match cut {
-            Cut::Denied(denial) => denial,
+            Cut::Broken(denial) | Cut::Denied(denial) => denial,
             Cut::Upstream(stop) => ex.log.stop(Stage::Upstream, stop),
         })
     }
@@ -205,6 +209,9 @@ impl Talk {
                 // The way down knows why.
                 return std::future::pending().await;
             }
+            if !ex.waf.holds_body() {
+                inbox.hold.shrink(inbox.messages.held());
+            }
             next = self.judged(ex, inbox).await?;
         }
         up.end();
@@ -228,7 +235,8 @@ impl Talk {
         let call = looked?;
         let Some(model) = call.model else { return Ok(None) };
         ex.seen.model = Some(model);
-        let bill = self.pay(ex, &call).await?;
+        // Boxed: its wait for a place would be carried about by the whole stream.
+        let bill = Box::pin(self.pay(ex, &call)).await?;
         Ok(Some(Judged { model, id: call.id, message: bytes, bill }))
     }
 
@@ -271,7 +279,7 @@ impl Talk {
         let held = p.limits.ask_store(&mut log, |l| l.reserve(payer, Demand::of(estimate, call), now)).await;
         ex.log.absorb(log);
         let mut held = held?;
-        ex.log.watched(Stage::Limits, held.take_watched());
+        held.tell(&mut ex.log);
         let tab = Tab::open(p, &w.state.clock, held);
         if !estimate.exempt {
             ex.seen.reserved.0 = ex.seen.reserved.0.saturating_add(estimate.cost.0);
@@ -283,22 +291,38 @@ impl Talk {
         };
         let ask = turn::ask(p, ex, &estimate, call.body_bytes, now);
         let slot = upstream.queue.enter(ask, &w.ticker).await.map_err(|away| turn::away(w, ex, away))?;
-        Ok(Bill::new(tab, slot))
+        let judged = p.contract.mode(&ex.log) != Mode::Off;
+        let awaited = p.contract.layer.as_ref().filter(|_| judged).and_then(|contracts| contracts.awaits(call));
+        Ok(Bill::new(tab, slot, awaited))
     }
 
-    /// The next message as it was sent, held within the budget while it comes.
+    /// The next message as it was sent, held within the budget while it comes. A client may say nothing for as long as it
+    /// likes, but a message that has begun comes as fast as a body.
     async fn next_message(&mut self, inbox: &mut Inbox, reader: &Reader<'_>) -> Ruling<Option<Message>> {
+        let mut pace = None;
         loop {
             if let Some(message) = inbox.messages.take().map_err(malformed)? {
                 return Ok(Some(message));
             }
-            let data = match self.body.frame().await {
-                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-                Some(Err(_)) => return Err(Fault::new(Origin::Client, "the stream broke off").into()),
+            let data = if inbox.messages.is_clear() {
+                match self.body.frame().await {
+                    Some(Ok(frame)) => Some(frame.into_data().unwrap_or_default()),
+                    Some(Err(_)) => return Err(Fault::new(Origin::Client, "the stream broke off").into()),
+                    None => None,
+                }
+            } else {
+                pace.get_or_insert_with(|| reader.paced()).next(&mut self.body, reader.ticker).await?
+            };
+            let data = match data {
+                Some(data) => data,
                 None if inbox.messages.is_clear() => return Ok(None),
                 None => return Err(malformed(Unframed::NotOne)),
             };
-            reader.keep(&mut inbox.hold, inbox.messages.held() + data.len()).await?;
+            let needed = inbox.messages.held() + data.len();
+            match &mut pace {
+                Some(pace) => reader.hold(&mut inbox.hold, needed, pace).await?,
+                None => reader.keep(&mut inbox.hold, needed).await?,
+            }
             inbox.messages.push(&data);
         }
     }
@@ -319,6 +343,7 @@ impl Session<'_> {
         let mut books = self.books.lock();
         books.close(self.worker.ticker.now(), failed);
         (ex.seen.spent, ex.seen.bytes_out) = (books.spent, books.bytes_out);
+        ex.log.absorb(std::mem::take(&mut books.log));
         Some(ex)
     }
 }
@@ -352,6 +377,8 @@ struct Judged {
 
 /// Why a stream ends before its end.
 enum Cut {
+    /// An answer breaks its contract.
+    Broken(Denial),
     Denied(Denial),
     Upstream(Stop),
 }
@@ -363,48 +390,103 @@ struct Ear<'a> {
     alarm: &'a Alarm,
     reader: Reader<'a>,
     who: Identity,
+    judge: Judge,
     /// The model server's own words stay inside.
     hides: bool,
 }
 
+/// Holds answers to the contracts of their models.
+struct Judge {
+    policy: Arc<Policy>,
+    worker: Arc<Worker>,
+    route: Arc<Route>,
+}
+
+impl Judge {
+    /// What it says against an answer goes to `log`.
+    async fn ask(&self, log: &mut Journal, due: Due, answer: &Bytes) -> Result<(), Denial> {
+        log.override_switches(self.route.switches);
+        if answer.len() <= INLINE {
+            return judged(&self.policy, log, &due, answer);
+        }
+        let (policy, answer) = (Arc::clone(&self.policy), answer.clone());
+        let lent = (log, &mut Turn::default());
+        on_pool(&self.worker, Stage::Contract, lent, move |log, _| judged(&policy, log, &due, &answer)).await
+    }
+}
+
+fn judged(p: &Policy, log: &mut Journal, due: &Due, answer: &Bytes) -> Result<(), Denial> {
+    p.contract.ask(log, |contracts, notes| match due {
+        Due::Free => Ok(()),
+        Due::One(awaited) => contracts.judge_message(awaited, answer, notes),
+        Due::Any(each) => {
+            let mut broken = Ok(());
+            for awaited in each {
+                broken = contracts.judge_message(awaited, answer, notes);
+                if broken.is_ok() {
+                    break;
+                }
+            }
+            broken
+        }
+    })
+}
+
 /// Passes answers on until the model server ends the stream, and gives the trailers.
-async fn listen(mut down: Down, ear: Ear<'_>, out: &mpsc::Sender<Frame<Bytes>>) -> Ruling<HeaderMap> {
-    let Ear { books, alarm, reader, who, hides } = ear;
+async fn listen(mut down: Down, ear: Ear<'_>, out: &mpsc::Sender<Frame<Bytes>>) -> Result<HeaderMap, Cut> {
+    let Ear { books, alarm, reader, who, judge, hides } = ear;
     let mut messages = Messages::new(MAX_ANSWER);
     let mut hold = reader.empty_hold(&who);
-    let broken = |why: Unframed| Stop::from(Fault::new(Origin::Upstream, format_args!("the answer is {why}")));
+    // What was passed on last may still wait for the client.
+    let mut last = 0;
+    let broken = |why: Unframed| Cut::from(Fault::new(Origin::Upstream, format_args!("the answer is {why}")));
     loop {
         let Ok(next) = within(alarm, down.next()).await else {
             if books.lock().waits() {
                 // Nobody knows whether the server still lives.
                 down.suspect();
             }
-            return Err(late());
+            return Err(Cut::Upstream(late()));
         };
         let Some(bytes) = next? else { break };
-        reader.keep(&mut hold, messages.held() + bytes.len()).await?;
+        reader.keep(&mut hold, messages.held() + bytes.len()).await.map_err(Cut::Upstream)?;
         messages.push(&bytes);
         while let Some(Message { compressed, mut bytes }) = messages.take().map_err(broken)? {
             if compressed {
                 return Err(Fault::new(Origin::Upstream, "an answer that is compressed unasked").into());
             }
             let heard = heard(&bytes);
+            let due = books.lock().due(&heard);
+            if !matches!(due, Due::Free) {
+                let mut log = Journal::default();
+                let ruling = Box::pin(judge.ask(&mut log, due, &bytes.slice_ref(heard.answer))).await;
+                books.lock().log.absorb(log);
+                ruling.map_err(Cut::Broken)?;
+            }
             let clean = (hides && heard.failed).then(|| heard.without_error());
             books.lock().answered(&heard, reader.ticker.now());
             bytes = clean.map_or(bytes, Bytes::from);
             books.lock().bytes_out += bytes.len() as u64;
+            let before = std::mem::replace(&mut last, bytes.len());
             let prefix = prefix(bytes.len()).unwrap_or_default();
             for piece in [Bytes::copy_from_slice(&prefix), bytes] {
                 if !piece.is_empty() && out.send(Frame::data(piece)).await.is_err() {
                     return std::future::pending().await;
                 }
             }
+            hold.shrink(messages.held() + last + before);
         }
     }
     if !messages.is_clear() {
         return Err(Fault::new(Origin::Upstream, "the answer ended within a message").into());
     }
     Ok(down.trailers().await?)
+}
+
+impl From<Fault> for Cut {
+    fn from(fault: Fault) -> Self {
+        Self::Upstream(fault.into())
+    }
 }
 
 fn late() -> Stop {

@@ -45,7 +45,7 @@ pub fn foresee(
     p: &Policy,
     log: &mut Journal,
     (facts, who, from, now): (&Facts, &Identity, IpAddr, Tick),
-    (found, plan): (&Found<'_>, &Plan),
+    (found, plan, curious): (&Found<'_>, &Plan, Curious),
 ) -> Result<(), Denial> {
     let route = found.route;
     let of_models = route.models.iter().filter_map(|model| p.upstream_of(*model));
@@ -53,8 +53,11 @@ pub fn foresee(
     let Some(first) = upstreams.next().filter(|_| matches!(found.verb, Verb::Infer | Verb::Proxy)) else {
         return Ok(());
     };
-    if !first.queue.is_backlogged() {
+    if !first.queue.is_backlogged() || curious.wait_secs.is_some() {
         return Ok(());
+    }
+    if route.models.iter().any(|model| p.models.get(model.index()).is_some_and(|model| model.release.is_some())) {
+        return Ok(()); // Which of its upstreams it will be is chosen later.
     }
     let caller = Caller { who, from, route: Some(route), until: until(facts, Some(route), plan.timeout) };
     // A lower bound: what it costs beyond that is in its body.
@@ -80,6 +83,19 @@ pub fn ask(p: &Policy, ex: &Exchange, estimate: &Estimate, bytes: u64, now: Tick
     let cost = if estimate.exempt { 0 } else { estimate.cost.0 };
     let patience = seen.curious.wait_secs.map(Duration::from_secs);
     Ask { who: caller.applies(p, cost, bytes), alone: None, patience, at: now }
+}
+
+/// What a call asks that is sent a second time for the gateway's own sake.
+#[must_use]
+pub fn mirrored(estimate: &Estimate, deadline: Tick, now: Tick) -> Ask {
+    let deadline = tollgate_limit::Tick(deadline.0);
+    let (cost, priority) = (estimate.cost.0, Priority::Batch);
+    Ask {
+        who: Applicant { tenant: 0, weight: 1, key: 0, priority, cost, bytes: 0, deadline },
+        alone: None,
+        patience: None,
+        at: now,
+    }
 }
 
 /// Writes down that somebody got no place, and says what they are told.

@@ -2,7 +2,7 @@
 //! what the client is told, and what is counted.
 
 use tollgate_testkit::client::{get, post};
-use tollgate_testkit::{Act, Gate, House, ModelServer, Reply, Taken};
+use tollgate_testkit::{Act, Gate, House, ModelServer, Reply, Taken, until};
 
 /// Routes of every dialect before one model server.
 async fn before(script: impl Fn(&Taken) -> Vec<Act> + Send + Sync + 'static) -> (House, ModelServer) {
@@ -109,6 +109,24 @@ async fn a_stream_that_breaks_ends_with_an_error_event_and_is_counted_by_its_tex
     assert_eq!((&last["error"]["code"], &last["error"]["type"]), (&"upstream_failed".into(), &"server_error".into()));
     let line = house.line(&reply.id()).await;
     assert_eq!((line["outcome"].as_str(), line["tokens_out"].as_u64()), (Some("cut"), Some(3)), "{line}");
+}
+
+#[tokio::test]
+async fn a_client_that_closes_at_the_last_event_has_been_answered() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let most = STREAM.strip_suffix("data: [DONE]\n\n").expect("a last event");
+    for (sent, seen, outcome) in [(STREAM, "[DONE]", "answered"), (most, "prompt_tokens", "client_left")] {
+        let begin = format!("{head}{:x}\r\n{sent}\r\n", sent.len()).into_bytes();
+        let (house, server) = before(move |_| vec![Act::Send(begin.clone()), Act::Stay]).await;
+        let mut client = house.plain().await;
+        client.send(chat(r#","stream":true,"stream_options":{"include_usage":true}"#)).await;
+        let head = client.head().await;
+        client.sees(seen.as_bytes()).await;
+        drop(client);
+        let line = house.line(&head.id()).await;
+        assert_eq!((line["outcome"].as_str(), line["tokens_out"].as_u64()), (Some(outcome), Some(2)), "{line}");
+        until("the server to be let go", || server.open() == 0).await;
+    }
 }
 
 #[tokio::test]

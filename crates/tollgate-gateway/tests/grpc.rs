@@ -3,6 +3,8 @@
 
 #[path = "grpc/bills.rs"]
 mod bills;
+#[path = "grpc/replies.rs"]
+mod replies;
 #[path = "grpc/scene.rs"]
 mod scene;
 #[path = "grpc/streams.rs"]

@@ -50,6 +50,29 @@ async fn bodies_pass_both_ways_over_tls_and_in_plain_text() {
 }
 
 #[tokio::test]
+async fn large_answers_come_whole() {
+    let large: String =
+        (0..300_000_u32).map(|number| char::from(b'a' + u8::try_from(number % 23).expect("a letter"))).collect();
+    let answer = large.clone();
+    let server = ModelServer::start(move |_| Act::answer("200 OK", "Content-Type: text/plain\r\n", &answer)).await;
+    let house = House::start(&config(&server, ""));
+    for mut client in clients(&house).await {
+        for _ in 0..2 {
+            let reply = client.ask(request("GET", "/p", &[]), "").await.expect("an answer");
+            assert!(reply.body == large.as_bytes(), "{} bytes of {}", reply.body.len(), large.len());
+            assert_eq!(reply.field("content-length"), Some("300000"));
+            let line = house.line(&reply.id()).await;
+            assert_eq!(
+                (line["outcome"].as_str(), line["bytes_out"].as_u64()),
+                (Some("answered"), Some(300_000)),
+                "{line}"
+            );
+        }
+    }
+    house.quiet().await;
+}
+
+#[tokio::test]
 async fn alpn_decides_and_http_1_1_is_there_for_those_who_ask_for_it() {
     let (house, _server) = house().await;
     let mut h1 = Client::tls(house.at("tls"), &house.trust(&["http/1.1"])).await;

@@ -32,11 +32,9 @@ async fn live(seed: u64, rounds: u64) -> (u64, BTreeMap<&'static str, u64>) {
 }
 
 fn check(exchanges: u64, points: &BTreeMap<&'static str, u64>, at_least: u64) {
-    println!("{exchanges} exchanges left at {} points: {points:?}", points.len());
     assert!(exchanges >= at_least, "{exchanges}");
-    assert!(points.len() >= 20, "{} points: {points:?}", points.len());
-    let rare: Vec<_> = points.iter().filter(|(_, count)| **count < at_least / 2_000).collect();
-    assert!(rare.is_empty(), "hardly ever: {rare:?}");
+    let often = points.values().filter(|count| **count >= at_least / 1_000).count();
+    assert!(often >= 20, "{often} points: {points:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -50,5 +48,6 @@ async fn whoever_leaves_at_whatever_point_leaves_nothing_reserved_and_nothing_ru
 #[ignore = "takes minutes: for acceptance"]
 async fn a_hundred_thousand_exchanges_leave_nothing_behind() {
     let (exchanges, points) = live(2, 30_000).await;
+    println!("{exchanges} exchanges left at {} points: {points:?}", points.len());
     check(exchanges, &points, 100_000);
 }

@@ -38,3 +38,19 @@ fn a_pepper_that_cannot_be_read_is_told_once_and_not_again_for_each_key() {
     let told = problems(GOOD, |env| drop(env.remove("PEPPER")));
     assert_eq!(told.len(), 1, "{told:?}");
 }
+
+#[test]
+fn what_would_move_nothing_is_refused() {
+    let upstream =
+        |rest: &str| format!("upstreams: {{ m: {{ endpoints: [\"http://127.0.0.1:9\"], {rest} }} }}\n{GOOD}");
+    let told = |rest: &str| problems(&upstream(rest), |_| ());
+    let signals = "signals: { metrics: [\"http://127.0.0.1:9/metrics\"] }";
+    assert_eq!(told(&format!("inflight: {{ min: 1 }}, {signals}")), [""; 0]);
+    assert_eq!(told(signals), ["signals move the limit in flight, and that is fixed"]);
+    assert_eq!(
+        told("inflight: { initial: 9, min: 4, max: 2 }"),
+        ["`initial` is from `min` to `max`", "`min` is 4, and `max` is 2"]
+    );
+    assert_eq!(told("inflight: { min: 1 }, signals: {}"), ["no page is named, and the preset has none"]);
+    assert_eq!(told("inflight: { min: 1 }, signals: { metrics: [\"nowhere\"], every: 10ms }").len(), 2);
+}

@@ -137,3 +137,34 @@ async fn an_urgent_route_goes_first_unless_its_tenant_is_not_urgent() {
     assert_eq!(order[1..], ["acme/urgent", "acme/later", "globex/urgent"].map(str::to_owned));
     house.quiet().await;
 }
+
+#[tokio::test]
+async fn a_server_that_says_it_has_too_much_is_heard_and_one_that_falls_silent_is_forgotten() {
+    let (full, gone) = (Gate::default(), Gate::default());
+    let (says, silent) = (full.clone(), gone.clone());
+    let server = ModelServer::start(move |taken| {
+        assert!(taken.line().contains("/metrics"), "{}", taken.line());
+        match (silent.is_open(), says.is_open()) {
+            (true, _) => vec![Act::Stay],
+            (false, true) => Act::answer("200 OK", "", "vllm:num_requests_waiting{engine=\"0\"} 3\n"),
+            (false, false) => Act::answer("200 OK", "", "vllm:num_requests_waiting{engine=\"0\"} 0\n"),
+        }
+    })
+    .await;
+    let house = House::start(&format!(
+        "upstreams:
+  m: {{ endpoints: [\"{}\"], preset: vllm, inflight: {{ initial: 8, max: 64 }}, signals: {{ every: 100ms }} }}
+models: {{ chat: {{ upstream: m, contract: {{ max_output_tokens: 100 }} }} }}
+tenants: {{ acme: {{ models: [chat] }} }}
+",
+        server.url()
+    ));
+    let pressed = || house.gateway().control().state.policy().upstreams[0].queue.standing().pressed;
+    server.has(1).await;
+    assert!(!pressed());
+    full.open();
+    until("the word to be heard", pressed).await;
+    assert_eq!(house.metric("tollgate_upstream_pressed{upstream=\"m\"}").await, Some(1.0));
+    gone.open();
+    until("the word to be forgotten", || !pressed()).await;
+}

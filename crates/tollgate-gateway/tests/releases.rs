@@ -81,7 +81,11 @@ fn weights(release: &Value) -> (u64, u64) {
 
 /// Entries of the audit so far.
 fn audited(house: &House) -> Vec<Value> {
-    house.lines().into_iter().filter(|line| line["audit"] == "release").collect()
+    house
+        .lines()
+        .into_iter()
+        .filter(|line| line["act"].as_str().is_some_and(|act| act.starts_with("release.")))
+        .collect()
 }
 
 #[tokio::test]
@@ -179,10 +183,14 @@ async fn falls(bad: impl Fn(&Taken) -> Vec<Act> + Send + Sync + 'static, most: u
     let told = release(&house).await;
     assert_eq!((weights(&told), of(&told, "green")["standing"].as_str()), ((100, 0), Some("rolled_back")), "{told}");
     let entry = audited(&house).remove(0);
-    let said = |member: &str| entry[member].as_str().unwrap_or_default().to_owned();
-    assert_eq!((said("act"), said("by"), said("version")), ("rollback".into(), "gateway".into(), "green".into()));
-    assert!(said("why").contains(why), "{entry}");
-    assert_eq!((entry["from_weight"].as_u64(), entry["to_weight"].as_u64()), (Some(30), Some(0)));
+    assert_eq!((entry["act"].as_str(), entry["by"].as_str()), (Some("release.rollback"), Some("gateway")), "{entry}");
+    let what = &entry["what"];
+    assert_eq!((what["model"].as_str(), what["version"].as_str()), (Some("m"), Some("green")), "{entry}");
+    assert_eq!((what["from_weight"].as_u64(), what["to_weight"].as_u64()), (Some(30), Some(0)), "{entry}");
+    assert!(what["why"].as_str().is_some_and(|words| words.contains(why)), "{entry}");
+    // The exchange that was the last straw says so.
+    let id = entry["id"].as_str().unwrap_or_default();
+    house.line_where("the last straw", |line| line["id"] == id && line["version"].is_string()).await;
     let turns = "tollgate_release_turns{model=\"m\",act=\"rollback\"}";
     assert_eq!(house.metric(turns).await, Some(1.0));
     for _ in 0..30 {
@@ -234,6 +242,68 @@ async fn a_good_canary_stays_also_while_both_versions_fail() {
 }
 
 #[tokio::test]
+async fn what_one_version_answered_is_never_given_for_another() {
+    let (blue, green) = (good().await, good().await);
+    let none = "blue: { weight: 100 }, green: { upstream: new }";
+    let kept = config(&blue, &green, none, "sticky: request")
+        .replace("    upstream: old\n    contract", "    upstream: old\n    deterministic: true\n    contract")
+        .replace("models: [m] }\ntenants", "models: [m], cache: { ttl_ms: 600000 } }\ntenants");
+    let house = House::start(&kept);
+    let mut client = house.plain().await;
+    let mut said = async |house: &House| {
+        let reply = client.ask(call(&house.bearer("t1"))).await;
+        (version(&reply), reply.field("x-tollgate-cache").unwrap_or("none").to_owned())
+    };
+    let told = |version: &str, cache: &str| (version.to_owned(), cache.to_owned());
+    assert_eq!((said(&house).await, said(&house).await), (told("blue", "miss"), told("blue", "hit")));
+    let switch = json!({ "model": "m", "act": "promote", "version": "green", "weight": 100 });
+    assert_eq!(house.order("/releases", &switch).await.status, 200);
+    assert_eq!((said(&house).await, said(&house).await), (told("green", "miss"), told("green", "hit")));
+    // Sent back and started again, it may be another build of the same name.
+    for act in ["rollback", "start"] {
+        let order = json!({ "model": "m", "act": act, "version": "green" });
+        assert_eq!(house.order("/releases", &order).await.status, 200);
+    }
+    assert_eq!(house.order("/releases", &switch).await.status, 200);
+    assert_eq!(said(&house).await, told("green", "miss"));
+    assert_eq!((blue.count(), green.count()), (1, 2));
+}
+
+/// Bursts of refusals and of failures, resets and broken replies now and then: as bad as it gets without being worse.
+fn troubled(taken: &Taken, salt: usize) -> Vec<Act> {
+    let dice = taken.number.wrapping_mul(2_654_435_761).wrapping_add(salt) >> 7;
+    match dice % 100 {
+        _ if taken.number % 400 < 40 => Act::answer("429 Too Many Requests", "Retry-After: 1\r\n", ""),
+        0..4 => Act::answer("500 Internal Server Error", "", "{}"),
+        4 => vec![Act::Reset],
+        5 => Act::json("{}"),
+        _ => Act::json(GOOD),
+    }
+}
+
+#[tokio::test]
+async fn among_servers_in_trouble_the_worse_one_is_found_and_the_other_never() {
+    let turned = Arc::new(AtomicBool::new(false));
+    let has_turned = Arc::clone(&turned);
+    let blue = ModelServer::start(|taken| troubled(taken, 1)).await;
+    let green = ModelServer::start(move |taken| match taken.number % 3 {
+        0 if has_turned.load(Ordering::Relaxed) => Act::answer("503 Service Unavailable", "", "{}"),
+        _ => troubled(taken, 77),
+    })
+    .await;
+    let house = House::start(&config(&blue, &green, SPLIT, "sticky: request, slower: 100, alpha: 0.0001"));
+    let mut client = house.plain().await;
+    for _ in 0..1_500 {
+        client.ask(call(&house.bearer("t1"))).await;
+    }
+    assert_eq!((audited(&house), weights(&release(&house).await)), (Vec::new(), (70, 30)));
+    turned.store(true, Ordering::Relaxed);
+    let served = calls_until_rolled_back(&house, &mut client, 4_000).await;
+    assert!(served.is_some_and(|served| served <= 250), "{served:?}: {}", release(&house).await);
+    house.quiet().await;
+}
+
+#[tokio::test]
 async fn two_callers_who_stay_do_not_hide_a_canary_that_fails() {
     let (blue, green) = (good().await, ModelServer::start(|_| vec![Act::Reset]).await);
     let half = "blue: { weight: 50 }, green: { weight: 50, upstream: new }";
@@ -279,7 +349,7 @@ async fn the_admin_api_starts_promotes_switches_and_rolls_back() {
     }
     assert_eq!(house.order("/releases", &order("rollback", json!({}))).await.status, 200);
     assert_eq!(version(&client.ask(call(&house.bearer("t1"))).await), "blue");
-    assert_eq!(audited(&house).iter().filter(|entry| entry["by"] == "operator").count(), 3);
+    assert_eq!(audited(&house).iter().filter(|entry| entry["by"] == "admin_key").count(), 3);
     for (body, status) in [
         (order("promote", json!({ "version": "green" })), 409),
         (order("start", json!({ "version": "red" })), 409),
@@ -341,7 +411,7 @@ async fn a_canary_takes_its_steps_by_itself_where_it_may() {
         assert!(calls < 20_000, "{}", release(&house).await);
         client.ask(call(&house.bearer("t1"))).await;
     }
-    let promoted: Vec<_> = audited(&house).iter().map(|entry| entry["to_weight"].as_u64()).collect();
+    let promoted: Vec<_> = audited(&house).iter().map(|entry| entry["what"]["to_weight"].as_u64()).collect();
     assert_eq!(promoted, [Some(50), Some(100)]);
     assert_eq!(release(&house).await["baseline"], "green");
 }

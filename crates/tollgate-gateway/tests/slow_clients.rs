@@ -161,6 +161,12 @@ async fn a_handshake_that_does_not_end_is_cut() {
         client.rest().await;
         in_time(began);
     }
+    // The connection closes before it is counted.
+    until("the handshakes to be counted", || {
+        let meters = &house.gateway().control().state.meters;
+        meters.handshakes_failed.load(std::sync::atomic::Ordering::Relaxed) == 3
+    })
+    .await;
     assert_eq!(house.metric("tollgate_tls_handshakes_failed_total").await, Some(3.0));
 }
 

@@ -27,7 +27,7 @@ fn main() {
             [Charge::new(tenant("pace"), rate, 1_500), Charge::new(tenant("month"), calendar.quota(40_000, at), 1_500)];
         match ledger.take_all(&charges, at.now) {
             Granted::Yes { over } => ledger.settle(Reservation::of(&charges, over), 1_200 + second * 10, at.now),
-            Granted::No { at: level, wait } => {
+            Granted::No { at: level, wait, .. } => {
                 println!("second {second:2}: `{}` is spent for {wait:?}", ["pace", "month"][level]);
             }
         }

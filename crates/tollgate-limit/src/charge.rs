@@ -59,12 +59,19 @@ pub enum Granted {
         at: usize,
         /// After this long that charge fits, if nobody else charges.
         wait: Duration,
+        /// It was judged without the store that should have judged it.
+        apart: bool,
     },
 }
 
-/// A set of places among the charges of one request.
+/// What is to be said of the charges of one request that were granted: sets of their places.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub struct Over(u8);
+pub struct Over {
+    /// Those that would have been refused, were they enforced.
+    over: u8,
+    /// Those that were judged without the store that should have judged them.
+    apart: u8,
+}
 
 const _: () = assert!(MAX_LEVELS <= u8::BITS as usize);
 
@@ -122,7 +129,7 @@ impl Charge {
 
 impl Granted {
     /// All were taken.
-    pub const YES: Self = Self::Yes { over: Over(0) };
+    pub const YES: Self = Self::Yes { over: Over { over: 0, apart: 0 } };
 
     /// Whether the request may be served.
     #[must_use]
@@ -131,20 +138,35 @@ impl Granted {
     }
 
     /// More charges than [`MAX_LEVELS`] are never granted.
-    pub(crate) const TOO_MANY: Self = Self::No { at: MAX_LEVELS, wait: Duration::MAX };
+    pub(crate) const TOO_MANY: Self = Self::No { at: MAX_LEVELS, wait: Duration::MAX, apart: false };
 }
 
 impl Over {
     /// Whether nothing would have been refused.
     #[must_use]
     pub const fn is_empty(self) -> bool {
-        self.0 == 0
+        self.over == 0
+    }
+
+    /// How many charges were judged without the store that should have judged them.
+    #[must_use]
+    pub const fn apart(self) -> u32 {
+        self.apart.count_ones()
+    }
+
+    /// The same, and that the charge at `place` was judged without its store.
+    #[must_use]
+    pub const fn without_store(mut self, place: usize) -> Self {
+        if place < MAX_LEVELS {
+            self.apart |= 1 << place;
+        }
+        self
     }
 
     /// Whether the charge at `place` would have been refused.
     #[must_use]
     pub const fn contains(self, place: usize) -> bool {
-        place < MAX_LEVELS && self.0 >> place & 1 == 1
+        place < MAX_LEVELS && self.over >> place & 1 == 1
     }
 
     /// The same and `place`.
@@ -156,7 +178,7 @@ impl Over {
 
     pub(crate) const fn add(&mut self, place: usize) {
         if place < MAX_LEVELS {
-            self.0 |= 1 << place;
+            self.over |= 1 << place;
         }
     }
 }

@@ -127,6 +127,27 @@ impl Direct {
         }
     }
 
+    /// Shows the hash, the time and the backlog of each key.
+    pub(crate) fn show(&self, now: u64, mut see: impl FnMut(u64, u64, u64)) {
+        for cell in self.cells() {
+            let tat = cell.tat.load(Ordering::Acquire);
+            let hash = cell.hash.load(Ordering::Acquire);
+            if hash > DEAD {
+                see(hash, tat, tat.saturating_sub(now));
+            }
+        }
+    }
+
+    /// Makes the key's backlog at least so long.
+    pub(crate) fn raise(&self, hash: u64, backlog: u64, now: u64) -> Result<(), Full> {
+        let hash = name(hash);
+        self.insert(hash, now)?;
+        if let Some(cell) = self.find(hash) {
+            cell.tat.fetch_max(now.saturating_add(backlog), Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
     /// How many keys have a cell.
     pub(crate) fn len(&self) -> usize {
         self.cells().filter(|cell| cell.hash.load(Ordering::Relaxed) > DEAD).count()

@@ -82,8 +82,18 @@ impl Rate {
         Duration::from_nanos(self.spend_ns(units))
     }
 
+    /// The units that refill in `time`.
+    #[must_use]
+    pub fn refilled_in(&self, time: Duration) -> u64 {
+        self.units_in(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    }
+
     pub(crate) fn spend_ns(&self, units: u64) -> u64 {
         spend_ns(self.per_unit, units)
+    }
+
+    pub(crate) const fn burst_ns(&self) -> u64 {
+        self.burst_ns
     }
 
     /// The largest backlog a key can have.
@@ -101,7 +111,7 @@ impl Rate {
         Self { burst_ns: self.burst_ns + self.grain_ns, ..*self }
     }
 
-    fn units_in(&self, nanos: u64) -> u64 {
+    pub(crate) fn units_in(&self, nanos: u64) -> u64 {
         let units = (u128::from(nanos) << 32) / u128::from(self.per_unit);
         u64::try_from(units).unwrap_or(u64::MAX)
     }

@@ -160,6 +160,12 @@ impl Inflight {
         self.pressed = if too_much { Pressed { fresh: true, until } } else { Pressed { fresh: false, until: Tick(0) } };
     }
 
+    /// Whether the server said that it has too much, and that is not old.
+    #[must_use]
+    pub fn is_pressed(&self, now: Tick) -> bool {
+        now < self.pressed.until
+    }
+
     /// Moves the limit, if it is time.
     pub fn step(&mut self, now: Tick) {
         if self.config.is_fixed() || now.0.saturating_sub(self.stepped.0) < STEP_NS {
@@ -170,14 +176,14 @@ impl Inflight {
         (self.foreseen, self.measured) = (0.0, 0.0);
         let (used, peak) = (self.peak, self.used());
         self.peak = peak;
-        let heard = std::mem::take(&mut self.pressed.fresh) && now < self.pressed.until;
+        let heard = std::mem::take(&mut self.pressed.fresh) && self.is_pressed(now);
         if !self.is_by_cost() {
             return;
         }
         let shrink = slowdown.map_or(1.0, |slowdown| (SLOWDOWN / slowdown).clamp(SHRINK, 1.0));
         let pressed = if heard { PRESSED } else { 1.0 };
         // Nothing was measured: nothing says that it bears more. Nor is a limit that nobody comes near one that holds.
-        let grows = slowdown.is_some() && used >= 0.5 && now >= self.pressed.until;
+        let grows = slowdown.is_some() && used >= 0.5 && !self.is_pressed(now);
         let growth = if grows { self.level.sqrt() } else { 0.0 };
         let (min, max) = (f64::from(self.config.min), f64::from(self.config.max));
         self.level = (self.level * shrink * pressed + growth).clamp(min, max);

@@ -20,6 +20,16 @@ pub enum KeyClass {
     Configured,
     /// The callers do: addresses, token subjects. Such keys share a table of fixed size.
     Open,
+    /// The configuration does, and several nodes share the balance: see [`Lease`](crate::Lease). In one [`Memory`] alone
+    /// it is as good as `Configured`.
+    ///
+    /// [`Memory`]: crate::Memory
+    Shared {
+        /// Keys of one tag are kept together by a store that is spread over several servers.
+        tag: u32,
+        /// Whether each charge is to be judged by the store itself.
+        strict: bool,
+    },
 }
 
 impl Key {
@@ -34,7 +44,24 @@ impl Key {
     pub const fn open(hash: u64) -> Self {
         Self { hash, class: KeyClass::Open }
     }
+
+    /// A key from a set that the configuration fixes, of a balance that several nodes share.
+    #[must_use]
+    pub const fn shared(hash: u64, tag: u32) -> Self {
+        Self { hash, class: KeyClass::Shared { tag, strict: false } }
+    }
+
+    /// The same, if it is shared, to be judged by the store itself.
+    #[must_use]
+    pub const fn strictly(self) -> Self {
+        match self.class {
+            KeyClass::Shared { tag, .. } => Self { class: KeyClass::Shared { tag, strict: true }, ..self },
+            _ => self,
+        }
+    }
 }
+
+const _: () = assert!(size_of::<Key>() == 16, "charges are copied on the way of every request");
 
 /// Hashes a policy and the scope within it (a tenant's id, an address) under a secret per-process seed: SipHash-1-3.
 ///

@@ -55,7 +55,7 @@ pub trait Ledger: Send + Sync {
                             self.debit(charge.key, charge.limit, charge.units, now);
                         }
                     }
-                    Taken::No { wait } => return Ok(Granted::No { at, wait }),
+                    Taken::No { wait } => return Ok(Granted::No { at, wait, apart: false }),
                 }
                 taking.taken = at + 1;
             }

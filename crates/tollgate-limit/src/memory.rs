@@ -115,7 +115,7 @@ impl Memory {
             let Taken::No { wait } = self.take_of(charge.key, &charge.limit, charge.units, now) else { continue };
             if charge.mode == Mode::Enforce {
                 self.take_back(charges.get(..at).unwrap_or_default(), over, now);
-                return Granted::No { at, wait };
+                return Granted::No { at, wait, apart: false };
             }
             over.add(at);
             if charge.was_taken(true) {
@@ -231,6 +231,16 @@ impl Memory {
         self.configured.bytes() + self.open.bytes() + self.fine.bytes()
     }
 
+    /// Shows each configured key that has a cell: its hash, its time and its backlog.
+    pub(crate) fn show_cells(&self, now: Tick, see: impl FnMut(u64, u64, u64)) {
+        self.configured.show(self.latest.bring(now), see);
+    }
+
+    /// Takes over a backlog of an earlier run; false if there is none, or no room.
+    pub(crate) fn owes(&self, hash: u64, backlog: u64, now: Tick) -> bool {
+        backlog > 0 && self.configured.raise(hash, backlog, self.latest.bring(now)).is_ok()
+    }
+
     #[inline]
     fn take_of(&self, key: Key, limit: &Limit, units: u64, now: Tick) -> Taken {
         match limit {
@@ -247,7 +257,7 @@ impl Memory {
 
     #[inline]
     fn apply(&self, key: Key, op: &Op) -> Taken {
-        if key.class == KeyClass::Configured {
+        if key.class != KeyClass::Open {
             match self.configured.apply(key.hash, op) {
                 Ok(taken) => return taken,
                 Err(Full) => self.note(true),
@@ -301,7 +311,7 @@ impl Memory {
     fn touch(&self, charge: &Charge) {
         let Limit::Rate(rate) = &charge.limit else { return };
         match charge.key.class {
-            KeyClass::Configured => self.configured.touch(charge.key.hash),
+            KeyClass::Configured | KeyClass::Shared { .. } => self.configured.touch(charge.key.hash),
             KeyClass::Open if rate.suits_table() => self.open.touch(charge.key.hash),
             KeyClass::Open => self.fine.touch(charge.key.hash),
         }
@@ -310,7 +320,7 @@ impl Memory {
     fn peek_rate(&self, key: Key, rate: Rate, now: Tick) -> Level {
         let now = self.latest.bring(now);
         let cell = match key.class {
-            KeyClass::Configured => self.configured.backlog(key.hash, now),
+            KeyClass::Configured | KeyClass::Shared { .. } => self.configured.backlog(key.hash, now),
             KeyClass::Open => None,
         };
         match cell {
@@ -322,7 +332,7 @@ impl Memory {
 
     const fn windows_of(&self, key: Key) -> &Book<Log> {
         match key.class {
-            KeyClass::Configured => &self.windows,
+            KeyClass::Configured | KeyClass::Shared { .. } => &self.windows,
             KeyClass::Open => &self.open_windows,
         }
     }

@@ -53,6 +53,12 @@ impl Quota {
         self.max
     }
 
+    /// Number of the period.
+    #[must_use]
+    pub const fn period(&self) -> u32 {
+        self.id
+    }
+
     /// How long the period lasts yet.
     #[must_use]
     pub const fn ends_in(&self, now: Tick) -> Duration {
@@ -73,7 +79,10 @@ impl Quota {
     }
 
     pub(crate) fn level(&self, used: Option<&Used>, now: Tick) -> Level {
-        let used = used.and_then(|used| used.of(self)).unwrap_or(0);
+        self.level_of(used.and_then(|used| used.of(self)).unwrap_or(0), now)
+    }
+
+    pub(crate) fn level_of(&self, used: u64, now: Tick) -> Level {
         let remaining = self.max.saturating_sub(used);
         let ends = self.ends_in(now);
         Level {

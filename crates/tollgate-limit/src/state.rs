@@ -48,9 +48,15 @@ pub struct Restored {
 /// Why nothing was restored.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum StateError {
+    /// It is damaged, or was written under another secret.
+    #[error("damaged, or written under another seed")]
+    Damaged,
     /// The bytes do not begin as they should.
     #[error("no quota log")]
     NotALog,
+    /// The bytes are no balances of rates.
+    #[error("no balances of rates")]
+    NotRates,
     /// It was written under another secret: its keys mean nothing here.
     #[error("written under another seed")]
     OtherSeed,

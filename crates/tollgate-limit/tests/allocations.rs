@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tollgate_limit::{
-    Calendar, Charge, Every, Granted, Key, Ledger, Memory, MemoryConfig, Moment, Rate, Reservation, Taken, Tick, Window,
+    Applicant, Calendar, Charge, Every, FairConfig, FairQueue, Granted, Inflight, InflightConfig, Key, Ledger, Memory,
+    MemoryConfig, Moment, Priority, Ran, Rate, Reservation, Taken, Tick, Window,
 };
 
 #[global_allocator]
@@ -53,9 +54,37 @@ fn main() {
     (10_000..30_000).for_each(turn);
     assert_eq!(region.change().allocations, 0);
 
+    free_places();
+
     // The test can fail: the first cells do allocate.
     let fresh = Memory::new(MemoryConfig { open_slots: 16, seed: (1, 2) });
     let region = Region::new(ALLOCATOR);
     assert_eq!(fresh.take(configured, rate, 1, Tick(0)), Taken::Yes);
     assert_ne!(region.change().allocations, 0);
+}
+
+/// Somebody who finds a free place while nobody waits.
+fn free_places() {
+    let mut fair = FairQueue::<u64>::new(FairConfig {
+        max_entries: 4096,
+        max_bytes: 1 << 20,
+        weights: [64, 16, 4, 1],
+        strict_critical: false,
+        drain_per_sec: 8_000_000,
+        max_wait: Duration::from_secs(30),
+    });
+    let mut room = Inflight::new(InflightConfig { initial: 8, min: 1, max: 64 });
+    let region = Region::new(ALLOCATOR);
+    for turn in 0..20_000 {
+        let (tenant, cost, now) = (turn % 1_000, 1_000 + turn, Tick(turn * 1_000_000));
+        let deadline = Tick(u64::MAX);
+        let who = Applicant { tenant, weight: 1, key: turn, priority: Priority::Normal, cost, bytes: 10, deadline };
+        assert!(fair.is_empty() && room.fits(cost) && fair.pass(&who, now).is_ok());
+        room.enter(cost);
+        room.step(now);
+        let alone = Some(Duration::from_micros(cost));
+        room.leave(cost, Ran { took: alone, alone });
+        fair.passed(&who, cost, now);
+    }
+    assert_eq!(region.change().allocations, 0);
 }

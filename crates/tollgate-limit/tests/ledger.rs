@@ -78,7 +78,10 @@ fn a_refusal_gives_back_and_says_where_and_how_long() {
     let ledger = troubled(Trouble::None);
     Ledger::debit(&ledger, Key::configured(3), rate().into(), 8, NOW);
     let wait = std::time::Duration::from_secs(2);
-    assert_eq!(poll_once(ledger.charge_all(&group(4), NOW)), Poll::Ready(Ok(Granted::No { at: 2, wait })));
+    assert_eq!(
+        poll_once(ledger.charge_all(&group(4), NOW)),
+        Poll::Ready(Ok(Granted::No { at: 2, wait, apart: false }))
+    );
     assert_eq!(remaining(&ledger), [10, 10, 2, 10]);
 }
 

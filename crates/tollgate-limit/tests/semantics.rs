@@ -234,7 +234,7 @@ fn all_or_nothing_gives_back_what_earlier_levels_took() {
     assert_eq!(ledger.take_all(&group, at(0)), Granted::YES);
     let before = group.map(|charge| ledger.peek(charge.key, charge.limit, at(0)).remaining);
     assert_eq!(before, [97, 97, 2]);
-    let Granted::No { at: level, wait } = ledger.take_all(&group, at(0)) else { panic!("the last level is spent") };
+    let Granted::No { at: level, wait, .. } = ledger.take_all(&group, at(0)) else { panic!("the last level is spent") };
     assert_eq!((level, wait), (2, Duration::from_secs(1)));
     assert_eq!(group.map(|charge| ledger.peek(charge.key, charge.limit, at(0)).remaining), before);
 }

@@ -12,6 +12,7 @@ pub mod house;
 pub mod process;
 pub mod rpc;
 pub mod server;
+pub mod store;
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use house::House;
 pub use process::Process;
 pub use rpc::{RpcServer, Step};
 pub use server::{Act, Gate, ModelServer, Taken};
+pub use store::StoreServer;
 
 /// How long anything that must happen may take: long enough for a machine that does much else.
 pub const PATIENCE: Duration = Duration::from_secs(15);

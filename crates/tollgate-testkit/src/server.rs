@@ -81,6 +81,12 @@ impl Gate {
         self.0.send_replace(true);
     }
 
+    /// Whether it is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Waits until it is open.
     pub async fn passed(&self) {
         drop(self.0.subscribe().wait_for(|open| *open).await);

@@ -4,10 +4,13 @@ mod check;
 mod contract;
 mod crs;
 mod demo;
+mod door;
 mod embed;
 mod exit;
 mod keys;
+mod limits;
 mod reference;
+mod release;
 mod schema;
 mod serve;
 mod test;
@@ -42,9 +45,11 @@ enum Verb {
     Demo(demo::Demo),
     /// Issue, list and revoke API keys.
     Keys(keys::Keys),
+    Limits(limits::Limits),
     /// Print what the pages of the reference are made from.
     #[command(hide = true)]
     Reference,
+    Release(release::Release),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Serve.
@@ -68,7 +73,9 @@ fn main() -> ExitCode {
         Verb::Crs(verb) => verb.run(),
         Verb::Demo(verb) => verb.run(),
         Verb::Keys(verb) => verb.run(),
+        Verb::Limits(verb) => verb.run(),
         Verb::Reference => reference::run(),
+        Verb::Release(verb) => verb.run(),
         Verb::Schema => schema::run(),
         Verb::Serve(verb) => verb.run(),
         Verb::Test(verb) => verb.run(),

@@ -47,8 +47,12 @@ fn schemas() -> serde_json::Value {
 
 fn openapi(schemas: &serde_json::Value) -> String {
     let body = json!({ "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Predict" } } } });
+    let score = json!({ "type": "object", "required": ["score"], "properties": {
+        "score": { "type": "number", "maximum": 1 }, "at": { "type": "string", "format": "date-time", "enum": ["${b}"] },
+    } });
+    let answer = json!({ "200": { "content": { "application/json": { "schema": score } } }, "422": {} });
     let paths = json!({
-        "/predict": { "post": { "requestBody": body } },
+        "/predict": { "post": { "requestBody": body, "responses": answer } },
         "/health\n  evil: yes": { "get": {} },
     });
     let look = json!({ "type": "string", "pattern": "(?=a)" });
@@ -72,6 +76,7 @@ async fn metadata_becomes_a_contract_that_loads() {
     assert!(text.contains("batch: { max: 16 }"), "{text}");
     assert!(text.contains(r#"- { name: "x: y", dtype: FP32, shape: [batch, 4] }"#), "{text}");
     assert!(text.contains(r#"- { name: "n", dtype: BYTES, shape: [batch, n_1] }"#), "{text}");
+    assert!(text.contains("# From the outputs that are told: ") && text.contains("\n      reply: {}\n"), "{text}");
     let folder = Folder::fresh();
     let seen = json!({ "models": { "linear": {
         "requests": 9, "batch": { "requests": 9, "least": 1, "greatest": 3 },
@@ -109,6 +114,12 @@ async fn an_openapi_document_becomes_routes_that_load() {
     assert!(text.contains("# Closed: GET /health   evil: yes\n"), "one line: {text}");
     assert!(text.contains("# Closed: POST /look: "), "{text}");
     assert!(!text.contains("no way"), "words for people stay outside: {text}");
+    let (_, reply) = text.split_once("      reply:").expect("a contract for replies");
+    assert!(reply.contains("score") && reply.contains("maximum: 1") && reply.contains(r#"enum: ["$${b}"]"#), "{text}");
+    assert!(
+        text.contains("# From the only good answer that the document tells") && !reply.contains("date-time"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -133,11 +144,12 @@ async fn files_of_models_become_contracts_that_load() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/fraud_mlp.onnx");
     let text = good(&learn(&["--from", file]).await, "triton");
     assert!(text.contains("  fraud_mlp:\n") && text.contains("dtype: FP32"), "{text}");
+    assert!(text.contains("\n      reply: {}\n"), "{text}");
     let folder = Folder::fresh();
     folder.write("config.pbtxt", "name: \"m\"\ninput { name: \"x\" data_type: TYPE_FP32 dims: [ 3, 224 ] }\n");
     let file = folder.join("config.pbtxt");
     let text = good(&learn(&["--from", file.to_str().expect("UTF-8")]).await, "triton");
-    assert!(text.contains("shape: [3, 224]"), "{text}");
+    assert!(text.contains("shape: [3, 224]") && !text.contains("reply"), "no outputs are told: {text}");
 }
 
 #[tokio::test]

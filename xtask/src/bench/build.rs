@@ -11,8 +11,13 @@ use crate::tally::say;
 
 /// Builds programs, given as package and name, with the profile `dist`; their files in the same order.
 pub(super) fn build(programs: &[(&str, &str)]) -> anyhow::Result<Vec<PathBuf>> {
+    build_with("dist", programs)
+}
+
+/// The same with another profile.
+pub(super) fn build_with(profile: &str, programs: &[(&str, &str)]) -> anyhow::Result<Vec<PathBuf>> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--profile", "dist", "--message-format", "json-render-diagnostics"]).current_dir(root());
+    cargo.args(["build", "--profile", profile, "--message-format", "json-render-diagnostics"]).current_dir(root());
     for (package, program) in programs {
         cargo.args(["--package", package, "--bin", program]);
     }

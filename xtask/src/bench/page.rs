@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 
 /// Replaces the section of that benchmark, or adds it at the end.
-pub(super) fn write(root: &Path, name: &str, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write(root: &Path, name: &str, text: &str) -> anyhow::Result<()> {
     let path = root.join("docs/benchmarks.md");
     let old = std::fs::read_to_string(&path).context("`docs/benchmarks.md` cannot be read")?;
     std::fs::write(&path, replaced(&old, name, text)?).context("`docs/benchmarks.md` cannot be written")

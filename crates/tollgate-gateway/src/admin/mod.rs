@@ -1,11 +1,12 @@
-//! The admin listener: metrics, health, reload, releases. On loopback, and only with the admin key.
+//! The admin listener: metrics, health, reload, overrides, releases. On loopback, and only with the admin key.
 
-mod releases;
+pub mod levers;
+pub mod releases;
 
 mod backends;
 
 use std::convert::Infallible;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +20,19 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{Semaphore, watch};
+use tollgate_limit::Moment;
 
+use crate::cache;
 use crate::drift;
 use crate::record::metrics::{head, row};
 use crate::release;
 use crate::send::json;
 use crate::snapshot::Policy;
 use crate::start::{CERT_WATCH, Control, StartError};
+use crate::store;
 use crate::upstream::checks;
 use crate::upstream::queue::Standing;
+use crate::upstream::signals;
 use crate::worker::Tasks;
 
 /// Connections of operators at once.
@@ -49,10 +54,17 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         tasks.spawn_detached(keep_state(Arc::clone(control)));
         tasks.spawn_detached(checks::watch(Arc::clone(&control.state), control.is_real()));
         tasks.spawn_detached(release::watch(Arc::clone(&control.state)));
+        tasks.spawn_detached(signals::watch(Arc::clone(&control.state)));
         if control.is_real() {
             tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
         }
+        let store = Arc::new(Tasks::default());
+        if control.is_real() {
+            store::begin(&control.state, &store, stop.clone());
+        }
         drop(stop.wait_for(|stop| *stop).await);
+        // What is leased goes back.
+        drop(tokio::time::timeout(store::FAREWELL, store.all_ended()).await);
     });
     // What the last exchanges used.
     write_state(control);
@@ -74,12 +86,14 @@ fn write_state(control: &Control) {
     let state = &control.state;
     if let Some(keep) = &state.keep {
         // A failure is on the metric, and the next second writes everything.
-        drop(keep.write(&state.ledger, state.clock.unix_ms() / 1000));
+        let at = Moment { now: tollgate_limit::Tick(state.clock.now().0), unix_ms: state.clock.unix_ms() };
+        drop(keep.write(&state.ledger, at.unix_ms / 1000));
+        drop(keep.write_rates(&state.ledger, at));
         drop(releases::write(state));
     }
 }
 
-/// What is looked after every few seconds: certificate files, and policies that nobody holds any more.
+/// What is looked after every few seconds: certificate files, policies that nobody holds any more, levers whose time is over.
 async fn watch_certs(control: Arc<Control>) {
     let mut every = tokio::time::interval(CERT_WATCH);
     loop {
@@ -88,6 +102,7 @@ async fn watch_certs(control: Arc<Control>) {
         let look = move || {
             control.reload_changed_certs();
             control.state.release_retired();
+            control.state.levers.expire(control.state.clock.unix_ms());
         };
         drop(tokio::task::spawn_blocking(look).await);
     }
@@ -96,10 +111,10 @@ async fn watch_certs(control: Arc<Control>) {
 async fn accept(control: Arc<Control>, listener: tokio::net::TcpListener, places: Arc<Semaphore>, tasks: Arc<Tasks>) {
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, from)) = listener.accept().await else { continue };
         let control = Arc::clone(&control);
         tasks.spawn(async move {
-            let service = service_fn(|request| answer(Arc::clone(&control), request));
+            let service = service_fn(|request| answer(Arc::clone(&control), request, from));
             let mut builder = http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
             drop(builder.serve_connection(TokioIo::new(stream), service).await);
@@ -108,10 +123,15 @@ async fn accept(control: Arc<Control>, listener: tokio::net::TcpListener, places
     }
 }
 
-async fn answer(control: Arc<Control>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    control: Arc<Control>,
+    request: Request<Incoming>,
+    from: SocketAddr,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let response = if is_operator(&control, &request) {
         match request.uri().path() {
-            releases::PATH => releases::answer(control, request).await,
+            levers::PATH => levers::answer(control, request, from).await,
+            releases::PATH => releases::answer(control, request, from).await,
             _ => respond(control, &request).await,
         }
     } else {
@@ -224,8 +244,12 @@ fn metrics(control: &Control) -> String {
         row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "running")], running);
         row(&mut out, "tollgate_upstream_requests", &[("upstream", &upstream.name), ("state", "waiting")], waiting);
     }
+    if let Some(shared) = state.balances.shared() {
+        shared.render(&mut out);
+    }
     backends::render(state, &mut out);
     queues(&mut out, &policy);
+    cache::render(&policy, &mut out);
     state.drift.render(&mut out);
     release::told::render(&policy, &mut out);
     head(&mut out, "tollgate_stage_mode", "gauge", "Mode of each guard: 2 enforces, 1 observes, 0 is off.");
@@ -241,7 +265,7 @@ type Gauge = (&'static str, &'static str, fn(&Standing) -> f64);
 /// How full the line before each upstream is, and who got no place.
 fn queues(out: &mut String, policy: &Policy) {
     let standings: Vec<_> = policy.upstreams.iter().map(|upstream| (upstream, upstream.queue.standing())).collect();
-    let gauges: [Gauge; 3] = [
+    let gauges: [Gauge; 4] = [
         (
             "tollgate_upstream_inflight_cost_us",
             "What runs at each upstream is thought to cost, in microseconds of accelerator time.",
@@ -257,6 +281,9 @@ fn queues(out: &mut String, policy: &Policy) {
             "Microseconds of cost that each upstream does in a second while somebody waits.",
             |standing| standing.drain_per_sec as f64,
         ),
+        ("tollgate_upstream_pressed", "1 while a server of an upstream says that it has too much.", |standing| {
+            f64::from(u8::from(standing.pressed))
+        }),
     ];
     for (name, help, of) in gauges {
         head(out, name, "gauge", help);

@@ -1,6 +1,7 @@
 //! Releases over the admin listener: `GET /releases` tells how they stand, `POST /releases` moves one.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
+use tollgate_core::identity::ExchangeId;
 
 use crate::release::levers::Order;
 use crate::release::told;
@@ -16,12 +18,12 @@ use crate::start::Control;
 use crate::state::State;
 
 /// Where releases are.
-pub(super) const PATH: &str = "/releases";
+pub const PATH: &str = "/releases";
 /// The largest order.
 const LARGEST: usize = 16 * 1024;
 
 /// Answers a request to [`PATH`].
-pub(super) async fn answer(control: Arc<Control>, request: Request<Incoming>) -> Response<Bytes> {
+pub(super) async fn answer(control: Arc<Control>, request: Request<Incoming>, from: SocketAddr) -> Response<Bytes> {
     match *request.method() {
         Method::GET => tell(&control, request.uri().query()),
         Method::POST => {
@@ -29,7 +31,7 @@ pub(super) async fn answer(control: Arc<Control>, request: Request<Incoming>) ->
                 return wrong(StatusCode::BAD_REQUEST, "the order did not come whole, or is too large");
             };
             match serde_json::from_slice(&body.to_bytes()) {
-                Ok(order) => obey(control, order).await,
+                Ok(order) => obey(control, order, from).await,
                 Err(error) => wrong(StatusCode::BAD_REQUEST, &error.to_string()),
             }
         }
@@ -40,8 +42,7 @@ pub(super) async fn answer(control: Arc<Control>, request: Request<Incoming>) ->
 /// Writes down how far releases have come, where that has changed.
 pub(super) fn write(state: &State) -> io::Result<()> {
     let Some(keep) = &state.keep else { return Ok(()) };
-    let Some(changed) = state.releases.changed(&state.policy()) else { return Ok(()) };
-    keep.write_releases(&changed).inspect_err(|_| state.releases.write_again())
+    state.releases.write(&state.policy(), |text| keep.write_releases(text))
 }
 
 fn tell(control: &Control, query: Option<&str>) -> Response<Bytes> {
@@ -58,26 +59,44 @@ fn tell(control: &Control, query: Option<&str>) -> Response<Bytes> {
     }
 }
 
-async fn obey(control: Arc<Control>, order: Order) -> Response<Bytes> {
-    let policy = control.state.policy();
-    let releases = policy.models.iter().filter_map(|model| model.release.as_ref());
-    let Some(release) = releases.into_iter().find(|release| *release.model == *order.model) else {
+async fn obey(control: Arc<Control>, order: Order, from: SocketAddr) -> Response<Bytes> {
+    // It waits for the disk: not on the thread that answers health checks.
+    let done = tokio::task::spawn_blocking(move || act(&control.state, &order, from)).await;
+    done.unwrap_or_else(|_| wrong(StatusCode::SERVICE_UNAVAILABLE, "the act was lost"))
+}
+
+fn act(state: &State, order: &Order, from: SocketAddr) -> Response<Bytes> {
+    let policy = state.policy();
+    let mut releases = policy.models.iter().filter_map(|model| model.release.as_ref());
+    let Some(release) = releases.find(|release| *release.model == *order.model) else {
         return unknown(&order.model);
     };
-    let turn = match release.pull(&order, control.state.clock.unix_ms()) {
+    let now_ms = state.clock.unix_ms();
+    let foreseen = match release.foresee(order, now_ms) {
         Ok(turn) => turn,
         Err(why) => return wrong(StatusCode::CONFLICT, &why.to_string()),
     };
-    control.state.recorder.hand_over(told::audit(release, &turn));
-    let state = Arc::clone(&control);
-    // Done means written: a restart right after this must not undo it.
-    let written = tokio::task::spawn_blocking(move || write(&state.state)).await;
-    if !matches!(written, Ok(Ok(()))) {
-        return wrong(StatusCode::SERVICE_UNAVAILABLE, "done, and not written to `state.directory`");
+    let mut random = [0; 16];
+    // Without randomness the number is 0, and the line says the rest.
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    let at = (ExchangeId(u128::from_le_bytes(random)), from.ip().to_string(), policy.generation);
+    // On record first: an act that nobody can find afterwards must not happen.
+    if told::act(release, &foreseen, at).append(&state.recorder) == Some(false) {
+        return wrong(StatusCode::SERVICE_UNAVAILABLE, "the act could not be written to the record");
     }
-    let told =
-        json!({ "done": told::past(release, &turn), "release": told::status(&policy, Some(&order.model)).pop() });
-    whole(StatusCode::OK, Bytes::from(told.to_string()))
+    let turn = match release.pull(order, now_ms) {
+        Ok(turn) => turn,
+        // It moved by itself meanwhile.
+        Err(why) => return wrong(StatusCode::CONFLICT, &why.to_string()),
+    };
+    let survives = state.keep.is_some() && write(state).is_ok();
+    let body = json!({
+        "done": told::past(release, &turn),
+        "release": told::status(&policy, Some(&order.model)).pop(),
+        "recorded": state.recorder.wants_lines(),
+        "survives_restart": survives,
+    });
+    whole(StatusCode::OK, Bytes::from(body.to_string()))
 }
 
 fn unknown(model: &str) -> Response<Bytes> {

@@ -27,15 +27,18 @@ use tollgate_layers::protocol::oip;
 use tollgate_layers::routes::{self, Protocol, ReplyMode, RouteConfig, RouteNames, Routes};
 use tollgate_layers::waf::{Given, Waf, WafLogConfig};
 
+use super::caching;
 use super::document::{Config, EmbeddedConfig, HeadChecks, ListenerConfig, ModelConfig, Serves, UpstreamConfig};
 use super::keyfile;
 use super::openapi;
 use super::presets::{self, Opened};
 use super::rules::RuleFiles;
 use crate::listen::head::HeadLimits;
+use crate::quota::Published;
 use crate::secrets::Vault;
 use crate::snapshot::{Model, Policy};
 use crate::state::State;
+use crate::store::Dial;
 use crate::tls::Certified;
 use crate::upstream::{Target, Upstream};
 pub(crate) use remote::{endpoint, is_endpoint};
@@ -56,6 +59,8 @@ pub struct Compiled {
     pub waf_log: Option<WafLogConfig>,
     /// What presets opened.
     pub opened: Vec<Opened>,
+    /// How the store of shared balances is reached.
+    pub dial: Option<Dial>,
 }
 
 /// Where a compilation stands.
@@ -90,9 +95,10 @@ pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, ch
     check.require(!config.routes.is_empty(), "routes", "no route: nothing would be served");
     let keys = desk.keys(base, check);
     let policy = desk.policy(check, upstreams, Rules { routes, waf }, classes);
+    let dial = desk.dial(base, check);
     let secrets = desk.vault.opened();
     let waf_log = config.waf.log.clone();
-    check.is_clean().then(|| Compiled { policy, keys, certs, secrets, admin_key, waf_log, opened })
+    check.is_clean().then(|| Compiled { policy, keys, certs, secrets, admin_key, waf_log, opened, dial })
 }
 
 /// What decides about requests by their form.
@@ -149,7 +155,8 @@ impl Desk<'_> {
             .collect()
     }
 
-    fn upstream(&self, name: &str, config: &UpstreamConfig, base: &Path, check: &mut Checker) -> Option<Upstream> {
+    fn upstream(&mut self, name: &str, config: &UpstreamConfig, base: &Path, check: &mut Checker) -> Option<Upstream> {
+        let key = self.key_of(config, check);
         let target = match (&config.embedded, config.endpoints.is_empty() && config.grpc.is_empty()) {
             (Some(_), false) => {
                 check.problem("embedded", "an upstream has either `endpoints` or an `embedded` model");
@@ -160,14 +167,16 @@ impl Desk<'_> {
                 check.problem_here("an upstream needs `endpoints`, `grpc` or an `embedded` model");
                 None
             }
-            (None, false) => self.remote(name, config, base, check).map(Target::Remote),
+            (None, false) => self.remote(name, config, (key, base), check).map(Target::Remote),
         };
         let bounds = queueing::bounds(&self.config.queue, &config.inflight, check);
+        let signals = queueing::signals(config, &bounds, base, check);
         Some(Upstream {
             name: name.into(),
             preset: config.preset,
             target: target?,
             queue: self.state.queue(name, bounds),
+            signals: signals.map(Arc::new),
         })
     }
 
@@ -240,6 +249,21 @@ impl Desk<'_> {
         let long = key.expose().len() >= 16;
         check.within("admin", |check| check.require(long, "key", "the admin key has fewer than 16 characters"));
         Some(key)
+    }
+
+    /// How the store of shared balances is reached.
+    fn dial(&mut self, base: &Path, check: &mut Checker) -> Option<Dial> {
+        let store = self.config.limits.store.as_ref()?;
+        check.within("limits", |check| {
+            check.within("store", |check| {
+                let url = self.open(&store.url, "url", check)?;
+                let ca = store.ca.as_ref().map(|ca| super::disk::read_up_to(&base.join(ca), 1 << 20));
+                let ca =
+                    ca.transpose().map_err(|error| check.problem("ca", format!("cannot be read: {error}"))).ok()?;
+                let dial = Dial::new(&url, ca, store.cluster, &store.namespace);
+                dial.map_err(|why| check.problem("url", format!("what it refers to {why}"))).ok()
+            })
+        })
     }
 
     fn open(&mut self, reference: &SecretRef, at: &str, check: &mut Checker) -> Option<Secret> {
@@ -315,8 +339,9 @@ impl Desk<'_> {
         let limits = check.within("limits", |check| {
             self.warn_of_what_is_forgotten(check);
             let names = LimitNames { models: &self.models, tenants: &listed };
-            let gauges = Arc::clone(&self.state.gauges);
-            config.limits.compile(check, &names, Bank { ledger: Arc::clone(&ledger), gauges, seed: self.state.seed })
+            let (gauges, levers) = (Arc::clone(&self.state.gauges), Arc::clone(&self.state.levers));
+            let bank = Bank { ledger: Arc::clone(&self.state.balances), gauges, levers, seed: self.state.seed };
+            config.limits.compile(check, &names, bank)
         });
         let shares =
             config.tenants.iter().map(|(name, tenant)| (self.state.id_key.tenant(name), queueing::share(tenant)));
@@ -368,6 +393,8 @@ impl Desk<'_> {
                 max_headers: config.hygiene.max_headers,
                 max_target_bytes: config.hygiene.max_target_bytes,
             },
+            caches: check.within("routes", |check| caching::caches(config, self.state.dice, check)),
+            published: Published::of(&config.limits),
             server_metadata: Bytes::from(oip::server_metadata(env!("CARGO_PKG_VERSION"))),
             route_meters: meters,
             shares: shares.collect(),
@@ -421,11 +448,6 @@ impl Desk<'_> {
                 let lets_by = |route: &&RouteConfig| matches!(route.reply, Some(ReplyMode::Pass | ReplyMode::Window));
                 if let Some(route) = self.routes_of(name).find(lets_by).filter(|_| model.contract.reply.is_some()) {
                     let message = format!("route `{}` never holds a reply, so that none can be judged", route.name);
-                    check.problem("reply", message);
-                }
-                let is_rpc = |route: &&RouteConfig| route.protocol == Protocol::OipGrpc;
-                if let Some(route) = self.routes_of(name).find(is_rpc).filter(|_| model.contract.reply.is_some()) {
-                    let message = format!("route `{}` answers over gRPC, where no reply is judged yet", route.name);
                     check.problem("reply", message);
                 }
                 if self.routes_of(name).any(|route| route.protocol == Protocol::Multipart) {

@@ -293,6 +293,19 @@ pub struct CertConfig {
     pub key: SecretRef,
 }
 
+/// The field that a model server reads its key from.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyHeader {
+    /// `api-key`, as Azure's OpenAI service does.
+    ApiKey,
+    /// `Authorization: Bearer …`, as vLLM, llama.cpp, TorchServe and OpenAI do.
+    #[default]
+    Authorization,
+    /// `x-api-key`, as Anthropic does.
+    XApiKey,
+}
+
 /// The admin listener's key.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -334,7 +347,8 @@ impl ContractGuard {
 #[serde(deny_unknown_fields)]
 pub struct UpstreamConfig {
     /// Where the server is: `http://` or `https://`, host and port; host and port alone are `http://`. An endpoint that can
-    /// do more has a weight: `{ url: "http://10.0.0.5:8000", weight: 2 }`. At most 256.
+    /// do more has a weight: `{ url: "http://10.0.0.5:8000", weight: 2 }`. At most 256. A server behind `https://` that offers
+    /// HTTP/2 is spoken to so.
     #[serde(default)]
     pub endpoints: Vec<EndpointConfig>,
     /// Where the server speaks gRPC, in the same form: HTTP/2 by prior knowledge for `http://`, by ALPN for `https://`.
@@ -347,12 +361,22 @@ pub struct UpstreamConfig {
     /// that names a path opens that one, too.
     #[serde(default)]
     pub preset: Option<Preset>,
+    /// The server's own key: `secret://file/vllm.key`. Sent with every request in place of the caller's credential, which never
+    /// goes up; read again on reload.
+    #[serde(default)]
+    pub key: Option<SecretRef>,
+    /// The field that `key` is sent in. Default: `authorization`.
+    #[serde(default)]
+    pub key_header: Option<KeyHeader>,
     /// PEM file with the roots for `https://`. Default: the web's public roots.
     #[serde(default)]
     pub ca: Option<String>,
     /// Requests at once.
     #[serde(default)]
     pub inflight: InflightConfig,
+    /// What the server says of its own load, where `inflight` moves: a server that says it has too much is given less.
+    #[serde(default)]
+    pub signals: Option<SignalsConfig>,
     /// How endpoints are asked whether they are ready.
     #[serde(default)]
     pub health: HealthConfig,
@@ -424,6 +448,24 @@ pub struct InflightConfig {
     pub max: Option<u32>,
 }
 
+/// Pages of metrics that tell of a server's load: of vLLM, SGLang, TensorRT-LLM or Triton with it. More than two requests that
+/// wait inside, or more than 90 % of the cache used, is too much.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SignalsConfig {
+    /// Where they are, such as `http://10.0.0.5:8002/metrics`. Default: `/metrics` of each of `endpoints` behind the presets
+    /// `openai` (which SGLang and TensorRT-LLM speak) and `vllm`, and of port 8002 of their hosts behind `triton`.
+    pub metrics: Vec<String>,
+    /// How often they are read; `0s` is never. Default: `1s`.
+    pub every: DurationText,
+}
+
+impl Default for SignalsConfig {
+    fn default() -> Self {
+        Self { metrics: Vec::new(), every: DurationText(std::time::Duration::from_secs(1)) }
+    }
+}
+
 /// A model.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -436,6 +478,9 @@ pub struct ModelConfig {
     /// What its calls cost.
     #[serde(default)]
     pub cost: ModelCostConfig,
+    /// Whether the same call always has the same answer, so that a route may keep it (`routes[].cache`). Default: false.
+    #[serde(default)]
+    pub deterministic: bool,
     /// Other ways for its inferences, tried in order where nothing behind its upstream is ready, its breaker is open, or it
     /// failed before the first byte of an answer. The answer then says so: `x-tollgate-fallback: NAME`. Fallbacks of a
     /// fallback are not followed.

@@ -44,6 +44,7 @@
 //! missing is an error; a pattern with `*` that matches nothing is a warning, as an empty `tenants/` is no mistake.
 
 mod backends;
+mod caching;
 mod compile;
 mod disk;
 pub mod document;

@@ -7,6 +7,7 @@ use tollgate_layers::protocol::oip::grpc;
 use tollgate_layers::routes::{Behind, Faces, MethodName, Preset, Protocol, RouteConfig, preset};
 
 use super::document::{Config, ModelConfig, UpstreamConfig};
+use crate::quota;
 
 /// The most output tokens that a caller may wish for where neither a contract nor the server bounds it.
 const MAX_WISHED_TOKENS: u64 = 32_768;
@@ -48,6 +49,7 @@ pub(super) fn opened(config: &Config, check: &mut Checker) -> (Config, Vec<Opene
     check_written(&config, check);
     let paths = routes.iter().map(Opened::of).collect();
     config.routes.extend(routes);
+    show_quotas(&mut config);
     defaults(&mut config);
     (config, paths)
 }
@@ -56,6 +58,16 @@ fn behind<'a>(config: &'a Config, (name, upstream): (&'a String, &UpstreamConfig
     let models = config.models.iter().filter(|(_, model)| model.upstream == *name).map(|(name, _)| name.as_str());
     let faces = Faces { rest: !upstream.endpoints.is_empty(), rpc: !upstream.grpc.is_empty() };
     Some(Behind { upstream: name, preset: upstream.preset?, faces, models: models.collect() })
+}
+
+/// The page of a caller's own budgets, where there are some and no route shows them.
+fn show_quotas(config: &mut Config) {
+    let shown = |route: &RouteConfig| route.protocol == Protocol::Quota || route.path == quota::PATH;
+    if !config.limits.quota_page || config.limits.budgets.is_empty() || config.routes.iter().any(shown) {
+        return;
+    }
+    let route = serde_json::json!({ "name": "tollgate.quota", "path": quota::PATH, "protocol": "quota" });
+    config.routes.extend(serde_json::from_value::<RouteConfig>(route).ok());
 }
 
 /// Written routes may open single paths of a closed server, never all of them.

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use tollgate_layers::limits::Target;
 use tollgate_limit::{Calendar, Every, Key, MemoryConfig, Moment, Quota, Taken, Tick};
 use tollgate_testkit::Folder;
 
@@ -124,4 +125,52 @@ fn files_that_are_not_ours_are_not_overwritten() {
     let error = keep.restore(&ledger(7), NOON).expect_err("no log");
     assert_eq!(error.to_string(), "`quotas`: no quota log");
     assert_eq!(fs::read(folder.path().join("quotas")).expect("there"), b"a shopping list");
+}
+
+#[test]
+fn a_bucket_that_needs_long_to_refill_goes_on_where_it_stood() {
+    let folder = Folder::fresh();
+    let (key, rate) = (Key::configured(5), tollgate_limit::Rate::new(3_600, 1, 0).expect("in range"));
+    let at = |secs: u64| Moment { now: Tick(secs * 1_000_000_000), unix_ms: (NOON + secs) * 1_000 };
+    {
+        let keep = Keep::open(folder.path()).expect("nobody is there");
+        let ledger = ledger(keep.seed(7).expect("written"));
+        keep.write_rates(&ledger, at(0)).expect("nothing to write");
+        assert!(!folder.path().join("rates").exists());
+        assert_eq!(ledger.take(key, rate, 3_000, at(0).now), Taken::Yes);
+        keep.write_rates(&ledger, at(0)).expect("written");
+        let written =
+            fs::metadata(folder.path().join("rates")).and_then(|about| about.modified()).expect("it is there");
+        keep.write_rates(&ledger, at(1)).expect("nothing changed");
+        let still = fs::metadata(folder.path().join("rates")).and_then(|about| about.modified()).expect("it is there");
+        assert_eq!(written, still);
+    }
+    let keep = Keep::open(folder.path()).expect("nobody is there");
+    let ledger = ledger(keep.seed(99).expect("a seed"));
+    let now = Moment { now: Tick(0), unix_ms: at(600).unix_ms };
+    assert_eq!(keep.restore_rates(&ledger, now).expect("our own file"), 1);
+    assert_eq!(ledger.peek(key, rate, now.now).remaining, 1_200);
+    fs::write(folder.path().join("rates"), "a shopping list").expect("written");
+    let error = keep.restore_rates(&ledger, now).expect_err("no such file");
+    assert_eq!(error.to_string(), "`rates`: no balances of rates");
+}
+
+#[test]
+fn levers_come_back_after_a_restart_and_a_file_that_is_none_of_ours_is_told() {
+    let folder = Folder::fresh();
+    let lever = Lever {
+        target: Target::Tenant("acme".to_owned()),
+        permille: 100,
+        since_unix_ms: 1,
+        until_unix_ms: 2,
+        reason: "a flood".to_owned(),
+    };
+    let keep = Keep::open(folder.path()).expect("a directory");
+    assert_eq!(keep.levers().expect("none yet"), []);
+    keep.write_levers(std::slice::from_ref(&lever)).expect("room");
+    drop(keep);
+    let keep = Keep::open(folder.path()).expect("unlocked");
+    assert_eq!(keep.levers().expect("written"), [lever]);
+    fs::write(folder.path().join("levers"), "{").expect("a file");
+    assert!(keep.levers().expect_err("damaged").to_string().contains("`levers`"));
 }

@@ -53,6 +53,8 @@ struct Line<'a> {
     upstream_status: Option<u32>,
     #[serde(skip_serializing_if = "is_zero")]
     retried: u32,
+    #[serde(skip_serializing_if = "is_false")]
+    cached: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     fallback: Option<&'a str>,
     reserved_us: u64,
@@ -71,6 +73,11 @@ struct Line<'a> {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
 const fn is_zero(value: &u32) -> bool {
     *value == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
@@ -137,6 +144,7 @@ pub fn write(out: &mut Vec<u8>, exchange: &Exchange, ending: Ending<'_>, redacto
         queue_us: log.fact(Fact::QueueWaitUs),
         upstream_status: log.fact(Fact::UpstreamStatus),
         retried: log.fact(Fact::Retried).unwrap_or(0),
+        cached: seen.cached,
         fallback: seen.fallback.as_deref(),
         reserved_us: seen.reserved.0,
         spent_us: seen.spent.0,

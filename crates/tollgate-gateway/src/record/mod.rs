@@ -2,6 +2,7 @@
 //! answer; only finished bytes cross threads.
 
 pub mod access;
+pub mod act;
 pub mod metrics;
 pub mod redact;
 pub mod rules;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
 use parking_lot::Mutex;
@@ -26,10 +26,18 @@ pub enum RecordTarget {
 
 /// Takes finished lines from workers. When the disk is behind, lines are dropped and counted: a request never waits.
 pub struct Recorder {
-    sender: Option<SyncSender<Vec<u8>>>,
+    sender: Option<SyncSender<Work>>,
     spares: Mutex<Vec<Vec<u8>>>,
     dropped: AtomicU64,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+/// What the thread is given.
+enum Work {
+    /// A line that somebody waits for, and whom to tell whether it was written.
+    Awaited(Vec<u8>, SyncSender<bool>),
+    /// Lines that nobody waits for.
+    Lines(Vec<u8>),
 }
 
 impl Recorder {
@@ -63,9 +71,8 @@ impl Recorder {
     /// Hands lines over; drops and counts them if the thread is behind.
     pub fn hand_over(&self, lines: Vec<u8>) {
         let Some(sender) = &self.sender else { return };
-        if let Err(error) = sender.try_send(lines) {
-            let (std::sync::mpsc::TrySendError::Full(lines) | std::sync::mpsc::TrySendError::Disconnected(lines)) =
-                error;
+        if let Err(TrySendError::Full(work) | TrySendError::Disconnected(work)) = sender.try_send(Work::Lines(lines)) {
+            let (Work::Lines(lines) | Work::Awaited(lines, _)) = work;
             let lost = memchr::memchr_iter(b'\n', &lines).count() as u64;
             self.dropped.fetch_add(lost, Ordering::Relaxed);
             let mut spares = self.spares.lock();
@@ -75,6 +82,16 @@ impl Recorder {
                 spares.push(spare);
             }
         }
+    }
+
+    /// Writes one line behind all that came before it, and waits until it is written: for acts of operators, which must be on
+    /// record before they are answered. Blocks; never on a worker. `None` where lines go nowhere.
+    #[must_use]
+    pub fn append(&self, line: Vec<u8>) -> Option<bool> {
+        let sender = self.sender.as_ref()?;
+        let (told, hear) = sync_channel(1);
+        let sent = sender.send(Work::Awaited(line, told)).is_ok();
+        Some(sent && hear.recv().unwrap_or(false))
     }
 
     /// An empty buffer.
@@ -100,10 +117,14 @@ impl Drop for Recorder {
     }
 }
 
-fn run(receiver: &Receiver<Vec<u8>>, mut out: Box<dyn Write + Send>) {
-    while let Ok(lines) = receiver.recv() {
+fn run(receiver: &Receiver<Work>, mut out: Box<dyn Write + Send>) {
+    while let Ok(work) = receiver.recv() {
+        let (Work::Lines(lines) | Work::Awaited(lines, _)) = &work;
         // A full disk loses lines and never requests; the next buffer is tried again.
-        drop(out.write_all(&lines));
-        drop(out.flush());
+        let written = out.write_all(lines).and_then(|()| out.flush()).is_ok();
+        if let Work::Awaited(_, told) = work {
+            // Who does not wait any more need not be told.
+            let _ = told.send(written);
+        }
     }
 }

@@ -291,6 +291,11 @@ impl Progress {
         self.verdict(terms, now_ms)
     }
 
+    /// Since when a version has its weight.
+    pub(super) fn since(&self, place: usize) -> u64 {
+        self.lanes.get(place).map_or(0, |lane| lane.since_ms)
+    }
+
     /// Whether a version is on trial.
     pub(super) fn is_on_trial(&self, place: usize) -> bool {
         self.lanes.get(place).is_some_and(|lane| lane.standing == Standing::Trial)

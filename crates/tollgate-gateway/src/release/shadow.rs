@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Response};
 use http_body_util::BodyExt as _;
@@ -17,7 +16,6 @@ use tollgate_core::call::Dialect;
 use tollgate_core::time::Tick;
 use tollgate_layers::protocol::oip::binary;
 use tollgate_layers::routes::Verb;
-use tollgate_limit::{Applicant, Priority};
 
 use super::compare::{How, Side, compare};
 use super::{Course, Given, Release, told};
@@ -28,8 +26,8 @@ use crate::pipeline::Admitted;
 use crate::send::upward;
 use crate::snapshot::Policy;
 use crate::tick::within;
-use crate::turn::deadline;
-use crate::upstream::{Answer, Ask, Caller, Order, Over, Patience, Remote, Slot, Target, Upload, Want};
+use crate::turn::{self, deadline};
+use crate::upstream::{Answer, Caller, Order, Over, Patience, Remote, Slot, Target, Upload, Want};
 use crate::worker::Worker;
 
 /// Words of calls that the server would remember: a second one would be another call.
@@ -73,6 +71,10 @@ pub fn head<B>(ex: &mut Exchange, response: &Response<B>) {
 
 /// Keeps a piece of the answer that leaves, for the comparison.
 pub fn show(ex: &mut Exchange, data: &[u8]) {
+    if ex.seen.tap.as_ref().is_some_and(|tap| tap.to.as_ref().is_none_or(oneshot::Sender::is_closed)) {
+        // Nobody will compare it: a mirrored call that was given up keeps no memory.
+        ex.seen.tap = None;
+    }
     if let Some(tap) = &mut ex.seen.tap {
         tap.sound &= tap.side.body.len() + data.len() <= tap.most;
         if tap.sound {
@@ -150,21 +152,11 @@ impl Mirrored {
         let mut room = Room { course: Arc::clone(&release.course), slot: None };
         // Nobody's line: a place that is free now, or none.
         let until = deadline(ex);
-        let who = Applicant {
-            tenant: 0,
-            weight: 1,
-            key: 0,
-            priority: Priority::Batch,
-            cost: job.estimate.cost.0,
-            bytes: 0,
-            deadline: tollgate_limit::Tick(until.0),
-        };
-        let ask = Ask { who, alone: None, patience: None, at: w.ticker.now() };
-        room.slot = Some(upstream.queue.enter(ask, &w.ticker).now_or_never()?.ok()?);
+        room.slot = Some(upstream.queue.spare(turn::mirrored(&job.estimate, until, w.ticker.now()))?);
         let head = upward(ex, job.head.clone(), job.verb == Verb::Infer);
         let want = Want { cost: job.estimate.cost.0, ..Want::default() };
         let upload = Upload::Held(Some(body));
-        let order = Order { head, upload, over: Over::H1, want, patience: Patience::Caller };
+        let order = Order { head, upload, over: Over::Rest, want, patience: Patience::Caller };
         Some(Self {
             release: Arc::clone(release),
             worker: Arc::clone(w),
@@ -180,6 +172,7 @@ impl Mirrored {
 
     async fn run(self, primary: oneshot::Receiver<Side>) {
         let Self { release, worker: w, place, how, remote, order, began, until, mut room } = self;
+        let id = order.head.ours.id;
         let most = release.terms.shadow_bytes;
         let by = Caller { worker: w.index, ticker: &w.ticker, tasks: &w.tasks, now: began, until };
         let asked = within(w.ticker.alarm(until), ask(&remote, order, by, (most, began)));
@@ -204,7 +197,8 @@ impl Mirrored {
         let now_ms = w.unix_ms(w.ticker.now());
         let turn = release.course.progress.lock().compared(&release.terms, place, &found, now_ms);
         if let Some(turn) = turn {
-            w.state.recorder.hand_over(told::audit(&release, &turn));
+            let at = (id, String::new(), w.state.generation());
+            w.state.recorder.hand_over(told::act(&release, &turn, at).line());
         }
     }
 }

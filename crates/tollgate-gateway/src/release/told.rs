@@ -1,11 +1,12 @@
-//! How releases stand, for operators: the answer of the admin listener, metrics, and entries of the audit.
+//! How releases stand, for operators: the answer of the admin listener, metrics, and the record of each turn.
 
-use serde::Serialize;
 use serde_json::{Value, json};
+use tollgate_core::identity::ExchangeId;
 
 use super::course::{Act, By, Lane, Standing, Turn};
 use super::evidence::Kind;
 use super::{Progress, Release};
+use crate::record::act::Act as Record;
 use crate::record::metrics::{head, row};
 use crate::snapshot::Policy;
 
@@ -95,38 +96,32 @@ pub fn past(release: &Release, turn: &Turn) -> Value {
     })
 }
 
-/// An entry of the audit. It stands among the access lines and tells itself from them by `audit`.
-#[derive(Serialize)]
-struct Entry<'a> {
-    time_ms: u64,
-    audit: &'static str,
-    act: Act,
-    by: By,
-    model: &'a str,
-    version: &'a str,
-    from_weight: u8,
-    to_weight: u8,
-    why: &'a str,
-}
-
-/// The entry of the audit for one thing that happened, as a line.
+/// The record of a turn: `id` is the exchange that was the last straw, or a number of its own.
 #[must_use]
-pub fn audit(release: &Release, turn: &Turn) -> Vec<u8> {
-    let entry = Entry {
+pub fn act(release: &Release, turn: &Turn, (id, client, generation): (ExchangeId, String, u64)) -> Record<'static> {
+    Record {
         time_ms: turn.time_ms,
-        audit: "release",
-        act: turn.act,
-        by: turn.by,
-        model: &release.model,
-        version: release.terms.name(turn.version),
-        from_weight: turn.weight[0],
-        to_weight: turn.weight[1],
-        why: &turn.why,
-    };
-    // It holds nothing that has no JSON form.
-    let mut line = serde_json::to_vec(&entry).unwrap_or_default();
-    line.push(b'\n');
-    line
+        id,
+        act: match turn.act {
+            Act::Promote => "release.promote",
+            Act::Regress => "release.regress",
+            Act::Rollback => "release.rollback",
+            Act::Start => "release.start",
+        },
+        by: match turn.by {
+            By::Gateway => "gateway",
+            By::Operator => "admin_key",
+        },
+        client,
+        what: json!({
+            "model": release.model,
+            "version": release.terms.name(turn.version),
+            "from_weight": turn.weight[0],
+            "to_weight": turn.weight[1],
+            "why": turn.why,
+        }),
+        generation,
+    }
 }
 
 type Pick = fn(&Lane) -> u64;

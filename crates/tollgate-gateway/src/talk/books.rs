@@ -10,7 +10,9 @@
 use std::collections::VecDeque;
 
 use tollgate_core::cost::Cost;
+use tollgate_core::journal::Journal;
 use tollgate_core::time::Tick;
+use tollgate_layers::contract::Awaited;
 use tollgate_layers::protocol::oip::grpc::Heard;
 
 use crate::pipeline::Tab;
@@ -23,6 +25,10 @@ const MOST_BEGUN: usize = 64;
 #[derive(Default)]
 pub(super) struct Books {
     requests: Requests<Bill>,
+    /// What answers to any call are held to, once for each model.
+    held_to: Vec<Awaited>,
+    /// What was said against answers.
+    pub(super) log: Journal,
     pub(super) spent: Cost,
     pub(super) bytes_out: u64,
 }
@@ -33,25 +39,57 @@ pub(super) struct Bill {
     pub(super) tab: Tab,
     /// Its place before the model server, until that begins to answer.
     pub(super) slot: Option<Slot>,
+    /// What its answers are held to.
+    awaited: Option<Box<Awaited>>,
     /// When it was last answered.
     heard: Option<Tick>,
 }
 
+/// What an answer is held to.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// Nothing.
+    Free,
+    /// The contract of its request.
+    One(Box<Awaited>),
+    /// One of these: nobody knows which request it is for.
+    Any(Vec<Awaited>),
+}
+
 impl Bill {
-    pub(super) const fn new(tab: Tab, slot: Slot) -> Self {
-        Self { tab, slot: Some(slot), heard: None }
+    pub(super) const fn new(tab: Tab, slot: Slot, awaited: Option<Box<Awaited>>) -> Self {
+        Self { tab, slot: Some(slot), awaited, heard: None }
     }
 }
 
 impl Books {
     /// A request goes up.
     pub(super) fn asked(&mut self, id: Option<Box<str>>, bill: Bill) {
+        if let Some(awaited) = &bill.awaited
+            && !self.held_to.iter().any(|known| known.model() == awaited.model())
+        {
+            self.held_to.push(awaited.to_any_call());
+        }
         self.requests.open.push_back(Entry { id, held: bill });
     }
 
     /// Whether the model server owes the first answer to a request.
     pub(super) fn waits(&self) -> bool {
         !self.requests.open.is_empty()
+    }
+
+    /// What an answer is held to that has come. An error is no answer, nor is the empty end of several.
+    pub(super) fn due(&self, heard: &Heard<'_>) -> Due {
+        let place = self.requests.place(heard.id);
+        if heard.failed || self.held_to.is_empty() {
+            return Due::Free;
+        }
+        match place {
+            Place::Begun(_) if heard.last == Some(true) && heard.is_empty() => Due::Free,
+            Place::Nobody => Due::Any(self.held_to.clone()),
+            Place::Begun(at) => due(self.requests.begun.get(at)),
+            Place::Open(at) => due(self.requests.open.get(at)),
+        }
     }
 
     /// An answer has come.
@@ -104,6 +142,10 @@ impl Books {
     }
 }
 
+fn due(entry: Option<&Entry<Bill>>) -> Due {
+    entry.and_then(|entry| entry.held.awaited.clone()).map_or(Due::Free, Due::One)
+}
+
 /// Requests of a stream that are not done, each with what is held for it.
 #[derive(Debug)]
 struct Requests<T> {
@@ -117,6 +159,14 @@ struct Requests<T> {
 struct Entry<T> {
     id: Option<Box<str>>,
     held: T,
+}
+
+/// Where the request of an answer stands.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Begun(usize),
+    Nobody,
+    Open(usize),
 }
 
 /// What an answer means for the request that it is for.
@@ -137,20 +187,25 @@ impl<T> Default for Requests<T> {
 }
 
 impl<T> Requests<T> {
-    fn answered(&mut self, id: Option<&str>, last: Option<bool>) -> Answered<'_, T> {
+    fn place(&self, id: Option<&str>) -> Place {
         let has = |entry: &Entry<T>| entry.id.as_deref() == id;
-        let nameless = id.is_none();
-        let (open, begun) = (self.open.iter().position(has), self.begun.iter().rposition(has));
-        let (open, begun) = match (open, begun) {
+        match (self.open.iter().position(has), self.begun.iter().rposition(has)) {
+            (Some(at), _) => Place::Open(at),
+            (None, Some(at)) => Place::Begun(at),
             // A server that does not repeat what a request is called.
-            (None, None) if nameless => {
-                (if self.open.is_empty() { None } else { Some(0) }, self.begun.len().checked_sub(1))
-            }
-            found => found,
+            (None, None) if id.is_none() && !self.open.is_empty() => Place::Open(0),
+            (None, None) if id.is_none() => self.begun.len().checked_sub(1).map_or(Place::Nobody, Place::Begun),
+            (None, None) => Place::Nobody,
+        }
+    }
+
+    fn answered(&mut self, id: Option<&str>, last: Option<bool>) -> Answered<'_, T> {
+        let entry = match self.place(id) {
+            Place::Begun(at) => return self.answered_again(at, last),
+            Place::Nobody => None,
+            Place::Open(at) => self.open.remove(at),
         };
-        let Some(entry) = open.and_then(|place| self.open.remove(place)) else {
-            return self.answered_again(begun, last);
-        };
+        let Some(entry) = entry else { return Answered::Nobody };
         if last != Some(false) {
             return Answered::Done(entry.held);
         }
@@ -162,8 +217,7 @@ impl<T> Requests<T> {
         }
     }
 
-    fn answered_again(&mut self, begun: Option<usize>, last: Option<bool>) -> Answered<'_, T> {
-        let Some(place) = begun else { return Answered::Nobody };
+    fn answered_again(&mut self, place: usize, last: Option<bool>) -> Answered<'_, T> {
         if last == Some(true) {
             return self.begun.remove(place).map_or(Answered::Nobody, |entry| Answered::Done(entry.held));
         }

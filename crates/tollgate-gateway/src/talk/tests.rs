@@ -22,7 +22,7 @@ fn a_task_that_has_used_up_its_share_lets_others_go_first() {
         let reading = poll_fn(|cx| {
             // The share ends at another place of the work in each turn, also where there is something to be read.
             for _ in 0..turns % 4 {
-                drop(coop::poll_proceed(cx).map(|used| used.made_progress()));
+                let _used = coop::poll_proceed(cx).map(|used| used.made_progress());
             }
             turns += 1;
             while read < MANY {

@@ -119,6 +119,8 @@ pub fn server_config(table: &Arc<CertTable>, listener: &str, min: TlsVersion) ->
 /// What is offered to a model server by ALPN.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Speaks {
+    /// HTTP/2 or HTTP/1.1, as the server likes.
+    Either,
     /// HTTP/1.1.
     H1,
     /// HTTP/2.
@@ -148,10 +150,11 @@ pub fn client_config(ca: Option<&[u8]>, speaks: Speaks) -> Result<Arc<ClientConf
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let offered: &[u8] = match speaks {
-        Speaks::H1 => b"http/1.1",
-        Speaks::H2 => b"h2",
+    let offered: &[&[u8]] = match speaks {
+        Speaks::Either => &[b"h2", b"http/1.1"],
+        Speaks::H1 => &[b"http/1.1"],
+        Speaks::H2 => &[b"h2"],
     };
-    config.alpn_protocols = vec![offered.to_vec()];
+    config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
 }

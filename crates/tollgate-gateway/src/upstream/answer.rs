@@ -68,7 +68,7 @@ impl Answer {
     /// Whether it is one of gRPC, which ends with trailers.
     #[must_use]
     pub fn is_rpc(&self) -> bool {
-        matches!(self.from, From::Stream(_))
+        matches!(&self.from, From::Stream(call) if call.is_rpc())
     }
 
     /// What came behind the body, once that has ended. Over HTTP/1.1 trailers say nothing that a client was promised.
@@ -76,7 +76,7 @@ impl Answer {
     pub fn trailers(&self) -> Option<&HeaderMap> {
         match &self.from {
             From::Link(_) => None,
-            From::Stream(call) => call.trailers(),
+            From::Stream(call) => call.trailers().filter(|_| call.is_rpc()),
         }
     }
 }
@@ -161,7 +161,7 @@ impl Body for Answer {
     fn size_hint(&self) -> SizeHint {
         match &self.from {
             From::Link(linked) => linked.size_hint(),
-            From::Stream(_) => SizeHint::default(),
+            From::Stream(call) => call.size_hint(),
         }
     }
 }

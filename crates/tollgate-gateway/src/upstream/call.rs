@@ -9,8 +9,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{RecvStream, SendStream};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Request, response};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use tollgate_layers::output::rpc;
 use tollgate_layers::protocol::frames::grpc;
 
@@ -29,6 +30,8 @@ pub(super) struct Call {
     /// The first piece, where it was awaited with the head.
     first: Option<Bytes>,
     trailers: Option<HeaderMap>,
+    /// Bytes of the body that are still to come, where the head says how many; the codec holds the server to that.
+    left: Option<u64>,
     ended: bool,
     stream: SendStream<Bytes>,
     /// What is still to come from the client.
@@ -61,6 +64,7 @@ impl Call {
             coming: None,
             first: None,
             trailers: None,
+            left: None,
             ended: false,
             stream,
             upload: None,
@@ -93,13 +97,18 @@ impl Call {
         self.poll_upload(cx)?;
         if let Some(response) = &mut self.response {
             let (parts, coming) = ready!(Pin::new(response).poll(cx))?.into_parts();
+            if !self.is_rpc() {
+                self.ended = coming.is_end_stream();
+                let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+                self.left = if self.ended { Some(0) } else { length };
+            }
             (self.response, self.head, self.coming) = (None, Some(parts), Some(coming));
         }
         if self.over == Over::Rpc && self.first.is_none() && !self.ended {
             self.first = ready!(self.poll_piece(cx))?;
         }
         let Some(mut head) = self.head.take() else { return Poll::Pending };
-        if self.ended && self.trailers.is_none() && head.headers.contains_key(rpc::STATUS) {
+        if self.is_rpc() && self.ended && self.trailers.is_none() && head.headers.contains_key(rpc::STATUS) {
             // An answer that is nothing but its end: its head says what trailers would.
             self.trailers = Some(head.headers.clone());
             head.headers.remove(rpc::STATUS);
@@ -115,6 +124,7 @@ impl Call {
             let piece = piece?;
             // What is taken here leaves by the client's own window: it makes room for as much.
             drop(coming.flow_control().release_capacity(piece.len()));
+            self.left = self.left.map(|left| left.saturating_sub(piece.len() as u64));
             return Poll::Ready(Ok(Some(piece)));
         }
         self.trailers = ready!(coming.poll_trailers(cx))?;
@@ -151,6 +161,11 @@ impl Call {
         Ok(())
     }
 
+    /// Whether it is one of gRPC.
+    pub(super) fn is_rpc(&self) -> bool {
+        self.over != Over::Rest
+    }
+
     /// Where the body has ended: what came behind it.
     pub(super) fn trailers(&self) -> Option<&HeaderMap> {
         self.trailers.as_ref()
@@ -179,5 +194,9 @@ impl Body for Call {
 
     fn is_end_stream(&self) -> bool {
         self.ended && self.first.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map(SizeHint::with_exact).unwrap_or_default()
     }
 }

@@ -165,7 +165,7 @@ mod tests {
         let models = ["llama3".into(), "other".into()];
         let missed = |list: &str, preset| missing(list.as_bytes(), preset, &models);
         let tags = r#"{"models":[{"name":"llama3:latest","model":"llama3:latest"}]}"#;
-        assert_eq!(missed(tags, Preset::Ollama), ["other".into()]);
+        assert_eq!(missed(tags, Preset::Ollama), [Box::<str>::from("other")]);
         let list = r#"{"object":"list","data":[{"id":"llama3","object":"model"},{"id":"other","object":"model"}]}"#;
         assert!(missed(list, Preset::Vllm).is_empty());
         for nothing in ["", "null", "[1]", "{\"error\":1}"] {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use rustls_pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
@@ -24,6 +24,8 @@ pub struct Address {
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// What its `Host` field says.
     pub host_field: HeaderValue,
+    /// The field that carries its key, and that.
+    pub key: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Address {
@@ -32,10 +34,20 @@ impl Address {
     pub fn new(host: String, port: u16, tls: Option<Arc<rustls::ClientConfig>>) -> Option<Self> {
         let named = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let host_field = HeaderValue::try_from(named).ok()?;
-        Some(Self { host, port, tls, host_field })
+        Some(Self { host, port, tls, host_field, key: None })
     }
 }
 
+impl Address {
+    /// Whether its key leaves this machine in plain text.
+    #[must_use]
+    pub fn shows_its_key(&self) -> bool {
+        let local = self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) || self.host == "localhost";
+        self.tls.is_none() && !local
+    }
+}
+
+/// Without its key.
 impl std::fmt::Debug for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let scheme = if self.tls.is_some() { "https" } else { "http" };

@@ -11,6 +11,7 @@ use memchr::memmem;
 use tollgate_layers::hygiene::{self, Cookies};
 
 use super::Upward;
+use super::connect::Address;
 use super::link::LinkError;
 
 /// Fields of an answer.
@@ -51,10 +52,12 @@ pub(super) struct AnswerHead {
     pub(super) keep: bool,
 }
 
-/// Writes the head of a request for `host`. What frames the body is written here and is not among its fields.
-pub(super) fn write(out: &mut Vec<u8>, head: &Upward, host: &HeaderValue, sending: Sending) {
+/// Writes the head of a request `to` an endpoint. What frames the body is written here and is not among its fields.
+pub(super) fn write(out: &mut Vec<u8>, head: &Upward, to: &Address, sending: Sending) {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    for piece in [head.method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\nhost: ", host.as_bytes()] {
+    for piece in
+        [head.method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\nhost: ", to.host_field.as_bytes()]
+    {
         out.extend_from_slice(piece);
     }
     out.extend_from_slice(b"\r\n");
@@ -66,6 +69,11 @@ pub(super) fn write(out: &mut Vec<u8>, head: &Upward, host: &HeaderValue, sendin
             out.extend_from_slice(b"\r\n");
         }
         Sending::None => {}
+    }
+    if let Some((name, key)) = &to.key {
+        for piece in [name.as_str().as_bytes(), b": ", key.as_bytes(), b"\r\n"] {
+            out.extend_from_slice(piece);
+        }
     }
     hygiene::write(out, &head.headers, Cookies::Drop, &head.ours);
     out.extend_from_slice(b"\r\n");
@@ -289,9 +297,10 @@ mod tests {
         let ours = Ours { id: ExchangeId(3), trace, client: None, content_type: None };
         let uri = http::Uri::from_static("/v2/p?q=1");
         let head = Upward { method: Method::POST, uri, headers, ours };
+        let to = Address::new("m".to_owned(), 1, None).expect("a host");
         let written = |sending| {
             let mut out = Vec::new();
-            write(&mut out, &head, &HeaderValue::from_static("m:1"), sending);
+            write(&mut out, &head, &to, sending);
             String::from_utf8(out).expect("text")
         };
         let begin = "POST /v2/p?q=1 HTTP/1.1\r\nhost: m:1\r\n";

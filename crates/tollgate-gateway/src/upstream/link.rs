@@ -9,13 +9,13 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, Method};
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::connect::Wire;
+use super::connect::{Address, Wire};
 use super::head::{self, AnswerHead, Sending};
 use super::{Upload, UploadError, Upward};
 
@@ -106,11 +106,11 @@ impl Link {
     }
 
     /// Makes a request ready to be sent; [`Self::poll_head`] sends it.
-    pub(super) fn begin(&mut self, head: &Upward, host: &HeaderValue, upload: Upload) {
+    pub(super) fn begin(&mut self, head: &Upward, to: &Address, upload: Upload) {
         (self.passed, self.sent, self.begun, self.heard) = (0, false, false, false);
         self.out.clear();
         let sending = sending(&head.method, &upload);
-        head::write(&mut self.out, head, host, sending);
+        head::write(&mut self.out, head, to, sending);
         match (upload, sending) {
             (_, Sending::None) => {}
             (Upload::Held(bytes), _) => self.piece = bytes.unwrap_or_default(),

@@ -19,6 +19,7 @@ pub mod queue;
 mod remote;
 pub mod retry;
 mod running;
+pub mod signals;
 pub mod standing;
 pub mod talk;
 
@@ -28,7 +29,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::TE;
+use http::header::{CONTENT_LENGTH, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -48,6 +49,7 @@ pub use pool::Pool;
 pub use queue::{Ask, Queue, QueueBounds, Slot};
 pub use remote::Remote;
 pub use running::Running;
+pub use signals::Signals;
 
 /// Who answers for a model.
 #[derive(Clone)]
@@ -69,6 +71,8 @@ pub struct Upstream {
     pub target: Target,
     /// The line before it.
     pub queue: Arc<Queue>,
+    /// Where it tells of its load, where that matters.
+    pub signals: Option<Arc<Signals>>,
 }
 
 impl Upstream {
@@ -160,10 +164,10 @@ pub enum Patience {
 /// What carries a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Over {
-    /// A connection of HTTP/1.1 that carries nothing else meanwhile.
-    H1,
     /// A stream of HTTP/2, for a call of gRPC whose body nobody looked into.
     H2,
+    /// A connection of HTTP/1.1 that carries nothing else meanwhile; a stream, where an `https://` server chooses HTTP/2.
+    Rest,
     /// A stream of HTTP/2, for a call of gRPC with one message.
     Rpc,
 }
@@ -191,7 +195,7 @@ impl Upload {
 
 impl Upward {
     /// The head for a stream of HTTP/2: what the client said of compression is over, and how long it waits is told anew.
-    fn request(&self, address: &Address, by: Caller<'_>) -> Option<Request<()>> {
+    fn request(&self, address: &Address, by: Caller<'_>, (over, length): (Over, Option<u64>)) -> Option<Request<()>> {
         let host = address.host_field.to_str().ok()?;
         let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
         let scheme = if address.tls.is_some() { "https" } else { "http" };
@@ -200,14 +204,19 @@ impl Upward {
         *request.uri_mut() = format!("{scheme}://{host}{target}").parse().ok()?;
         *request.version_mut() = Version::HTTP_2;
         let mut headers = forwarded_fields(&self.headers, Cookies::Drop, &self.ours);
-        if self.ours.content_type.is_some() {
+        if over != Over::Rest && self.ours.content_type.is_some() {
             headers.remove("grpc-encoding");
             headers.remove("grpc-accept-encoding");
         }
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-        // At most eight digits (gRPC over HTTP/2, "Timeout").
-        let left = by.until.since(by.now).as_millis().min(99_999_999);
-        headers.insert("grpc-timeout", HeaderValue::try_from(format!("{left}m")).ok()?);
+        headers.extend(address.key.clone());
+        if over == Over::Rest {
+            headers.extend(length.map(|length| (CONTENT_LENGTH, HeaderValue::from(length))));
+        } else {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+            // At most eight digits (gRPC over HTTP/2, "Timeout").
+            let left = by.until.since(by.now).as_millis().min(99_999_999);
+            headers.insert("grpc-timeout", HeaderValue::try_from(format!("{left}m")).ok()?);
+        }
         *request.headers_mut() = headers;
         Some(request)
     }

@@ -53,6 +53,8 @@ struct Endpoint {
     open: Mutex<Vec<Arc<Connection>>>,
     /// One opens, the others wait for what it opens.
     opening: tokio::sync::Mutex<()>,
+    /// The server chose HTTP/1.1 when it was last asked: there is nothing to wait for that another opens.
+    chose_h1: AtomicBool,
     /// When opening failed last: whoever waited for that fails with it, and does not try for as long again.
     failed: AtomicU64,
 }
@@ -66,6 +68,14 @@ struct Connection {
     used: AtomicU64,
     /// No new streams: a call on it was not answered in time, and nobody knows whether the server still lives.
     suspect: AtomicBool,
+}
+
+/// What was found at a server that may speak either version of HTTP.
+pub enum Reached {
+    /// A place on a connection of HTTP/2.
+    Place(Place),
+    /// A fresh connection, for HTTP/1.1.
+    Wire(Wire),
 }
 
 /// A place for one stream on a connection.
@@ -91,19 +101,43 @@ impl Mux {
         &self,
         endpoint: usize,
         address: &Address,
-        (bounds, limit): (MuxBounds, Duration),
+        limits: (MuxBounds, Duration),
         by: Caller<'_>,
     ) -> Result<Place, Fault> {
+        match self.reach(endpoint, address, limits, by).await? {
+            Reached::Place(place) => Ok(place),
+            Reached::Wire(_) => Err(Fault::new(Origin::Upstream, "the server does not offer HTTP/2").retryable()),
+        }
+    }
+
+    /// A place on a connection to `endpoint`, opening one where none has room: one of HTTP/1.1, where the server chooses
+    /// that.
+    ///
+    /// # Errors
+    /// A retryable fault of the upstream: nothing was sent.
+    pub async fn reach(
+        &self,
+        endpoint: usize,
+        address: &Address,
+        (bounds, limit): (MuxBounds, Duration),
+        by: Caller<'_>,
+    ) -> Result<Reached, Fault> {
         let Some(of) = self.endpoints.get(endpoint) else {
             return Err(Fault::new(Origin::Own, "an endpoint without a pool"));
         };
         if let Some(place) = of.take(bounds, by) {
-            return Ok(place);
+            return Ok(Reached::Place(place));
         }
         let since = by.ticker.now();
-        let _turn = of.opening.lock().await;
+        let mut turn = None;
+        if !of.chose_h1.load(Ordering::Relaxed) {
+            turn = Some(of.opening.lock().await);
+        }
         if let Some(place) = of.take(bounds, by) {
-            return Ok(place);
+            return Ok(Reached::Place(place));
+        }
+        if of.chose_h1.load(Ordering::Relaxed) {
+            turn = None;
         }
         if of.failed.load(Ordering::Relaxed) > since.0 {
             return Err(Fault::new(Origin::Upstream, "cannot connect, as another call has just found").retryable());
@@ -112,9 +146,14 @@ impl Mux {
             return Err(Fault::new(Origin::Upstream, "its connections take no more streams").retryable());
         }
         // Boxed: opening is rare, and would make every exchange's future larger.
-        let requests = Box::pin(open(address, limit, by)).await.inspect_err(|_| {
+        let opened = Box::pin(open(address, limit, by)).await.inspect_err(|_| {
             of.failed.store(by.ticker.now().0, Ordering::Relaxed);
         })?;
+        of.chose_h1.store(matches!(opened, Opened::Wire(_)), Ordering::Relaxed);
+        let requests = match opened {
+            Opened::Streams(requests) => requests,
+            Opened::Wire(wire) => return Ok(Reached::Wire(wire)),
+        };
         let connection = Connection {
             requests,
             born: by.now,
@@ -124,7 +163,8 @@ impl Mux {
         };
         let connection = Arc::new(connection);
         of.open.lock().push(Arc::clone(&connection));
-        Ok(Place { connection, ticker: Arc::clone(by.ticker), kept: false })
+        drop(turn);
+        Ok(Reached::Place(Place { connection, ticker: Arc::clone(by.ticker), kept: false }))
     }
 
     /// Closes what is idle, old, or broken.
@@ -185,17 +225,22 @@ impl Drop for Place {
     }
 }
 
-async fn open(address: &Address, limit: Duration, by: Caller<'_>) -> Result<SendRequest<Bytes>, Fault> {
+/// What was opened.
+enum Opened {
+    Streams(SendRequest<Bytes>),
+    /// Over TLS, where the server did not choose HTTP/2.
+    Wire(Wire),
+}
+
+async fn open(address: &Address, limit: Duration, by: Caller<'_>) -> Result<Opened, Fault> {
     let wire = connect(address, limit, by.ticker).await?;
     let shaken = async {
         match wire {
-            Wire::Plain(stream) => handshake(stream, by.tasks).await,
-            Wire::Tls(stream) => {
-                if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-                    return Err(Fault::new(Origin::Upstream, "the server does not offer HTTP/2").retryable());
-                }
-                handshake(stream, by.tasks).await
+            Wire::Plain(stream) => handshake(stream, by.tasks).await.map(Opened::Streams),
+            Wire::Tls(stream) if stream.get_ref().1.alpn_protocol() != Some(b"h2") => {
+                Ok(Opened::Wire(Wire::Tls(stream)))
             }
+            Wire::Tls(stream) => handshake(stream, by.tasks).await.map(Opened::Streams),
         }
     };
     let alarm = by.ticker.alarm(by.ticker.after(limit));

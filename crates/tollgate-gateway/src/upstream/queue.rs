@@ -133,6 +133,8 @@ pub struct Standing {
     pub limit: f64,
     /// Microseconds of cost that are done in a second.
     pub drain_per_sec: u64,
+    /// Whether the server says that it has too much.
+    pub pressed: bool,
 }
 
 impl Queue {
@@ -167,8 +169,14 @@ impl Queue {
     /// How full it is.
     #[must_use]
     pub fn standing(&self) -> Standing {
+        let now = there(self.clock.now());
         let State { fair, room, .. } = &*self.state.lock();
-        Standing { inflight_us: room.cost(), limit: room.level(), drain_per_sec: fair.drain_per_sec() }
+        Standing {
+            inflight_us: room.cost(),
+            limit: room.level(),
+            drain_per_sec: fair.drain_per_sec(),
+            pressed: room.is_pressed(now),
+        }
     }
 
     /// How many got no place, and why.
@@ -206,14 +214,8 @@ impl Queue {
     pub async fn enter(self: &Arc<Self>, ask: Ask, ticker: &Arc<Ticker>) -> Result<Slot, TurnedAway> {
         let (mut waiting, depth, position, until) = {
             let mut state = self.state.lock();
-            if state.fair.is_empty() && state.room.fits(ask.who.cost) {
-                state.fair.pass(&ask.who, there(ask.at)).map_err(|why| {
-                    self.count(away(why));
-                    TurnedAway { refusal: refusal(why), position: 0 }
-                })?;
-                state.room.enter(ask.who.cost);
-                let (queue, turn) = (Arc::clone(self), Turn::Past);
-                return Ok(Slot { queue, ask, turn, spent: None, depth: 0, position: 0, waited: None });
+            if let Some(slot) = self.at_once(&mut state, ask)? {
+                return Ok(slot);
             }
             self.line_up(&mut state, ask)?
         };
@@ -236,6 +238,24 @@ impl Queue {
                 Err(TurnedAway { refusal, position })
             }
         }
+    }
+
+    /// A place that is free while nobody waits, or none: for what is nobody's, such as a mirrored call.
+    pub fn spare(self: &Arc<Self>, ask: Ask) -> Option<Slot> {
+        self.at_once(&mut self.state.lock(), ask).ok().flatten()
+    }
+
+    fn at_once(self: &Arc<Self>, state: &mut State, ask: Ask) -> Result<Option<Slot>, TurnedAway> {
+        if !state.fair.is_empty() || !state.room.fits(ask.who.cost) {
+            return Ok(None);
+        }
+        state.fair.pass(&ask.who, there(ask.at)).map_err(|why| {
+            self.count(away(why));
+            TurnedAway { refusal: refusal(why), position: 0 }
+        })?;
+        state.room.enter(ask.who.cost);
+        let (queue, turn) = (Arc::clone(self), Turn::Past);
+        Ok(Some(Slot { queue, ask, turn, spent: None, depth: 0, position: 0, waited: None }))
     }
 
     /// A place in line: who waits there, how many did before, which one it is, and for how long it waits.

@@ -14,6 +14,7 @@ use super::call::Call;
 use super::checks::HealthPlan;
 use super::connect::connect;
 use super::fleet::{Fleet, Tried};
+use super::mux::{Place, Reached as Found};
 use super::outlier::Outcome;
 use super::retry::{Again, Permit, Reached, Verdict, verdict};
 use super::running::{Face, Running};
@@ -30,6 +31,8 @@ pub struct Remote {
     pub settings: Settings,
     /// Idle connections, one pool for each worker.
     pub pools: Vec<Pool>,
+    /// Connections of HTTP/2 to those that choose it, shared by many requests, for each worker.
+    pub streams: Vec<Mux>,
     /// Where it is for calls over gRPC.
     pub rpc: Fleet,
     /// Connections of those, shared by many calls, for each worker.
@@ -66,8 +69,9 @@ impl Remote {
         workers: usize,
     ) -> Self {
         let pools = (0..workers.max(1)).map(|_| Pool::new(endpoints.len())).collect();
+        let streams = (0..workers.max(1)).map(|_| Mux::new(endpoints.len())).collect();
         let muxes = (0..workers.max(1)).map(|_| Mux::new(rpc.len())).collect();
-        Self { endpoints, settings, pools, rpc, muxes, health }
+        Self { endpoints, settings, pools, streams, rpc, muxes, health }
     }
 
     /// The endpoints of one kind.
@@ -92,14 +96,14 @@ impl Remote {
     /// `overloaded` where nothing is left to send to, or a fault of the upstream.
     pub async fn send(self: &Arc<Self>, order: Order<'_>, by: Caller<'_>) -> Result<Sent, Stop> {
         let Order { mut head, upload, over, want, patience } = order;
-        let face = if over == Over::H1 { Face::Rest } else { Face::Rpc };
+        let face = if over == Over::Rest { Face::Rest } else { Face::Rpc };
         let fleet = self.fleet(face);
         let (mut tried, mut permit, mut now, mut next) = (Tried::new(), None, by.now, upload);
         let mut pick = fleet.choose(&want, &tried, now)?;
         loop {
             let mut running = Running::begin(self, (face, pick), (want.cost, now), permit.take());
             // Over HTTP/1.1 the memory of a body must not outlive its being sent, unless it may be sent again.
-            let spare = if want.repeatable || over != Over::H1 { next.again() } else { None };
+            let spare = if want.repeatable || over != Over::Rest { next.again() } else { None };
             let retried = u32::try_from(tried.len()).unwrap_or(u32::MAX);
             // No attempt is one too many for the list.
             let _full = tried.try_push(pick.endpoint);
@@ -157,16 +161,54 @@ impl Remote {
         (upload, over, patience): (Upload, Over, Patience),
         by: Caller<'_>,
     ) -> Result<Got, Failure> {
-        if over != Over::H1 {
+        if over != Over::Rest {
             // Boxed: most exchanges are over HTTP/1.1, and carry this future about.
             return Box::pin(self.call(endpoint, head, (upload, over, patience), by)).await;
         }
         let address = self.endpoints.get(endpoint).ok_or_else(no_endpoint)?;
-        let (mut link, kept) = match self.connection(endpoint, address, by).await {
-            Ok(found) => found,
-            Err(fault) => return Err(Failure::unserved(fault, Some(upload))),
-        };
-        link.begin(head, &address.host_field, upload);
+        if address.tls.is_some() {
+            // Boxed for the same reason.
+            return Box::pin(self.secure((endpoint, address), head, (upload, patience), by)).await;
+        }
+        match self.connection(endpoint, address, by).await {
+            Ok((link, kept)) => self.over_link((link, kept, address), head, (upload, patience), by).await,
+            Err(fault) => Err(Failure::unserved(fault, Some(upload))),
+        }
+    }
+
+    /// The same over TLS, where the server chooses between HTTP/2 and HTTP/1.1.
+    async fn secure(
+        &self,
+        (endpoint, address): (usize, &Address),
+        head: &mut Upward,
+        (upload, patience): (Upload, Patience),
+        by: Caller<'_>,
+    ) -> Result<Got, Failure> {
+        let kept = self.pools.get(by.worker).and_then(|pool| pool.take(endpoint, self.oldest(by.now)));
+        if let Some(link) = kept {
+            return self.over_link((link, true, address), head, (upload, patience), by).await;
+        }
+        let mux = self.streams.get(by.worker).ok_or_else(no_endpoint)?;
+        match mux.reach(endpoint, address, (self.settings.mux, self.settings.connect), by).await {
+            Ok(Found::Place(place)) => {
+                self.over_stream((place, address), head, (upload, Over::Rest, patience), by).await
+            }
+            Ok(Found::Wire(wire)) => {
+                self.over_link((Link::over(wire), false, address), head, (upload, patience), by).await
+            }
+            Err(fault) => Err(Failure::unserved(fault, Some(upload))),
+        }
+    }
+
+    /// Over a connection of HTTP/1.1, which may be a kept one.
+    async fn over_link(
+        &self,
+        (mut link, kept, address): (Box<Link>, bool, &Address),
+        head: &mut Upward,
+        (upload, patience): (Upload, Patience),
+        by: Caller<'_>,
+    ) -> Result<Got, Failure> {
+        link.begin(head, address, upload);
         let alarm = by.ticker.alarm(self.first_byte(by));
         let Upward { method, headers, .. } = head;
         match within(&alarm, poll_fn(|cx| link.poll_head(cx, method, headers))).await {
@@ -206,8 +248,22 @@ impl Remote {
             Ok(place) => place,
             Err(fault) => return Err(Failure::unserved(fault, Some(upload))),
         };
+        self.over_stream((place, address), head, (upload, over, patience), by).await
+    }
+
+    /// Over a stream of HTTP/2.
+    async fn over_stream(
+        &self,
+        (place, address): (Place, &Address),
+        head: &Upward,
+        (upload, over, patience): (Upload, Over, Patience),
+        by: Caller<'_>,
+    ) -> Result<Got, Failure> {
         let kept = place.kept;
-        let request = head.request(address, by).ok_or_else(no_endpoint)?;
+        let length = upload.size_hint().exact().filter(|length| *length > 0);
+        let request = head.request(address, by, (over, length)).ok_or_else(no_endpoint)?;
+        // Whoever sends it knows whether it may be sent again; what the server did not begin with may.
+        let spare = if over == Over::Rest { upload.again() } else { None };
         let mut call = match Call::begin(place, request, upload, over) {
             Ok(call) => call,
             Err((error, upload)) => return Err(Failure::unserved(no_answer(&error.into()), Some(upload))),
@@ -220,7 +276,7 @@ impl Remote {
             }
             Ok(Err(error)) => Err(match &error {
                 // The server said that it did not begin (RFC 9113, 8.7).
-                LinkError::Stream(stream) if is_refused(stream) => Failure::unserved(no_answer(&error), None),
+                LinkError::Stream(stream) if is_refused(stream) => Failure::unserved(no_answer(&error), spare),
                 LinkError::Stream(stream) if kept && stream.is_io() => {
                     Failure { fault: no_answer(&error), reached: Reached::Unheard, upload: None, outcome: None }
                 }
@@ -267,7 +323,7 @@ impl Remote {
         head: &mut Upward,
         by: Caller<'_>,
     ) -> Result<Response<Answer>, Fault> {
-        let attempt = self.attempt(endpoint, head, (Upload::Held(None), Over::H1, Patience::Caller), by).await;
+        let attempt = self.attempt(endpoint, head, (Upload::Held(None), Over::Rest, Patience::Caller), by).await;
         attempt.map(|got| got.response).map_err(|failure| failure.fault)
     }
 
@@ -276,7 +332,7 @@ impl Remote {
         if let Some(pool) = self.pools.get(worker) {
             pool.sweep(self.oldest(ticker.now()));
         }
-        if let Some(mux) = self.muxes.get(worker) {
+        for mux in self.muxes.get(worker).into_iter().chain(self.streams.get(worker)) {
             mux.sweep(self.settings.mux, ticker.now());
         }
     }

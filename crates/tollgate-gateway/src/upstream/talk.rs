@@ -18,7 +18,7 @@ use super::mux::Place;
 use super::outlier::Outcome;
 use super::remote::no_answer;
 use super::running::Face;
-use super::{Caller, Remote, Running, Upward, Want};
+use super::{Caller, Over, Remote, Running, Upward, Want};
 use crate::tick::Ticker;
 
 /// The way up.
@@ -77,7 +77,7 @@ impl Remote {
         let mux = self.muxes.get(by.worker).ok_or_else(none)?;
         let bounds = (self.settings.mux, self.settings.connect);
         let place = mux.place(endpoint, address, bounds, by).await?;
-        let request = head.request(address, by).ok_or_else(none)?;
+        let request = head.request(address, by, (Over::Rpc, None)).ok_or_else(none)?;
         let opened = place.requests().send_request(request, false);
         let (response, stream) = opened.map_err(|error| no_answer(&error.into()).retryable())?;
         let ticker = Arc::clone(by.ticker);

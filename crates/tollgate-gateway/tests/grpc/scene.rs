@@ -107,7 +107,7 @@ pub(crate) fn grpc(method: &str, more: &[(&str, &str)]) -> Request<()> {
 }
 
 /// A field of bytes.
-fn field(number: u8, value: &[u8]) -> Vec<u8> {
+pub(crate) fn field(number: u8, value: &[u8]) -> Vec<u8> {
     [&[number << 3 | 2], &varint(value.len())[..], value].concat()
 }
 

@@ -261,6 +261,57 @@ async fn a_connection_that_answers_no_stream_in_time_carries_no_further_calls() 
 }
 
 #[tokio::test]
+async fn a_message_that_has_begun_comes_at_the_minimum_rate_and_a_silence_between_messages_is_fine() {
+    let scene =
+        Scene::before(RpcServer::start(|_| counting(2)).await, "http: { deadlines: { body_ms: 600000 } }").await;
+    let message = framed(&infer(&[1.0, 2.0]));
+    let mut talk = Talk::open(&scene, &[]).await;
+    talk.say(&infer(&[1.0, 2.0]));
+    assert!(talk.answer().await.is_some());
+    // Longer than a window of the minimum rate: this is what the test is about.
+    tokio::time::sleep(std::time::Duration::from_millis(5500)).await;
+    talk.say(&infer(&[1.0, 2.0]));
+    assert!(talk.answer().await.is_some(), "a client may take its time between messages");
+    let mut slow = Talk::open(&scene, &[]).await;
+    let began = tokio::time::Instant::now();
+    slow.up.send_data(message[..10].to_vec().into(), false).expect("room");
+    assert_eq!(slow.ended().await, problem("4", "too_slow"));
+    assert!(began.elapsed() >= std::time::Duration::from_secs(5), "the first window is free");
+    scene.house.quiet().await;
+}
+
+#[tokio::test]
+async fn the_room_of_a_large_message_is_given_back_when_it_has_gone_up() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let script = move |_: &tollgate_testkit::rpc::Asked| {
+        let large = Step::Message([&[0x12, 0x80, 0x80, 0x40, 0x1a, 0xFC, 0xFF, 0x3F][..], &[b'x'; 0xF_FFFC]].concat());
+        [vec![Step::Read(1), large], (2..=4).flat_map(|n| [Step::Read(usize::from(n)), answer(n)]).collect()]
+            .concat()
+            .into_iter()
+            .chain([Step::Hold(held.clone()), Step::End(vec![("grpc-status", "0")])])
+            .collect()
+    };
+    let scene = Scene::routed(RpcServer::start(script).await, "", ", max_body_bytes: 2097152").await;
+    let mut talk = Talk::open(&scene, &[]).await;
+    let large: Vec<f32> = vec![1.0; 1 << 18];
+    for piece in framed(&crate::scene::row(&large)).chunks(16_384) {
+        talk.up.send_data(piece.to_vec().into(), false).expect("room");
+    }
+    assert!(talk.answer().await.is_some_and(|answer| answer.len() > 1 << 20));
+    for _ in 0..3 {
+        talk.say(&infer(&[1.0, 2.0]));
+        assert!(talk.answer().await.is_some());
+    }
+    let bodies = std::sync::Arc::clone(&scene.house.gateway().control().state.bodies);
+    until(format_args!("room to be given back, {} are held", bodies.held()), || bodies.held() < 64 << 10).await;
+    gate.open();
+    talk.end();
+    assert_eq!(talk.ended().await, GOOD);
+    scene.house.quiet().await;
+}
+
+#[tokio::test]
 async fn what_is_sent_faster_than_it_is_answered_waits_within_the_queue() {
     let scene = Scene::inflight(RpcServer::start(|_| counting(40)).await, 2).await;
     let mut talk = Talk::open(&scene, &[]).await;

@@ -121,6 +121,7 @@ impl Stage {
             clock: clock.clone(),
             workers: 1,
             ledger,
+            shared: None,
             keep: None,
             seed: (1, 2),
             dice: (3, 4),

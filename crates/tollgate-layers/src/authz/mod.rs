@@ -51,7 +51,9 @@ impl Authz {
             return Ok(());
         }
         let tenant = self.tenant(who)?;
-        if tenant.routes.binary_search(&route.index).is_err() {
+        // Who may ask for anything may ask what is left of it.
+        let about_limits = matches!(verb, Verb::LimitsPolicy | Verb::Quota);
+        if !about_limits && tenant.routes.binary_search(&route.index).is_err() {
             return Err(forbidden(format_args!("tenant `{}` may not use route `{}`", who.tenant, route.name)));
         }
         tenant.grant(who, Need::of(verb))
@@ -112,7 +114,7 @@ impl Tenant {
 impl Need {
     const fn of(verb: Verb) -> Self {
         match verb {
-            Verb::Health => Self::Nothing,
+            Verb::Health | Verb::LimitsPolicy | Verb::Quota => Self::Nothing,
             Verb::Infer | Verb::Proxy | Verb::Stream => Self::Infer,
             Verb::ModelList
             | Verb::ModelMetadata

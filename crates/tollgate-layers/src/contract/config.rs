@@ -120,7 +120,7 @@ pub struct ContractConfig {
     /// Members that are let pass though they reach into the server, such as `ignore_eos` or `store`. Default: none.
     #[serde(default)]
     pub members: Vec<String>,
-    /// What replies are held to; replies over gRPC are not judged yet. Default: nothing.
+    /// What replies are held to. Default: nothing.
     #[serde(default)]
     pub reply: Option<ReplyConfig>,
     /// Whether KServe v1 and TensorFlow Serving may send columns (`inputs`) instead of rows (`instances`): a model that

@@ -87,7 +87,7 @@ enum Size {
 }
 
 /// The most symbolic dimensions of a contract.
-const MAX_SYMBOLS: usize = 16;
+pub const MAX_SYMBOLS: usize = 16;
 
 impl Contracts {
     /// Takes the contracts of all models, in table order.

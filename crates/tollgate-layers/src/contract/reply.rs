@@ -1,7 +1,7 @@
 //! What a model may answer: the types, shapes and values of its outputs, a JSON Schema, how much, in which form. What
 //! breaks it never leaves; what exactly was wrong stays inside, because nothing of it is the caller's doing.
 //!
-//! A reply that streams is not judged here.
+//! A reply that streams is not judged here; of a stream of messages over gRPC, each is.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use super::config::{DimConfig, InputConfig, Odds};
 use super::schema::Schema;
 use super::{Contract, Contracts, Input, MAX_SYMBOLS, Symbols, sizes};
 use crate::protocol::oip::binary;
-use crate::protocol::{Wrong, json, kserve_v1, oip};
+use crate::protocol::{Wrong, frames, json, kserve_v1, oip};
 
 /// A reply may be nested deeper than a request: an input comes back in it.
 const LIMITS: json::Limits = json::Limits { depth: 128, keys: 65_536 };
@@ -94,6 +94,8 @@ pub struct Awaited {
     wished: Vec<Box<str>>,
     symbols: Symbols,
     max_bytes: u64,
+    /// It is not known which call it answers: sizes are free, and outputs may be missing.
+    loose: bool,
 }
 
 /// A reply that is held.
@@ -111,7 +113,22 @@ impl Awaited {
     /// How much of the reply is held at most.
     #[must_use]
     pub const fn max_bytes(&self) -> u64 {
-        self.max_bytes
+        match self.dialect {
+            Dialect::OipGrpc => self.max_bytes + frames::grpc::PREFIX as u64,
+            _ => self.max_bytes,
+        }
+    }
+
+    /// Whose reply it is.
+    #[must_use]
+    pub const fn model(&self) -> ModelId {
+        self.model
+    }
+
+    /// The same for a reply to some call of that model.
+    #[must_use]
+    pub fn to_any_call(&self) -> Self {
+        Self { wished: Vec::new(), symbols: [0; MAX_SYMBOLS], loose: true, ..self.clone() }
     }
 }
 
@@ -198,9 +215,7 @@ impl Contracts {
     pub fn awaits(&self, call: &Call) -> Option<Box<Awaited>> {
         let model = call.model?;
         let contract = self.contracts.get(model.index())?;
-        // Messages of gRPC are not JSON, nor bodies with a type of content.
-        let judged = !call.knobs.stream && call.dialect != Dialect::OipGrpc;
-        let rule = contract.reply.as_ref().filter(|_| judged)?;
+        let rule = contract.reply.as_ref().filter(|_| !call.knobs.stream)?;
         let mut symbols: Symbols = [0; MAX_SYMBOLS];
         for tensor in &call.inputs {
             let known =
@@ -215,7 +230,7 @@ impl Contracts {
             }
         }
         let (dialect, wished) = (call.dialect, call.outputs.clone());
-        Some(Box::new(Awaited { model, dialect, wished, symbols, max_bytes: rule.max_bytes }))
+        Some(Box::new(Awaited { model, dialect, wished, symbols, max_bytes: rule.max_bytes, loose: false }))
     }
 
     /// Holds a reply to the contract of its model.
@@ -230,6 +245,19 @@ impl Contracts {
             broken(why).into()
         })
     }
+
+    /// Holds one message of a stream over gRPC, without what frames it, to the contract of its model.
+    ///
+    /// # Errors
+    /// As [`Self::judge_reply`].
+    pub fn judge_message(&self, awaited: &Awaited, message: &bytes::Bytes, notes: &mut Notes<'_>) -> Ruling<()> {
+        let rule = self.contracts.get(awaited.model.index()).and_then(|contract| contract.reply.as_ref());
+        let Some(rule) = rule else { return Ok(()) };
+        rule.judge_message(awaited, message).map_err(|why| {
+            notes.note(Fact::ReplyBroken, 1);
+            broken(why).into()
+        })
+    }
 }
 
 /// The refusal of a reply: the caller did nothing wrong, and is told nothing.
@@ -240,8 +268,15 @@ pub fn broken(why: impl std::fmt::Display) -> Refusal {
 
 impl ReplyRule {
     fn judge(&self, awaited: &Awaited, reply: Held<'_>) -> Result<(), String> {
-        let body = reply.body.filter(|body| body.len() as u64 <= self.max_bytes);
+        let body = reply.body.filter(|body| body.len() as u64 <= awaited.max_bytes());
         let body = body.ok_or_else(|| format!("more than {} bytes, or a coding that is not read", self.max_bytes))?;
+        if awaited.dialect == Dialect::OipGrpc {
+            let message = frames::grpc::only(body).map_err(|why| format!("it is {why}"))?;
+            if message.compressed {
+                return Err("a message that is compressed unasked".to_owned());
+            }
+            return self.judge_message(awaited, &message.bytes);
+        }
         let json_length = match reply.json_length {
             [] => None,
             [only] if awaited.dialect == Dialect::Oip => Some(
@@ -257,7 +292,6 @@ impl ReplyRule {
             let document = serde_json::from_slice(body).map_err(|_| "no JSON".to_owned())?;
             schema.check(&document).map_err(|refusal| refusal.evidence().to_owned())?;
         }
-        let said = |wrong: Wrong| wrong.refusal().evidence().to_owned();
         let ports = Signature { inputs: self.outputs.signature.inputs.clone(), ..Signature::default() };
         let tensors = match awaited.dialect {
             Dialect::Oip => oip::reply_tensors(body, json_length, LIMITS).map_err(said)?,
@@ -267,6 +301,14 @@ impl ReplyRule {
             _ => return Ok(()),
         };
         self.judge_outputs(awaited, &Call { dialect: Dialect::Oip, inputs: tensors, ..Call::default() })
+    }
+
+    fn judge_message(&self, awaited: &Awaited, message: &bytes::Bytes) -> Result<(), String> {
+        if message.len() as u64 > self.max_bytes {
+            return Err(format!("a message of more than {} bytes", self.max_bytes));
+        }
+        let inputs = oip::grpc::reply_tensors(message).map_err(said)?;
+        self.judge_outputs(awaited, &Call { dialect: Dialect::Oip, inputs, ..Call::default() })
     }
 
     fn judge_type(&self, found: Option<&str>, binary: bool) -> Result<(), String> {
@@ -286,7 +328,7 @@ impl ReplyRule {
         let is_wished = |name: &str| awaited.wished.is_empty() || awaited.wished.iter().any(|wish| **wish == *name);
         for (port, output) in known.iter().zip(&self.outputs.inputs) {
             let is_there = answer.inputs.iter().any(|tensor| tensor.name == port.name);
-            if is_wished(&port.name) && !output.optional && !is_there {
+            if is_wished(&port.name) && !output.optional && !awaited.loose && !is_there {
                 return Err(format!("output `{}` is missing", port.name));
             }
         }
@@ -307,6 +349,11 @@ impl ReplyRule {
         }
         Ok(())
     }
+}
+
+/// What is wrong, for operators.
+fn said(wrong: Wrong) -> String {
+    wrong.refusal().evidence().to_owned()
 }
 
 /// Of an output of which nothing is known, the values are held to their own type: no number but a finite one.

@@ -48,7 +48,7 @@ impl Flood {
         };
         match granted {
             Granted::Yes { .. } => Ok(()),
-            Granted::No { at, wait } => {
+            Granted::No { at, wait, .. } => {
                 let bucket = if at == 0 { "address" } else { "network" };
                 let why = format_args!("too many requests from the {bucket} of `{from}`");
                 Err(Refusal::new(Code::RateLimited).retry_after(wait).because(why).into())

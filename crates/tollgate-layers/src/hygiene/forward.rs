@@ -117,7 +117,7 @@ pub fn fields(headers: &HeaderMap, cookies: Cookies, ours: &Ours) -> HeaderMap {
 }
 
 /// The client's fields that go on.
-fn kept(headers: &HeaderMap, cookies: Cookies) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+pub fn kept(headers: &HeaderMap, cookies: Cookies) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     let hops = headers.contains_key(CONNECTION);
     headers.iter().filter(move |(name, _)| {
         let text = name.as_str();

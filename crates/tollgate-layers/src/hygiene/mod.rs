@@ -19,7 +19,7 @@ use tollgate_core::journal::Notes;
 use tollgate_core::ruling::{Code, Refusal, Ruling, Stop};
 
 pub use config::HygieneConfig;
-pub use forward::{Cookies, Ours, fields as forwarded_fields, write};
+pub use forward::{Cookies, Ours, fields as forwarded_fields, kept, write};
 pub use head::Head;
 pub use host::{Authority, Hosts};
 pub use trace::{Fresh, Trace};

@@ -8,6 +8,7 @@ use tollgate_core::check::Checker;
 use tollgate_core::ruling::{Code, Refusal, Short};
 use tollgate_limit::{Calendar, Every, Level, Limit, Mode, Moment, Rate, Window, hash_key};
 
+use super::store::{Consistency, SharedBudget, StoreConfig};
 use super::{PublicLevel, headers};
 
 /// The longest window: a year.
@@ -62,6 +63,10 @@ pub struct BudgetConfig {
     #[serde(default)]
     #[schemars(range(min = 1, max = 31_622_400_000_u64))]
     pub window_ms: Option<u64>,
+    /// How several gateways share this budget: `lease`, or `strict`, which asks the store for each request. Only with
+    /// `limits.store`, and `strict` only for `per: tenant` and `key`. Default: that of the store.
+    #[serde(default)]
+    pub consistency: Option<Consistency>,
 }
 
 /// Whether a budget that is spent refuses.
@@ -104,6 +109,18 @@ pub enum Per {
     Global,
 }
 
+impl Period {
+    /// The word of the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Month => "month",
+            Self::Week => "week",
+        }
+    }
+}
+
 /// What a budget counts. The numbers are part of what levels are found by over a restart.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq)]
 #[serde(rename_all = "snake_case")]
@@ -131,6 +148,8 @@ pub(super) struct Budget {
     bound: Bound,
     /// Hash of name, scope, unit and period.
     pub(super) policy: u64,
+    /// What other nodes call it; none where it is this node's own.
+    pub(super) shared: Option<SharedBudget>,
 }
 
 /// What bounds a budget, whenever that is.
@@ -175,7 +194,49 @@ impl BudgetConfig {
             mode: if self.mode == BudgetMode::Observe { Mode::Shadow } else { Mode::Enforce },
             bound: bound.unwrap_or_else(|| Bound::Rate(stand_in())),
             policy: hash_key(seed, self.name.as_str(), (self.per.name(), self.unit, self.calendar)),
+            shared: None,
         }
+    }
+
+    /// How nodes share the budget; none where each has its own.
+    pub(super) fn shared(&self, check: &mut Checker, store: Option<&StoreConfig>) -> Option<SharedBudget> {
+        let Some(store) = store else {
+            let hint = "say where in `limits.store`";
+            if self.consistency.is_some() {
+                check.problem_hint("consistency", "this budget is not shared", hint);
+            }
+            return None;
+        };
+        if self.per == Per::Address {
+            // Whoever can invent addresses must not be able to fill the store.
+            check.warn("per", "a budget for each address stays with each gateway: several admit so much each");
+            let why = "a budget for each address is not shared";
+            check.require(self.consistency.is_none(), "consistency", why);
+            return None;
+        }
+        if self.unit == Unit::Concurrent {
+            check.warn("unit", "requests at once are not shared: each gateway admits so many");
+            check.require(self.consistency.is_none(), "consistency", "requests at once are not shared");
+            return None;
+        }
+        if self.window_ms.is_some() {
+            check.problem_hint("window_ms", "windows are not shared between gateways", "say `burst` or `calendar`");
+            return None;
+        }
+        let of_all = matches!(self.per, Per::Global | Per::Model);
+        let strict = match self.consistency {
+            Some(Consistency::Strict) if of_all => {
+                check.problem("consistency", "what everybody shares is always leased");
+                false
+            }
+            Some(asked) => asked == Consistency::Strict,
+            None => store.consistency == Consistency::Strict && !of_all,
+        };
+        let largest = [self.burst, self.quota, self.debt].into_iter().flatten().max().unwrap_or(0);
+        check.require(largest < 1 << 53, "name", "a shared budget is below 2^53: the store counts no further");
+        let strict = strict && self.mode == BudgetMode::Enforce;
+        let period = self.calendar.map_or("", Period::name);
+        Some(SharedBudget::new([&self.name, self.per.name(), self.unit.name(), period], self.per, strict))
     }
 
     fn check_places(&self, check: &mut Checker) -> Option<Bound> {
@@ -288,6 +349,11 @@ impl Budget {
         })
     }
 
+    /// Whether a lever lowers it: what is counted by the calendar was sold, and stays.
+    pub(super) const fn is_lowered(&self) -> bool {
+        !matches!(self.bound, Bound::Quota { .. })
+    }
+
     /// The most that one request can take.
     pub(super) fn most(&self) -> u64 {
         match &self.bound {
@@ -306,8 +372,10 @@ impl Budget {
     }
 
     /// The refusal of what does not fit now.
-    pub(super) fn spent(&self, cost: u64) -> Refusal {
-        let why = format_args!("budget `{}` is spent", self.name);
+    /// `apart`: it was judged without the store that should have judged it.
+    pub(super) fn spent(&self, cost: u64, apart: bool) -> Refusal {
+        let how = if apart { ": this node's share, the store is away" } else { "" };
+        let why = format_args!("budget `{}` is spent{how}", self.name);
         Refusal::new(Code::RateLimited).short_of(self.short(cost)).because(why)
     }
 
@@ -414,7 +482,7 @@ impl Unit {
 }
 
 /// Names go into structured fields as they are: nothing in them may need escaping.
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
     text.len() <= 64 && text.starts_with(|first: char| first.is_ascii_lowercase()) && text.bytes().all(word)
 }

@@ -12,7 +12,8 @@ use tollgate_core::guard::{Mode, OnFault, Switch};
 use tollgate_limit::{Gauges, Ledger, hash_key};
 
 use super::budget::{Budget, BudgetConfig};
-use super::{Limits, MAX_BUDGETS, Places};
+use super::store::{self, StoreConfig};
+use super::{Levers, Limits, MAX_BUDGETS, Places};
 
 /// Budgets: how much compute, or how many requests, each tenant, key, model, address and the whole gateway has.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -33,11 +34,23 @@ pub struct LimitsConfig {
     /// charged to all of its budgets or to none. Default: none.
     #[serde(default)]
     pub budgets: Vec<BudgetConfig>,
+    /// Whether every tenant may see its own budgets at `GET /.tollgate/quota`, on every listener for data, where there are
+    /// budgets and no route has `protocol: quota`. Default: true.
+    #[serde(default = "yes")]
+    pub quota_page: bool,
+    /// Where several gateways share these budgets: Valkey or Redis. Only a restart changes it. Default: nowhere, each
+    /// gateway counts for itself.
+    #[serde(default)]
+    pub store: Option<StoreConfig>,
 }
 
 /// The budgets that a tenant lists, checked: only [`LimitsConfig::list`] makes it.
 #[derive(Clone, Debug, Default)]
 pub struct Listed(Places);
+
+const fn yes() -> bool {
+    true
+}
 
 const fn default_min_cost_us() -> u64 {
     1000
@@ -50,6 +63,8 @@ impl Default for LimitsConfig {
             on_fault: OnFault::default(),
             min_cost_us: default_min_cost_us(),
             budgets: Vec::new(),
+            quota_page: true,
+            store: None,
         }
     }
 }
@@ -90,7 +105,7 @@ impl LimitsConfig {
     /// Reports every mistake of the section, which `check` stands at, then builds the layer. `seed` keys all hashes; it
     /// must be the same for the life of the ledger, or no level survives a reload.
     pub fn compile<S: Ledger>(&self, check: &mut Checker, names: &LimitNames<'_>, bank: Bank<S>) -> Limits<S> {
-        let Bank { ledger, gauges, seed } = bank;
+        let Bank { ledger, gauges, levers, seed } = bank;
         check.require(self.min_cost_us <= 1_000_000_000, "min_cost_us", "at most 1000000000, which is 1000 seconds");
         let budgets: Vec<_> = check.within("budgets", |check| {
             let budgets = self.budgets.iter().enumerate();
@@ -106,23 +121,31 @@ impl LimitsConfig {
                 *hash = hash_key(seed, "model", name.as_str());
             }
         }
+        let shared_models = self.store.as_ref().map_or_else(Vec::new, |_| store::models(names.models));
+        if let Some(store) = &self.store {
+            check.within("store", |check| store.check(check));
+        }
         let tenants = names.tenants.iter().map(|(name, listed)| (name.as_str().into(), self.order(listed, &shared)));
         Limits {
             budgets,
             tenants: tenants.collect(),
             shared,
             models,
+            shared_models,
             min_cost: Cost(self.min_cost_us),
             seed,
             ledger,
             gauges,
+            levers,
         }
     }
 
     fn compile_budget(&self, check: &mut Checker, (i, budget): (usize, &BudgetConfig), seed: (u64, u64)) -> Budget {
         let fresh = self.budgets.iter().take(i).all(|earlier| earlier.name != budget.name);
         check.require(fresh, "name", format!("`{}` names two budgets", budget.name));
-        budget.compile(check, self.min_cost_us, seed)
+        let mut compiled = budget.compile(check, self.min_cost_us, seed);
+        compiled.shared = budget.shared(check, self.store.as_ref());
+        compiled
     }
 
     /// Places of the budgets that everybody shares, in the order in which they are charged.
@@ -156,6 +179,8 @@ pub struct Bank<S> {
     pub ledger: Arc<S>,
     /// What runs at once.
     pub gauges: Arc<Gauges>,
+    /// What operators have lowered for a while.
+    pub levers: Arc<Levers>,
     /// Random, secret, drawn once for the life of the ledger: keys every hash, so that nobody can aim at a balance.
     pub seed: (u64, u64),
 }

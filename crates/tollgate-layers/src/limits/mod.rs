@@ -4,6 +4,9 @@ mod budget;
 mod config;
 mod demand;
 pub mod headers;
+mod lever;
+mod page;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +19,9 @@ use arrayvec::ArrayVec;
 use tollgate_core::call::ModelId;
 use tollgate_core::cost::Cost;
 use tollgate_core::identity::Identity;
+use tollgate_core::journal::{Event, Fact, Journal};
 use tollgate_core::ruling::{Code, Fault, Origin, Refusal, Ruling};
+use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
 use tollgate_limit::{Charge, Gauges, Granted, Key, Ledger, MAX_LEVELS, Mode, Moment, Over, Place, hash_key};
 
@@ -24,6 +29,10 @@ use budget::Budget;
 pub use budget::{BudgetConfig, BudgetMode, Per, Period, Unit};
 pub use config::{Bank, LimitNames, LimitsConfig, Listed};
 pub use demand::{Demand, Size, Used};
+pub use lever::{Lever, LeverError, Levers, MAX_LEVER_MS, MAX_LEVERS, Target};
+use lever::{Pull, dearer_by};
+pub use page::{PolicyLine, PolicyPage};
+pub use store::{Consistency, LeaseMs, StoreConfig, WhenDown};
 
 /// The most budgets that one request can be charged to.
 pub const MAX_BUDGETS: usize = MAX_LEVELS;
@@ -41,10 +50,13 @@ pub struct Limits<S> {
     shared: Places,
     /// Hash of each model's name, so that a model keeps its level when the table is reordered.
     models: Vec<u64>,
+    /// The same as every node hashes it; empty where nothing is shared.
+    shared_models: Vec<u64>,
     min_cost: Cost,
     seed: (u64, u64),
     ledger: Arc<S>,
     gauges: Arc<Gauges>,
+    levers: Arc<Levers>,
 }
 
 type Places = ArrayVec<usize, MAX_BUDGETS>;
@@ -61,6 +73,25 @@ struct Asked {
     budgets: Places,
     places: Vec<Place>,
     watched: Option<Box<Refusal>>,
+    pull: Option<Pull>,
+    /// Charges for which each unit counts for more.
+    dear: Over,
+}
+
+impl Asked {
+    fn push(&mut self, charge: Charge, budget: usize, dear: bool) {
+        if dear {
+            self.dear = self.dear.with(self.charges.len());
+        }
+        self.charges.push(charge);
+        self.budgets.push(budget);
+    }
+}
+
+/// The refusal of a lever: the wait is until it lets go.
+fn held_back(pull: &Pull, payer: Payer<'_>) -> Refusal {
+    let wait = pull.until_unix_ms.saturating_sub(payer.unix_ms);
+    Refusal::new(Code::RateLimited).retry_after(Duration::from_millis(wait))
 }
 
 /// Who is to pay.
@@ -84,10 +115,14 @@ pub struct Reservation {
     held: tollgate_limit::Reservation,
     /// What each of these counts.
     units: ArrayVec<Unit, MAX_BUDGETS>,
+    /// Those for which each unit counted for more, and what was left of them, in thousandths.
+    dearer: Option<(Over, u32)>,
     /// Places among what runs at once; given back when this is dropped.
     places: Vec<Place>,
     /// What an observed budget would have refused.
     watched: Option<Box<Refusal>>,
+    /// How many budgets were judged without the store that should have judged them.
+    apart: u32,
 }
 
 /// Where one budget of a payer stands, in the figures that a client may know.
@@ -124,16 +159,19 @@ impl<S: Ledger> Limits<S> {
         if demand.compute.exempt {
             return Ok(Reservation::default());
         }
-        let Asked { charges, budgets, places, watched } = self.asked(payer, &demand, now)?;
+        let asked = self.asked(payer, &demand, now)?;
+        let Asked { charges, budgets, places, watched, pull, dear, .. } = asked;
         let granted = self.ledger.charge_all(&charges, leaf(now)).await;
         match granted.map_err(|fault| Fault::new(Origin::Store, fault))? {
             Granted::Yes { over } => {
                 let watched = watched.or_else(|| self.watched(over, &charges, &budgets));
-                Ok(Reservation { places, watched, ..self.refundable(&charges, over, &budgets) })
+                let held = self.refundable(&charges, (over, dear), &budgets);
+                let dearer = held.1.zip(pull.map(|pull| pull.permille));
+                Ok(Reservation { places, watched, dearer, apart: over.apart(), ..held.0 })
             }
-            Granted::No { at, wait } => {
+            Granted::No { at, wait, apart } => {
                 let wait = self.spread(wait, charges.get(at).map(|charge| charge.key), now);
-                Err(self.spent(at, &charges, &budgets).retry_after(wait).into())
+                Err(self.spent(at, &charges, &budgets, apart).retry_after(wait).into())
             }
         }
     }
@@ -142,18 +180,23 @@ impl<S: Ledger> Limits<S> {
     /// nothing ran: everything is given back. What did run costs at least the minimum.
     pub fn settle(&self, paid: Reservation, used: impl Into<Used>, now: Tick) {
         let used = used.into();
-        let Reservation { held, units, places, .. } = paid;
+        let Reservation { held, units, places, dearer, .. } = paid;
         drop(places);
-        if units.iter().all(|unit| *unit == Unit::Compute) {
+        if dearer.is_none() && units.iter().all(|unit| *unit == Unit::Compute) {
             let real = used.of(Unit::Compute, self.min_cost).unwrap_or(0);
             return self.ledger.settle(held, real, leaf(now));
         }
         for unit in [Unit::Bytes, Unit::Compute, Unit::Tokens] {
             let Some(real) = used.of(unit, self.min_cost) else { continue };
-            let of_unit = held.charges().iter().zip(&units).filter(|(_, known)| **known == unit);
-            let charges: Charges = of_unit.map(|(charge, _)| *charge).collect();
-            // All of it was taken, whatever was over then.
-            self.ledger.settle(tollgate_limit::Reservation::of(&charges, Over::default()), real, leaf(now));
+            for is_dear in [false, true] {
+                let is_so = |at: usize| dearer.as_ref().is_some_and(|(dear, _)| dear.contains(at)) == is_dear;
+                let of_unit = held.charges().iter().zip(&units).enumerate();
+                let of_unit = of_unit.filter(|(at, (_, known))| **known == unit && is_so(*at));
+                let charges: Charges = of_unit.map(|(_, (charge, _))| *charge).collect();
+                let real = dearer.as_ref().filter(|_| is_dear).map_or(real, |(_, permille)| dearer_by(*permille, real));
+                // All of it was taken, whatever was over then.
+                self.ledger.settle(tollgate_limit::Reservation::of(&charges, Over::default()), real, leaf(now));
+            }
         }
     }
 
@@ -174,6 +217,17 @@ impl<S: Ledger> Limits<S> {
         self.levels_of(payer, now, |_| true)
     }
 
+    /// Whether the configuration has such a tenant.
+    #[must_use]
+    pub fn knows(&self, tenant: &str) -> bool {
+        self.tenants.contains_key(tenant)
+    }
+
+    /// What is left of the payer's budgets while a lever lowers them, and until when (milliseconds since the Unix epoch).
+    pub fn lowered(&self, payer: Payer<'_>) -> Option<(f64, u64)> {
+        self.levers.of(payer).map(|pull| (f64::from(pull.permille) / 1000.0, pull.until_unix_ms))
+    }
+
     fn levels_of(
         &self,
         payer: Payer<'_>,
@@ -182,26 +236,41 @@ impl<S: Ledger> Limits<S> {
     ) -> ArrayVec<PublicLevel<'_>, MAX_BUDGETS> {
         let budgets = self.places(payer.who).iter().filter_map(|place| self.budgets.get(*place));
         let at = moment(payer, now);
+        let pull = self.levers.of(payer);
         budgets
             .filter(wanted)
             .filter_map(|budget| {
                 let key = self.key(budget, payer)?;
-                Some(match budget.limit(at) {
+                let level = match budget.limit(at) {
                     Some(limit) => budget.public(&self.ledger.peek(key, limit, leaf(now)), at),
                     None => budget.public_places(self.gauges.taken(key.hash)),
-                })
+                };
+                let pull = pull.filter(|pull| pull.owns(budget.per).is_some() && budget.is_lowered());
+                Some(pull.map_or(level, |pull| PublicLevel {
+                    quota: pull.part(level.quota),
+                    remaining: pull.part(level.remaining),
+                    ..level
+                }))
             })
             .collect()
     }
 
     /// What each budget of `payer` is to pay, and a place where a budget counts what runs at once.
     fn asked(&self, payer: Payer<'_>, demand: &Demand, now: Tick) -> Ruling<Asked> {
-        let mut asked = Asked::default();
+        let mut asked = Asked { pull: self.levers.of(payer), ..Asked::default() };
+        if let Some(pull) = asked.pull.filter(|pull| pull.permille == 0) {
+            return Err(held_back(&pull, payer).because("a lever lets nothing pass").into());
+        }
+        // What a lever leaves the payer of budgets that others draw on as well.
+        let mut beside = ArrayVec::<(Charge, usize), MAX_BUDGETS>::new();
         for &place in self.places(payer.who) {
             let Some(budget) = self.budgets.get(place) else { continue };
             let Some(key) = self.key(budget, payer) else { continue };
+            let pulled = asked.pull.and_then(|pull| Some((pull, pull.owns(budget.per)?)));
             let Some(limit) = budget.limit(moment(payer, now)) else {
-                self.enter(budget, key, &mut asked, now)?;
+                let owns = pulled.filter(|(_, owns)| *owns);
+                let most = owns.map_or(budget.most(), |(pull, _)| pull.part(budget.most()).max(1));
+                self.enter((budget, key, most), &mut asked, now)?;
                 continue;
             };
             let Size { expected, declared } = demand.size(budget.unit, self.min_cost);
@@ -213,17 +282,36 @@ impl<S: Ledger> Limits<S> {
                 // An estimate of our own never locks anybody out: what is above the burst becomes debt.
                 false => expected.min(most),
             };
-            asked.charges.push(Charge { key, limit, units, mode: budget.mode });
-            asked.budgets.push(place);
+            let charge = Charge { key, limit, units, mode: budget.mode };
+            match pulled.filter(|_| budget.is_lowered()) {
+                None => asked.push(charge, place, false),
+                Some((pull, true)) => {
+                    if budget.mode == Mode::Enforce && declared > pull.part(most) {
+                        return Err(held_back(&pull, payer).because("more than a lever leaves").into());
+                    }
+                    asked.push(Charge { units: pull.dearer(units).min(most), ..charge }, place, true);
+                }
+                Some((pull, false)) => {
+                    asked.push(charge, place, false);
+                    let own = Key::configured(hash_key(self.seed, (budget.policy, "lever"), pull.scope));
+                    let part = Charge { key: own, units: pull.dearer(units).min(most), ..charge };
+                    beside.push((part, place));
+                }
+            }
+        }
+        // As many as one request can be charged to.
+        let room = MAX_BUDGETS.saturating_sub(asked.charges.len());
+        for (charge, place) in beside.into_iter().take(room) {
+            asked.push(charge, place, true);
         }
         Ok(asked)
     }
 
     /// Takes a place among what runs at once.
-    fn enter(&self, budget: &Budget, key: Key, asked: &mut Asked, now: Tick) -> Ruling<()> {
+    fn enter(&self, (budget, key, most): (&Budget, Key, u64), asked: &mut Asked, now: Tick) -> Ruling<()> {
         let watches = budget.mode == Mode::Shadow;
-        let full = || budget.spent(1);
-        match self.gauges.enter(key.hash, budget.most()) {
+        let full = || budget.spent(1, false);
+        match self.gauges.enter(key.hash, most) {
             Some(place) => asked.places.push(place),
             None if watches => {
                 asked.places.extend(self.gauges.enter(key.hash, u64::MAX));
@@ -241,6 +329,9 @@ impl<S: Ledger> Limits<S> {
 
     /// The balance of `budget` that `payer` draws on; `None` if there is no model to charge.
     fn key(&self, budget: &Budget, payer: Payer<'_>) -> Option<Key> {
+        if let Some(shared) = &budget.shared {
+            return shared.key(payer, &self.shared_models);
+        }
         let hash = |scope: (u64, u64)| hash_key(self.seed, budget.policy, scope);
         Some(match budget.per {
             Per::Address => Key::open(hash(network_of(payer.from))),
@@ -251,34 +342,40 @@ impl<S: Ledger> Limits<S> {
         })
     }
 
-    fn refundable(&self, charges: &Charges, over: Over, places: &Places) -> Reservation {
-        let (mut held, mut units, mut was_over) = (Charges::new(), ArrayVec::new(), Over::default());
+    /// What of `charges` is settled later, and which of that is dear.
+    fn refundable(
+        &self,
+        charges: &Charges,
+        (over, dear): (Over, Over),
+        places: &Places,
+    ) -> (Reservation, Option<Over>) {
+        let (mut held, mut units, mut still_dear) = (Charges::new(), ArrayVec::new(), Over::default());
         for (i, (charge, place)) in charges.iter().zip(places).enumerate() {
             let Some(unit) = self.budgets.get(*place).map(|budget| budget.unit) else { continue };
-            if !matches!(unit, Unit::Bytes | Unit::Compute | Unit::Tokens) {
+            let is_settled = matches!(unit, Unit::Bytes | Unit::Compute | Unit::Tokens);
+            if !is_settled || !charge.was_taken(over.contains(i)) {
                 continue;
             }
-            if over.contains(i) {
-                was_over = was_over.with(held.len());
+            if dear.contains(i) {
+                still_dear = still_dear.with(held.len());
             }
             held.push(*charge);
-            if charge.was_taken(over.contains(i)) {
-                units.push(unit);
-            }
+            units.push(unit);
         }
-        let held = tollgate_limit::Reservation::of(&held, was_over);
-        Reservation { held, units, ..Reservation::default() }
+        // All of these were taken.
+        let held = tollgate_limit::Reservation::of(&held, Over::default());
+        (Reservation { held, units, ..Reservation::default() }, (!still_dear.is_empty()).then_some(still_dear))
     }
 
     /// What the first of the observed budgets that are spent would have said.
     fn watched(&self, over: Over, charges: &Charges, places: &Places) -> Option<Box<Refusal>> {
         let first = (0..places.len()).find(|place| over.contains(*place))?;
-        Some(Box::new(self.spent(first, charges, places)))
+        Some(Box::new(self.spent(first, charges, places, false)))
     }
 
-    fn spent(&self, at: usize, charges: &Charges, places: &Places) -> Refusal {
+    fn spent(&self, at: usize, charges: &Charges, places: &Places, apart: bool) -> Refusal {
         let budget = places.get(at).and_then(|place| self.budgets.get(*place));
-        let refusal = budget.zip(charges.get(at)).map(|(budget, charge)| budget.spent(charge.units));
+        let refusal = budget.zip(charges.get(at)).map(|(budget, charge)| budget.spent(charge.units, apart));
         refusal.unwrap_or_else(|| Refusal::new(Code::RateLimited))
     }
 
@@ -305,9 +402,17 @@ impl Reservation {
         Cost(compute.map(|(charge, _)| charge.units).max().unwrap_or(0))
     }
 
-    /// What an observed budget would have refused: for the journal.
+    /// What an observed budget would have refused.
     pub const fn take_watched(&mut self) -> Option<Box<Refusal>> {
         self.watched.take()
+    }
+
+    /// Tells the journal what an observed budget would have refused, and how many were judged without their store.
+    pub fn tell(&mut self, log: &mut Journal) {
+        log.watched(Stage::Limits, self.take_watched());
+        if self.apart > 0 {
+            log.note(Stage::Limits, Event::Noted(Fact::StoreAway, self.apart));
+        }
     }
 }
 

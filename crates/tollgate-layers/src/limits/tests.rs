@@ -2,7 +2,9 @@
 
 mod edges;
 mod ledgers;
+mod lever;
 mod random;
+mod shared;
 mod units;
 
 use std::collections::BTreeMap;
@@ -24,7 +26,9 @@ use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
 use tollgate_limit::{Ledger, Memory, MemoryConfig};
 
-use super::{Bank, LimitNames, Limits, LimitsConfig, MAX_BUDGETS, Payer, Reservation, Unit, headers};
+use crate::auth::IdKey;
+
+use super::{Bank, Levers, LimitNames, Limits, LimitsConfig, MAX_BUDGETS, Payer, Reservation, Unit, headers};
 use ledgers::{Exact, Trouble, Troubled};
 
 #[derive(Deserialize)]
@@ -69,13 +73,22 @@ fn compile<S: Ledger>(config: &LimitsConfig, ledger: Arc<S>) -> Limits<S> {
 }
 
 fn compile_for<S: Ledger>(config: &LimitsConfig, ledger: Arc<S>, models: &[&str]) -> Limits<S> {
+    compile_under(config, ledger, models, levers())
+}
+
+fn levers() -> Arc<Levers> {
+    Arc::new(Levers::new(IdKey::new([7; 16])))
+}
+
+fn compile_under<S: Ledger>(config: &LimitsConfig, ledger: Arc<S>, models: &[&str], levers: Arc<Levers>) -> Limits<S> {
     let mut check = Checker::default();
     let listed: Vec<_> = config.budgets.iter().filter(|budget| budget.per.is_listed()).collect();
     let listed: Vec<_> = listed.into_iter().map(|budget| budget.name.clone()).collect();
     let tenants = BTreeMap::from([("acme".to_owned(), config.list(&mut check, &listed))]);
     let models = models.iter().zip(0..).map(|(name, id)| ((*name).to_owned(), ModelId(id))).collect();
     let names = LimitNames { models: &models, tenants: &tenants };
-    let limits = config.compile(&mut check, &names, Bank { ledger, gauges: Arc::default(), seed: (1, 2) });
+    let bank = Bank { ledger, gauges: Arc::default(), levers, seed: (1, 2) };
+    let limits = config.compile(&mut check, &names, bank);
     assert_eq!(check.finish().0, []);
     limits
 }
@@ -426,7 +439,7 @@ budgets:
     let listed = ["rpm", "silver", "long", "rpm"].map(str::to_owned);
     let listed = check.within("tenants", |check| check.within("acme", |check| broken.list(check, &listed)));
     let names = LimitNames { models: &BTreeMap::new(), tenants: &BTreeMap::from([("acme".to_owned(), listed)]) };
-    let bank = Bank { ledger: memory(), gauges: Arc::default(), seed: (1, 2) };
+    let bank = Bank { ledger: memory(), gauges: Arc::default(), levers: levers(), seed: (1, 2) };
     check.within("limits", |check| broken.compile(check, &names, bank));
     let problems = check.finish().0.into_iter().map(|problem| {
         let path: Vec<_> = problem.path.iter().map(ToString::to_string).collect();
@@ -463,8 +476,11 @@ fn one_request_cannot_have_more_budgets_than_a_reservation_holds() {
         let listed: Vec<_> = (0..keys).map(|i| format!("key{i}")).collect();
         let tenants = BTreeMap::from([("acme".to_owned(), config.list(&mut check, &listed))]);
         let names = LimitNames { models: &BTreeMap::new(), tenants: &tenants };
-        let limits =
-            config.compile(&mut check, &names, Bank { ledger: memory(), gauges: Arc::default(), seed: (1, 2) });
+        let limits = config.compile(
+            &mut check,
+            &names,
+            Bank { ledger: memory(), gauges: Arc::default(), levers: levers(), seed: (1, 2) },
+        );
         assert_eq!(check.is_clean(), fits, "{keys} and {globals}");
         assert!(limits.levels(payer(&person(1)), START).len() <= MAX_BUDGETS);
     }
@@ -478,7 +494,7 @@ fn every_block_of_the_users_page_loads() {
         limits: LimitsConfig,
     }
     let blocks: Vec<_> = include_str!("README.md").split("```yaml\n").skip(1).collect();
-    assert_eq!(blocks.len(), 3);
+    assert_eq!(blocks.len(), 4);
     for block in blocks {
         let yaml = block.split("```").next().expect("an end");
         let page: Page = serde_saphyr::from_str(yaml).expect("it loads");
@@ -495,5 +511,5 @@ fn a_reservation_is_small_enough_to_carry_and_its_future_can_move_between_thread
     let who = person(1);
     let bytes = sendable(&limits.reserve(payer(&who), estimate(1), START));
     assert!(bytes <= 2048, "{bytes}");
-    assert!(size_of::<Reservation>() <= 640, "{}", size_of::<Reservation>());
+    assert!(size_of::<Reservation>() <= 656, "{}", size_of::<Reservation>());
 }

@@ -75,9 +75,13 @@ impl Parse {
         match found.verb {
             Verb::Infer | Verb::Stream => self.infer(given),
             Verb::Proxy => Ok(Call { body_bytes, ..Call::default() }),
-            Verb::Health | Verb::ModelList | Verb::ServerLive | Verb::ServerMetadata | Verb::ServerReady => {
-                bodiless(body, None)
-            }
+            Verb::Health
+            | Verb::LimitsPolicy
+            | Verb::ModelList
+            | Verb::Quota
+            | Verb::ServerLive
+            | Verb::ServerMetadata
+            | Verb::ServerReady => bodiless(body, None),
             Verb::ModelMetadata | Verb::ModelReady => {
                 let (model, _) = self.model(found, found.model)?;
                 // A reading verb with binary framing would be a second opinion on where its body ends.
@@ -169,10 +173,12 @@ impl Parse {
             }
             Protocol::Anthropic
             | Protocol::Health
+            | Protocol::LimitsPolicy
             | Protocol::None
             | Protocol::OipGrpc
             | Protocol::Ollama
-            | Protocol::OpenAi => Call::default(),
+            | Protocol::OpenAi
+            | Protocol::Quota => Call::default(),
         };
         call.model = Some(model);
         call.body_bytes = body.len() as u64;

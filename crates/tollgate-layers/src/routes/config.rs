@@ -68,6 +68,10 @@ pub struct RouteConfig {
     #[serde(default)]
     #[schemars(range(min = 1, max = 268_435_456))]
     pub max_reply_bytes: Option<u64>,
+    /// Answers that are kept and given again to the same question of the same tenant. Only where every model of the route is
+    /// `deterministic`. Default: none are kept.
+    #[serde(default)]
+    pub cache: Option<CacheConfig>,
     /// Methods that a route with `protocol: oip_grpc` serves. Default: all that are understood.
     #[serde(default)]
     pub rpcs: Option<Vec<Rpc>>,
@@ -78,6 +82,39 @@ pub struct RouteConfig {
     #[serde(default)]
     #[schemars(schema_with = "stages")]
     pub stages: BTreeMap<Stage, StageModes>,
+}
+
+/// Which answers a route keeps. Streams never are, nor what a server says is not to be stored; a reload empties it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct CacheConfig {
+    /// How long one is kept, in milliseconds; less where the server's `Cache-Control: max-age` says so.
+    #[schemars(range(min = 1, max = 86_400_000))]
+    pub ttl_ms: u64,
+    /// The most answers. Default: 1024.
+    #[serde(default = "default_cache_entries")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_entries: usize,
+    /// The most bytes of all of them. Default: 67108864 (64 MiB).
+    #[serde(default = "default_cache_bytes")]
+    #[schemars(range(min = 1024, max = 17_179_869_184_u64))]
+    pub max_bytes: u64,
+    /// The most bytes of one. Default: 1048576 (1 MiB).
+    #[serde(default = "default_cache_entry_bytes")]
+    #[schemars(range(min = 1, max = 268_435_456))]
+    pub max_entry_bytes: u64,
+}
+
+const fn default_cache_entries() -> usize {
+    1024
+}
+
+const fn default_cache_bytes() -> u64 {
+    64 << 20
+}
+
+const fn default_cache_entry_bytes() -> u64 {
+    1 << 20
 }
 
 /// What a route may say of a stage.
@@ -145,6 +182,8 @@ pub enum Protocol {
     Json,
     /// KServe v1: `POST …/models/{model}:predict`.
     KserveV1,
+    /// Answered here: the published policy of `limits`, as JSON or Markdown. Free.
+    LimitsPolicy,
     /// The body is one image or sound.
     Media,
     /// The body is a form (`multipart/form-data`); the model's contract has a `form`.
@@ -164,6 +203,8 @@ pub enum Protocol {
     OpenAi,
     /// One JSON object whose members are the model's inputs.
     Plain,
+    /// Answered here: the budgets of whoever asks. Free.
+    Quota,
     /// TensorFlow Serving's REST API: `POST …/models/{model}:predict`.
     TfServing,
 }
@@ -271,10 +312,12 @@ impl RouteConfig {
             check.warn("protocol", format!("bodies of route `{}` are not understood, only forwarded", self.name));
         }
         let streamed = self.intake != IntakeClass::Inspect;
-        let understood = !matches!(self.protocol, Protocol::Health | Protocol::None);
+        let understood = !self.protocol.is_answered_here() && self.protocol != Protocol::None;
         check.require(!(streamed && understood), "intake", "a body that is understood must be read whole: `inspect`");
-        let answered_here = self.protocol == Protocol::Health && self.reply.is_some();
-        check.require(!answered_here, "reply", "a health check is answered here");
+        let answered_here = self.protocol.is_answered_here() && self.reply.is_some();
+        check.require(!answered_here, "reply", "such a request is answered here");
+        let nobody = self.protocol == Protocol::Quota && self.auth == AuthNeed::None;
+        check.require(!nobody, "auth", "whose budgets, if nobody in particular asks?");
         let held = self.reply == Some(ReplyMode::Hold);
         check.require(held || self.max_reply_bytes.is_none(), "max_reply_bytes", "only with `reply: hold`");
         let most = self.max_reply_bytes.unwrap_or(8 << 20);
@@ -295,7 +338,7 @@ impl RouteConfig {
             timeout_ms: self.timeout_ms,
             reply: self.reply,
             max_reply_bytes: most,
-            free: self.free.unwrap_or(self.protocol == Protocol::Health),
+            free: self.free.unwrap_or(self.protocol.is_answered_here()),
             cost_class: self.cost_class.as_deref().map(Into::into),
             priority: self.priority.map(Into::into),
             rpcs,
@@ -346,7 +389,7 @@ impl RouteConfig {
                 );
                 check.require(one, "models", message);
             }
-            Protocol::Health | Protocol::None => {
+            Protocol::Health | Protocol::LimitsPolicy | Protocol::None | Protocol::Quota => {
                 let none = self.models.is_empty();
                 check.require(none, "models", format!("a `{}` route serves no models", self.protocol.name()));
             }
@@ -408,6 +451,7 @@ impl Protocol {
             Self::Health => "health",
             Self::Json => "json",
             Self::KserveV1 => "kserve_v1",
+            Self::LimitsPolicy => "limits_policy",
             Self::Media => "media",
             Self::Multipart => "multipart",
             Self::None => "none",
@@ -416,8 +460,15 @@ impl Protocol {
             Self::Ollama => "ollama",
             Self::OpenAi => "openai",
             Self::Plain => "plain",
+            Self::Quota => "quota",
             Self::TfServing => "tf_serving",
         }
+    }
+
+    /// Whether no model and no server is needed for an answer.
+    #[must_use]
+    pub const fn is_answered_here(self) -> bool {
+        matches!(self, Self::Health | Self::LimitsPolicy | Self::Quota)
     }
 
     /// Whether its calls are tensors, so that a model says its `inputs`.
@@ -428,7 +479,7 @@ impl Protocol {
 
     pub(super) fn methods(self) -> Vec<MethodName> {
         match self {
-            Self::Health => vec![MethodName::Get],
+            Self::Health | Self::LimitsPolicy | Self::Quota => vec![MethodName::Get],
             Self::Anthropic | Self::Json | Self::Media | Self::Multipart | Self::None | Self::OipGrpc | Self::Plain => {
                 vec![MethodName::Post]
             }

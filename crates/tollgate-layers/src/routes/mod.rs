@@ -17,7 +17,8 @@ use crate::hygiene::Head;
 use crate::protocol::oip::grpc::Rpc;
 use crate::protocol::openai::Endpoint;
 pub use config::{
-    AuthNeed, IntakeClass, MethodName, PriorityName, Protocol, ReplyMode, RouteConfig, RouteNames, StageModes, compile,
+    AuthNeed, CacheConfig, IntakeClass, MethodName, PriorityName, Protocol, ReplyMode, RouteConfig, RouteNames,
+    StageModes, compile,
 };
 pub use pattern::Pattern;
 pub use preset::{Behind, Faces, Opening, Preset};
@@ -87,6 +88,8 @@ pub enum Verb {
     Health,
     /// An inference.
     Infer,
+    /// What everybody is held to: answered from the policy.
+    LimitsPolicy,
     /// The models of the route that the caller may use: answered from the policy.
     ModelList,
     /// A model's metadata: answered from the policy.
@@ -95,6 +98,8 @@ pub enum Verb {
     ModelReady,
     /// Whatever the upstream makes of it: a route with `protocol: none`.
     Proxy,
+    /// The caller's own budgets: answered here.
+    Quota,
     /// Whether the server lives: answered here.
     ServerLive,
     /// The server's metadata: answered here.
@@ -139,6 +144,8 @@ impl Routes {
 fn verb_of<'a>(protocol: Protocol, path: &'a str, model: Option<&'a str>) -> Option<(Verb, Option<&'a str>)> {
     match protocol {
         Protocol::Health => Some((Verb::Health, None)),
+        Protocol::LimitsPolicy => Some((Verb::LimitsPolicy, None)),
+        Protocol::Quota => Some((Verb::Quota, None)),
         Protocol::None => Some((Verb::Proxy, model)),
         Protocol::Oip => oip_verb(path),
         // The model stands in the message.

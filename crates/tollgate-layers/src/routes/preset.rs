@@ -346,6 +346,7 @@ impl Opening {
             free: None,
             cost_class: None,
             priority: None,
+            cache: None,
             rpcs: None,
             waf: None,
             stages: std::collections::BTreeMap::new(),

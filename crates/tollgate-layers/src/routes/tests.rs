@@ -84,11 +84,13 @@ fn verb_name(verb: Verb) -> &'static str {
     match verb {
         Verb::Health => "health",
         Verb::Infer => "infer",
+        Verb::LimitsPolicy => "limits_policy",
         Verb::ModelList => "model_list",
         Verb::ModelMetadata => "model_metadata",
         Verb::ModelReady => "model_ready",
         Verb::Proxy => "proxy",
         Verb::Stream => "stream",
+        Verb::Quota => "quota",
         Verb::ServerLive => "server_live",
         Verb::ServerMetadata => "server_metadata",
         Verb::ServerReady => "server_ready",
@@ -175,7 +177,7 @@ fn what_the_page_shows_loads() {
         routes: Vec<RouteConfig>,
     }
     let blocks: Vec<_> = include_str!("README.md").split("```yaml\n").skip(1).collect();
-    assert_eq!(blocks.len(), 4);
+    assert_eq!(blocks.len(), 5);
     for block in blocks {
         let text = block.split("```").next().expect("a block ends");
         let page: Page = serde_saphyr::from_str(text).expect("it parses");

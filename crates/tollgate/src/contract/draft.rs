@@ -10,6 +10,7 @@ use tollgate_layers::contract::{Seen, Span, usable};
 use tollgate_layers::protocol::metadata::{Listed, OpenApi, Operation, Ports, Told};
 
 use super::paths::{bound, name_of, pattern_of};
+use super::replies;
 use super::source::Learned;
 use super::texts::{Texts, of_openai, of_preset};
 use super::watched::{Watched, above, number, range, support};
@@ -96,9 +97,11 @@ impl<'a> Draft<'a> {
             return;
         }
         let seen = self.watched.of(name).cloned().unwrap_or_default();
+        let mut rows = 1;
         if ports.inputs.iter().any(|port| port.dims.iter().any(|dim| matches!(dim, Dim::Symbolic(_)))) {
             let (most, why) = batch(ports, &seen);
             let _ = writeln!(self.models, "      batch: {{ max: {most} }} # {why}");
+            rows = most.parse().unwrap_or(u64::MAX);
         }
         self.models.push_str("      inputs:\n");
         for port in &ports.inputs {
@@ -110,6 +113,7 @@ impl<'a> Draft<'a> {
             for port in &ports.outputs {
                 let _ = writeln!(self.models, "        - {{ {} }}", port_of(port));
             }
+            self.models.push_str(&replies::of_outputs(ports, rows));
         }
     }
 
@@ -157,7 +161,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn operation(&mut self, Operation { path, schema }: &Operation) -> Result<(), String> {
+    fn operation(&mut self, Operation { path, schema, reply }: &Operation) -> Result<(), String> {
         if let Some(why) = of_preset(path) {
             return Err(why.to_owned());
         }
@@ -180,6 +184,9 @@ impl<'a> Draft<'a> {
             }
             self.models.push_str("      schema:");
             behind(&mut self.models, &schema, 6);
+            if let Some(reply) = reply.as_ref().filter(|reply| filled_in(reply).is_none() && usable(reply).is_ok()) {
+                replies::of_schema(&mut self.models, reply);
+            }
             self.route(&route, &pattern, "json", &route);
         }
         Ok(())

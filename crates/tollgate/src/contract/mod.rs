@@ -2,6 +2,7 @@
 
 mod draft;
 mod paths;
+mod replies;
 mod source;
 mod texts;
 mod watched;

@@ -93,6 +93,11 @@ impl Served {
         line.split(' ').nth(1)?.trim().parse().ok()
     }
 
+    /// Where a listener is.
+    pub(crate) fn at(&self, listener: &str) -> SocketAddr {
+        *self.addresses.get(listener).expect("a listener of that name")
+    }
+
     /// Asks it to stop, and sees that it does.
     pub(crate) fn stop(mut self) {
         self.signal(Signal::TERM);
@@ -101,7 +106,7 @@ impl Served {
 
     /// The whole answer to a GET on a listener.
     pub(crate) fn answer(&self, listener: &str, path: &str, key: Option<&str>) -> String {
-        let to = self.addresses.get(listener).expect("a listener of that name");
+        let to = self.at(listener);
         let mut stream = TcpStream::connect(to).expect("it accepts");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a deadline");
         let key = key.map(|key| format!("Authorization: Bearer {key}\r\n")).unwrap_or_default();

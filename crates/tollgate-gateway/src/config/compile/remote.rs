@@ -4,6 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue};
 use rustls::ClientConfig;
 use tollgate_core::check::Checker;
 use tollgate_layers::routes::Protocol;
@@ -11,17 +14,20 @@ use tollgate_layers::routes::Protocol;
 use super::Desk;
 use crate::config::backends::{EndpointConfig, rules};
 use crate::config::disk;
-use crate::config::document::UpstreamConfig;
+use crate::config::document::{KeyHeader, UpstreamConfig};
 use crate::tls::{Speaks, client_config};
 use crate::upstream::fleet::MOST;
 use crate::upstream::{Address, Fleet, MuxBounds, Remote, Settings};
+
+/// The field that carries a key, and that.
+pub(super) type Key = (HeaderName, HeaderValue);
 
 impl Desk<'_> {
     pub(super) fn remote(
         &self,
         name: &str,
         config: &UpstreamConfig,
-        base: &Path,
+        (key, base): (Option<Key>, &Path),
         check: &mut Checker,
     ) -> Option<Arc<Remote>> {
         let defaults = self.config.upstream_defaults;
@@ -39,16 +45,48 @@ impl Desk<'_> {
             },
         };
         let roots = roots(config, base, check);
-        let endpoints = addresses("endpoints", &config.endpoints, (Speaks::H1, &roots), check);
+        let endpoints = addresses("endpoints", &config.endpoints, (Speaks::Either, &roots), check);
         let rpc = addresses("grpc", &config.grpc, (Speaks::H2, &roots), check);
-        let (endpoints, rpc) = (endpoints?, rpc?);
+        let (mut endpoints, mut rpc) = (endpoints?, rpc?);
+        for (address, _weight) in endpoints.iter_mut().chain(&mut rpc) {
+            address.key.clone_from(&key);
+        }
+        let shown = |(address, _): &(Address, f64)| address.shows_its_key();
+        if key.is_some() && endpoints.iter().chain(&rpc).any(shown) {
+            check.warn("key", "whoever stands between us and `http://` can read it; use `https://`");
+        }
+        // Another key is another server: what was opened with the old one is let go. A digest, because it is kept.
+        let key = key.map(|(name, value)| (name, digest(&SHA256, value.as_bytes())));
         let (rest_rules, rpc_rules, health) = rules(config, check);
-        let fingerprint = format!("{endpoints:?} {rpc:?} {settings:?} {rest_rules:?} {health:?} {:?}", config.ca);
+        let ca = &config.ca;
+        let fingerprint = format!("{endpoints:?} {rpc:?} {settings:?} {rest_rules:?} {health:?} {ca:?} {key:?}");
         let (workers, dice) = (self.state.workers, self.state.dice.1);
         Some(self.state.remote(name, fingerprint, || {
             let fleets = (Fleet::new(endpoints, rest_rules, dice), Fleet::new(rpc, rpc_rules, dice));
             Remote::new(fleets, settings, health, workers)
         }))
+    }
+
+    /// The field of an upstream's key, and that.
+    pub(super) fn key_of(&mut self, config: &UpstreamConfig, check: &mut Checker) -> Option<Key> {
+        let lonely = config.key_header.is_some() && config.key.is_none();
+        check.require(!lonely, "key_header", "`key_header` says where `key` is sent, and there is none");
+        let reference = config.key.as_ref()?;
+        check.require(config.embedded.is_none(), "key", "`key` is for a model server, not for an `embedded` model");
+        let secret = self.vault.open(reference, "key", check)?;
+        let (name, scheme) = match config.key_header.unwrap_or_default() {
+            KeyHeader::ApiKey => (HeaderName::from_static("api-key"), &b""[..]),
+            KeyHeader::Authorization => (AUTHORIZATION, &b"Bearer "[..]),
+            KeyHeader::XApiKey => (HeaderName::from_static("x-api-key"), &b""[..]),
+        };
+        let fits = secret.expose().iter().all(u8::is_ascii_graphic);
+        let value = HeaderValue::from_bytes(&[scheme, secret.expose()].concat()).ok().filter(|_| fits);
+        let Some(mut value) = value else {
+            check.problem("key", format!("`{}` is no value of a header field: visible ASCII alone", reference.0));
+            return None;
+        };
+        value.set_sensitive(true);
+        Some((name, value))
     }
 
     /// Every route of a model finds what it speaks at the model's upstream.

@@ -187,3 +187,64 @@ async fn somebody_who_was_let_past_and_left_leaves_nothing_behind() {
     drop(slots);
     assert_eq!((rig.queue.level(), rig.queue.standing().inflight_us), ((0, 0), 0));
 }
+
+/// Somebody who was not let in yet.
+type Coming<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Slot, TurnedAway>> + 'a>>;
+
+/// Numbers that look random.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_who_leave_at_any_moment_leave_no_place_taken() {
+    let rig = rig(8, |fair| fair.max_entries = 32);
+    let (mut dice, mut slots, mut ends) = (Dice(7), Vec::new(), [0_u32; 4]);
+    let mut line: Vec<Coming<'_>> = Vec::new();
+    for _ in 0..100_000 {
+        rig.clock.advance(Duration::from_millis(dice.below(4)));
+        let mut ask = rig.ask(dice.below(5), 1 + dice.below(100_000));
+        ask.who.deadline = limit::Tick(ask.at.after(Duration::from_millis(50 + dice.below(2_000))).0);
+        let mut coming: Coming<'_> = Box::pin(rig.take(ask));
+        match poll!(&mut coming) {
+            std::task::Poll::Pending => line.push(coming),
+            std::task::Poll::Ready(Ok(slot)) => slots.push(slot),
+            std::task::Poll::Ready(Err(_)) => ends[0] += 1,
+        }
+        if dice.below(10) < 3 && !line.is_empty() {
+            // Some of these were granted a place a moment ago and never heard of it.
+            drop(line.swap_remove(usize::try_from(dice.below(line.len() as u64)).expect("small")));
+            ends[1] += 1;
+        }
+        if dice.below(10) < 6 && !slots.is_empty() {
+            let mut slot = slots.swap_remove(usize::try_from(dice.below(slots.len() as u64)).expect("small"));
+            slot.spent = (dice.below(3) > 0).then(|| Cost(dice.below(150_000)));
+            ends[2] += 1;
+        }
+        if dice.below(10) < 5 {
+            rig.ticker.walk();
+            let mut still = Vec::new();
+            for mut waiting in line {
+                match poll!(&mut waiting) {
+                    std::task::Poll::Pending => still.push(waiting),
+                    std::task::Poll::Ready(Ok(slot)) => slots.push(slot),
+                    std::task::Poll::Ready(Err(_)) => ends[3] += 1,
+                }
+            }
+            line = still;
+        }
+        assert!(slots.len() <= 8);
+        // A task that never yields is told that nothing is ready.
+        tokio::task::yield_now().await;
+    }
+    drop(line);
+    drop(slots);
+    assert_eq!((rig.queue.level(), rig.queue.standing().inflight_us), ((0, 0), 0));
+    assert!(!rig.queue.is_backlogged());
+    assert!(ends.iter().all(|count| *count > 100), "{ends:?}");
+}

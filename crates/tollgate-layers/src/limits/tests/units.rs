@@ -9,7 +9,7 @@ use tollgate_core::ruling::Code;
 
 use super::super::{Demand, Size, Unit, Used, headers};
 use super::ledgers::Exact;
-use super::{AtOnce, START, compile, config, estimate, memory, payer, person, refusal};
+use super::{AtOnce, START, compile, config, estimate, levers, memory, payer, person, refusal};
 
 const MIXED: &str = "
 min_cost_us: 1
@@ -125,7 +125,7 @@ fn a_budget_of_requests_at_once_has_a_quota_and_nothing_else() {
         let mut check = Checker::default();
         let (models, tenants) = Default::default();
         let names = super::super::LimitNames { models: &models, tenants: &tenants };
-        let bank = super::super::Bank { ledger: memory(), gauges: Arc::default(), seed: (1, 2) };
+        let bank = super::super::Bank { ledger: memory(), gauges: Arc::default(), levers: levers(), seed: (1, 2) };
         broken.compile(&mut check, &names, bank);
         check.finish().0.into_iter().map(|problem| problem.message).collect::<Vec<_>>()
     };

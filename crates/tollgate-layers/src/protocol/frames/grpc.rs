@@ -57,6 +57,9 @@ pub struct Messages {
     max: usize,
 }
 
+/// A message whose memory is worth a copy of what follows it.
+const LARGE: usize = 16_384;
+
 impl Messages {
     /// For messages of at most `max` bytes each, as sent.
     #[must_use]
@@ -87,7 +90,12 @@ impl Messages {
             return Ok(None);
         }
         self.held.advance(PREFIX);
-        Ok(Some(Message { compressed, bytes: self.held.split_to(size).freeze() }))
+        let bytes = self.held.split_to(size).freeze();
+        if size >= LARGE && self.held.len() < size {
+            // What follows would keep the memory of a large message for as long as the stream lives.
+            self.held = BytesMut::from(&self.held[..]);
+        }
+        Ok(Some(Message { compressed, bytes }))
     }
 
     /// Whether the bytes that came end with a message.
@@ -144,6 +152,15 @@ mod tests {
         let mut messages = Messages::new(4);
         messages.push(&framed(&[b"abcd"]));
         assert_eq!(messages.take().expect("fits").expect("whole").bytes, b"abcd"[..]);
+    }
+
+    #[test]
+    fn the_memory_of_a_large_message_goes_with_it() {
+        let mut messages = Messages::new(1 << 20);
+        messages.push(&framed(&[&[7; 1 << 20], b"next"]));
+        drop(messages.take().expect("fits").expect("whole"));
+        assert!(messages.held.capacity() < LARGE, "{}", messages.held.capacity());
+        assert_eq!(messages.take().expect("fits").expect("whole").bytes, b"next"[..]);
     }
 
     proptest! {

@@ -175,9 +175,9 @@ impl Meter {
     }
 }
 
-/// Members of every frame of a chat, which one taken out need not leave behind.
-const COMMON: [&str; 8] =
-    ["choices", "created", "id", "model", "object", "service_tier", "system_fingerprint", "usage"];
+/// Members of every frame of a chat, which one taken out need not leave behind. Others may stand in the last alone, as
+/// `system_fingerprint` does with vLLM.
+const COMMON: [&str; 6] = ["choices", "created", "id", "model", "object", "usage"];
 
 /// Members that hold what the model wrote, in whichever dialect.
 const TEXTS: [&str; 10] = [

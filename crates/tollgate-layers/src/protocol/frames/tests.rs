@@ -159,10 +159,11 @@ fn a_response_is_counted_once_however_often_its_text_is_told() {
 #[test]
 fn what_a_server_says_beside_usage_goes_to_the_frame_where_it_would_have_been() {
     let finish = "data: {\"choices\":[{\"finish_reason\":\"stop\",\"delta\":{}}],\"id\":\"a\"}\n\n";
-    let usage = "data: {\"choices\":[],\"id\":\"a\",\"usage\":{\"completion_tokens\":2},\"timings\":{\"ms\":[1,2]},\"x\":1}\n\n";
+    let usage = "data: {\"choices\":[],\"id\":\"a\",\"usage\":{\"completion_tokens\":2},\"timings\":{\"ms\":[1,2]},\"system_fingerprint\":\"f\",\"x\":1}\n\n";
     let end = "data: [DONE]\n\n";
     let stream = format!("{CHAT_HEAD}{finish}{usage}{end}");
-    let merged = finish.replace("\"id\":\"a\"}", "\"id\":\"a\",\"timings\":{\"ms\":[1,2]},\"x\":1}");
+    let merged = finish
+        .replace("\"id\":\"a\"}", "\"id\":\"a\",\"timings\":{\"ms\":[1,2]},\"system_fingerprint\":\"f\",\"x\":1}");
     let whole = format!("{CHAT_HEAD}{merged}{end}");
     for cut in 0..=stream.len() {
         let (first, rest) = stream.as_bytes().split_at(cut);

@@ -1,5 +1,5 @@
-//! OpenAPI documents (3.0 and 3.1): which paths take a JSON body, and its schema in draft 2020-12 with everything that it
-//! refers to inside. Nothing is fetched: a reference out of the document is an error.
+//! OpenAPI documents (3.0 and 3.1): which paths take a JSON body, its schema and that of the answer in draft 2020-12, with
+//! everything that they refer to inside. Nothing is fetched: a reference out of the document is an error.
 
 use std::collections::BTreeMap;
 
@@ -30,6 +30,8 @@ pub struct Operation {
     pub path: String,
     /// The schema of the body.
     pub schema: Value,
+    /// The schema of the answer, where the document says anything of it.
+    pub reply: Option<Value>,
 }
 
 impl OpenApi {
@@ -44,7 +46,10 @@ impl OpenApi {
             for method in METHODS.iter().filter(|method| item.get(**method).is_some()) {
                 let schema = if *method == "post" { body_schema(document, path) } else { Err(String::new()) };
                 match schema {
-                    Ok(schema) => told.operations.push(Operation { path: path.clone(), schema }),
+                    Ok(schema) => {
+                        let reply = reply_schema(document, path);
+                        told.operations.push(Operation { path: path.clone(), schema, reply });
+                    }
                     Err(why) if why.is_empty() => told.closed.push(format!("{} {path}", method.to_uppercase())),
                     Err(why) => told.closed.push(format!("{} {path}: {why}", method.to_uppercase())),
                 }
@@ -76,13 +81,25 @@ pub fn body_schema(document: &Value, path: &str) -> Result<Value, String> {
         return Err(format!("its body is {}", content.keys().cloned().collect::<Vec<_>>().join(", ")));
     };
     let schema = content.get(kind).and_then(|media| media.get("schema")).ok_or("its body has no schema")?;
-    let mut embedding = Embedding { document, old, defs: BTreeMap::new(), schemas: 0 };
-    let mut root = embedding.schema(schema, 0)?;
-    embedding.unfold(&mut root);
-    if let (Some(root), false) = (root.as_object_mut(), embedding.defs.is_empty()) {
-        root.insert("$defs".to_owned(), embedding.defs.into_iter().collect());
+    Embedding { document, old, side: Side::Caller, defs: BTreeMap::new(), schemas: 0 }.root(schema)
+}
+
+/// The schema of what `POST path` answers. `None` where the document says nothing of it that could be held: several good
+/// answers, or one that need not be JSON.
+fn reply_schema(document: &Value, path: &str) -> Option<Value> {
+    let old = version(document).ok()?;
+    let answers = document.get("paths")?.get(path)?.get("post")?.get("responses")?.as_object()?;
+    let mut good = answers.iter().filter(|(status, _)| status.starts_with('2'));
+    let (Some((_, mut answer)), None) = (good.next(), good.next()) else { return None };
+    if let Some(name) = answer.get("$ref").and_then(Value::as_str) {
+        answer = document.pointer(name.strip_prefix('#').filter(|_| name.starts_with("#/components/responses/"))?)?;
     }
-    Ok(root)
+    let mut kinds = answer.get("content")?.as_object()?.iter();
+    let (Some((kind, media)), None) = (kinds.next(), kinds.next()) else { return None };
+    let plain = kind.split(';').next().unwrap_or_default().trim() == "application/json";
+    let schema = media.get("schema").filter(|_| plain)?;
+    let embedding = Embedding { document, old, side: Side::Server, defs: BTreeMap::new(), schemas: 0 };
+    embedding.root(schema).ok().filter(|schema| schema.as_object().is_some_and(|members| !members.is_empty()))
 }
 
 /// Whether the document is of the old kind, whose schemas are not quite JSON Schema.
@@ -99,15 +116,32 @@ fn outside(name: &str) -> String {
     format!("`{name}` leads out of `components`")
 }
 
+/// Who writes what a schema describes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Side {
+    Caller,
+    Server,
+}
+
 /// Takes a schema and what it refers to out of a document.
 struct Embedding<'a> {
     document: &'a Value,
     old: bool,
+    side: Side,
     defs: BTreeMap<String, Value>,
     schemas: usize,
 }
 
 impl Embedding<'_> {
+    fn root(mut self, schema: &Value) -> Result<Value, String> {
+        let mut root = self.schema(schema, 0)?;
+        self.unfold(&mut root);
+        if let (Some(root), false) = (root.as_object_mut(), self.defs.is_empty()) {
+            root.insert("$defs".to_owned(), self.defs.into_iter().collect());
+        }
+        Ok(root)
+    }
+
     fn schema(&mut self, schema: &Value, depth: usize) -> Result<Value, String> {
         self.schemas += 1;
         if depth > MAX_DEPTH || self.schemas > MAX_SCHEMAS {
@@ -124,7 +158,7 @@ impl Embedding<'_> {
             // What stands beside a reference means nothing there.
             out.retain(|keyword, _| keyword == "$ref");
         }
-        asked_of_callers(&mut out, members);
+        asked_of(self.side, &mut out, members);
         Ok(if self.old { modern(out, members) } else { Value::Object(out) })
     }
 
@@ -158,6 +192,8 @@ impl Embedding<'_> {
                 }
                 Value::Object(out)
             }
+            // Services write dates and addresses in forms of their own under these names: a caller is held to them alone.
+            "format" if self.side == Side::Server => return Ok(None),
             // These judge a value; any other keyword only tells people or programs of it.
             "const" | "dependentRequired" | "enum" | "exclusiveMaximum" | "exclusiveMinimum" | "format"
             | "maxContains" | "maxItems" | "maxLength" | "maxProperties" | "maximum" | "minContains" | "minItems"
@@ -216,12 +252,16 @@ fn refers(schema: &Value, reference: &Value) -> bool {
     }
 }
 
-/// What is only told by the server is not required of a caller.
-fn asked_of_callers(out: &mut Map<String, Value>, members: &Map<String, Value>) {
+/// What only the other side writes is not required of this one.
+fn asked_of(side: Side, out: &mut Map<String, Value>, members: &Map<String, Value>) {
+    let others = match side {
+        Side::Caller => "readOnly",
+        Side::Server => "writeOnly",
+    };
     let properties = members.get("properties");
     let told = |name: &Value| {
         let property = name.as_str().and_then(|name| properties?.get(name));
-        property.and_then(|property| property.get("readOnly")) == Some(&Value::Bool(true))
+        property.and_then(|property| property.get(others)) == Some(&Value::Bool(true))
     };
     if let Some(Value::Array(required)) = out.get_mut("required") {
         required.retain(|name| !told(name));

@@ -9,8 +9,20 @@ use super::{Listed, Told, body_schema, differences, pbtxt, read};
 
 /// JSON that is shaped somewhat like such documents.
 fn any_document() -> impl Strategy<Value = Value> {
-    let words =
-        ["openapi", "paths", "post", "requestBody", "content", "application/json", "schema", "$ref", "inputs", "input"];
+    let words = [
+        "openapi",
+        "paths",
+        "post",
+        "requestBody",
+        "content",
+        "application/json",
+        "schema",
+        "$ref",
+        "responses",
+        "200",
+        "inputs",
+        "input",
+    ];
     let more =
         ["name", "datatype", "shape", "dims", "data_type", "data", "models", "id", "properties", "items", "nullable"];
     let key = proptest::sample::select([words.as_slice(), more.as_slice()].concat());
@@ -211,6 +223,43 @@ fn schemas_of_the_old_version_are_translated() {
         (json!({ "n": 1, "nullable": null }), false),
     ] {
         assert_eq!(schema.is_valid(&body), valid, "{body} by {found}");
+    }
+}
+
+#[test]
+fn the_only_good_answer_in_json_is_told_as_the_server_writes_it() {
+    let schema = json!({ "type": "object", "required": ["id", "secret", "at"], "properties": {
+        "id": { "type": "integer", "readOnly": true },
+        "secret": { "type": "string", "writeOnly": true },
+        "at": { "type": "string", "format": "date-time" },
+        "item": { "$ref": "#/components/schemas/Item" },
+    } });
+    let told = |answers: &Value| {
+        let mut document = document("3.1.0", &json!({}));
+        document["paths"]["/p"]["post"]["responses"] = answers.clone();
+        document["components"]["responses"] =
+            json!({ "Good": { "content": { "application/json": { "schema": schema } } } });
+        let Ok(Told::OpenApi(mut told)) = read(&document) else { panic!("a document") };
+        told.operations.pop().expect("a path").reply
+    };
+    let good = json!({ "content": { "application/json; charset=utf-8": { "schema": schema } } });
+    let found = told(&json!({ "201": good, "422": { "content": {} } })).expect("a schema");
+    assert_eq!(told(&json!({ "200": { "$ref": "#/components/responses/Good" } })), Some(found.clone()));
+    let schema = jsonschema::validator_for(&found).expect("it is one");
+    assert!(schema.is_valid(&json!({ "id": 1, "at": "just now", "item": { "title": "abc" } })));
+    assert!(!schema.is_valid(&json!({ "at": "just now" })) && !schema.is_valid(&json!({ "id": 1, "at": 5 })));
+    for nothing in [
+        json!({}),
+        json!({ "200": good, "202": good }),
+        json!({ "204": { "description": "nothing" } }),
+        json!({ "200": { "content": { "application/json": { "schema": {} } } } }),
+        json!({ "200": { "content": { "text/event-stream": { "schema": { "type": "string" } } } } }),
+        json!({ "200": { "content": { "application/json": { "schema": { "type": "string" } }, "text/plain": {} } } }),
+        json!({ "200": { "content": { "application/json": { "schema": { "$ref": "https://evil.test/x.json" } } } } }),
+        json!({ "200": { "$ref": "#/paths/~1p" } }),
+        json!({ "200": 5 }),
+    ] {
+        assert_eq!(told(&nothing), None, "{nothing}");
     }
 }
 

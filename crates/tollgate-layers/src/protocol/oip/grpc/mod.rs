@@ -17,7 +17,7 @@ use crate::protocol::Wrong;
 use crate::protocol::name::{check_id, check_name};
 use crate::protocol::protobuf::{Field, Fields, Wire, once};
 use crate::protocol::tensor::{self, Dims, MAX_RANK};
-pub use reply::reply;
+pub use reply::{reply, reply_tensors};
 pub use service::{Named, PATH, Rpc, empty, model_metadata, named, server_metadata, state};
 pub use stream::{Heard, heard};
 
@@ -71,7 +71,10 @@ impl Parser {
             5 => {
                 room(self.inputs.len())?;
                 let at = self.inputs.len();
-                self.inputs.push(Input::read(field).map_err(|wrong| wrong.under(at).under("inputs"))?);
+                self.inputs.push(
+                    Input::read(field, Place::Input { binary: false })
+                        .map_err(|wrong| wrong.under(at).under("inputs"))?,
+                );
                 Ok(())
             }
             6 => {
@@ -127,7 +130,7 @@ struct Input {
 }
 
 impl Input {
-    fn read(field: &Field<'_>) -> Result<Self, Wrong> {
+    fn read(field: &Field<'_>, place: Place) -> Result<Self, Wrong> {
         let (mut name, mut dtype, mut contents) = (None, None, None);
         let (mut shape, mut parameters) = (Dims::new(), Vec::new());
         let mut fields = field.message()?;
@@ -136,8 +139,9 @@ impl Input {
                 1 => once(&mut name, text(&field)?, &field)?,
                 2 => once(&mut dtype, field.text()?, &field)?,
                 3 => dims(&field, &mut shape).map_err(|wrong| wrong.under("shape"))?,
+                // A server may say what it likes there.
+                4 if matches!(place, Place::Reply { .. }) => {}
                 4 => {
-                    let place = Place::Input { binary: false };
                     parameter(&field, place, &mut parameters).map_err(|wrong| wrong.under("parameters"))?;
                 }
                 5 => once(&mut contents, Contents::read(&field).map_err(|wrong| wrong.under("contents"))?, &field)?,

@@ -1,11 +1,16 @@
-//! `ModelInferResponse` of an embedded model: every tensor in its raw form.
+//! `ModelInferResponse`: of an embedded model, written with every tensor in its raw form; of a model server, read as strictly
+//! as a request.
 
+use bytes::Bytes;
 use tollgate_core::backend::Output;
 use tollgate_core::call::{Call, Dtype, Tensor, Values};
 use tollgate_core::ruling::Fault;
 
+use super::super::parameters::Place;
+use super::{Input, room, unique};
+use crate::protocol::Wrong;
 use crate::protocol::oip::reply::{fault, wished};
-use crate::protocol::protobuf::Writer;
+use crate::protocol::protobuf::{Fields, Writer};
 
 /// Writes what a model gave: the outputs that the call asked for in that order, all without a wish.
 ///
@@ -23,6 +28,45 @@ pub fn reply(model: &str, call: &Call, output: &Output) -> Result<Vec<u8>, Fault
         out.any_bytes(6, &raw(tensor)?);
     }
     Ok(out.done())
+}
+
+/// The outputs of a model server's answer.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn reply_tensors(message: &Bytes) -> Result<Vec<Tensor>, Wrong> {
+    let (mut outputs, mut raw) = (Vec::new(), Vec::new());
+    let mut fields = Fields::new(message, 0);
+    while let Some(field) = fields.next()? {
+        match field.number {
+            1..=3 => drop(field.text()?),
+            // A server may say what it likes there.
+            4 => {
+                field.message()?;
+            }
+            5 => {
+                room(outputs.len())?;
+                let at = outputs.len();
+                let place = Place::Reply { binary: true };
+                outputs.push(Input::read(&field, place).map_err(|wrong| wrong.under(at).under("outputs"))?);
+            }
+            6 => {
+                room(raw.len())?;
+                raw.push(field.at..field.at + field.bytes()?.len());
+            }
+            _ => return Err(field.misfit()),
+        }
+    }
+    if !raw.is_empty() && raw.len() != outputs.len() {
+        let expected = format!("{} of them, one for each output", outputs.len());
+        return Err(Wrong::here(expected, raw.len().to_string()).under("raw_output_contents"));
+    }
+    let names: Vec<&str> = outputs.iter().map(|output| &*output.name).collect();
+    unique(&names).map_err(|wrong| wrong.under("outputs"))?;
+    let tensor = |(at, output): (usize, Input)| {
+        output.tensor(message, raw.get(at).cloned()).map_err(|wrong| wrong.under(at).under("outputs"))
+    };
+    outputs.into_iter().enumerate().map(tensor).collect()
 }
 
 /// `InferOutputTensor`, whose values stand apart.
@@ -74,6 +118,28 @@ mod tests {
 
     fn tensor(name: &str, dtype: Dtype, shape: Vec<u64>, values: Values) -> Tensor {
         Tensor { name: name.into(), dtype, shape, values, at: 0..0 }
+    }
+
+    #[test]
+    fn what_an_embedded_model_answers_can_be_read_again() {
+        let tensors = vec![
+            tensor("a", Dtype::Fp32, vec![2], Values::F32(vec![1.0, -1.0])),
+            tensor("c", Dtype::Bytes, vec![1], Values::Bytes(vec![b"hi"[..].into()])),
+        ];
+        let output = Output { tensors, ..Output::default() };
+        let message = Bytes::from(reply("m", &Call::default(), &output).expect("an answer"));
+        let read = reply_tensors(&message).expect("sound");
+        let seen: Vec<_> = read.iter().map(|tensor| (&*tensor.name, tensor.dtype, tensor.values.len())).collect();
+        assert_eq!(seen, [("a", Dtype::Fp32, 2), ("c", Dtype::Bytes, 1)]);
+        for cut in 1..message.len() {
+            // No panic, whatever is cut off.
+            drop(reply_tensors(&message.slice(..cut)));
+        }
+        for broken in [&b"\x2a\x0d\x0a\x01b\x12\x05INT32\x1a\x01\x02"[..], b"\x32\x01x", b"\x3a\x00", b"\xff"] {
+            assert!(reply_tensors(&Bytes::from_static(broken)).is_err(), "{broken:?}");
+        }
+        let typed = b"\x2a\x15\x0a\x01y\x12\x04FP32\x1a\x01\x01\x22\x00\x2a\x06\x32\x04\0\0\x80\x3f";
+        assert_eq!(reply_tensors(&Bytes::from_static(typed)).expect("typed contents").len(), 1);
     }
 
     #[test]

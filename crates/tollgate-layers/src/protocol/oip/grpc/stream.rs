@@ -30,6 +30,20 @@ pub fn heard(message: &[u8]) -> Heard<'_> {
 }
 
 impl Heard<'_> {
+    /// Whether it brings no output.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let mut fields = Fields::new(self.answer, 0);
+        loop {
+            match fields.next() {
+                Ok(Some(field)) if matches!(field.number, 5 | 6) => return false,
+                Ok(Some(_)) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
     /// The answer without the server's own words. Beside an error stands who it is for.
     #[must_use]
     pub fn without_error(&self) -> Vec<u8> {
