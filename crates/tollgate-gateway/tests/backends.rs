@@ -111,6 +111,21 @@ async fn a_gateway_error_is_taken_to_another_server_and_the_caller_never_knows()
 }
 
 #[tokio::test]
+async fn an_error_of_the_application_is_taken_elsewhere_only_where_that_is_wanted() {
+    for (more, failures) in [("", 5), (", retry: { statuses: [500] }", 0)] {
+        let (good, (poor, switch)) = (ModelServer::agreeable().await, switched(error).await);
+        switch.store(1, Ordering::Relaxed);
+        let house = house(&[good.url(), poor.url()], more);
+        let mut failed = 0;
+        for _ in 0..100 {
+            failed += usize::from(infer(&house).await.status != 200);
+        }
+        assert_eq!((failed, poor.count()), (failures, 5), "{more}");
+        house.quiet().await;
+    }
+}
+
+#[tokio::test]
 async fn what_may_not_go_twice_goes_once_whatever_the_status() {
     let (poor, switch) = switched(bad_gateway).await;
     let (other, also) = switched(bad_gateway).await;

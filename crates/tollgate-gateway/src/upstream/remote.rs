@@ -112,8 +112,7 @@ impl Remote {
                 Ok(Got { response, alarm, whole }) => {
                     let outcome = outcome(&response);
                     running.ended(outcome, || by.ticker.now());
-                    let failed = outcome == Outcome::Gateway && whole;
-                    let reached = if failed { Reached::status_of(&response) } else { Reached::Answer };
+                    let reached = if whole { Reached::status_of(&response, outcome) } else { Reached::Answer };
                     (reached, spare, Ok(Sent { response, running, alarm, retried }))
                 }
                 Err(Failure { fault, reached, upload, outcome }) => {
@@ -381,11 +380,13 @@ fn outcome(response: &Response<Answer>) -> Outcome {
 }
 
 impl Reached {
-    /// Of a gateway's error; what calls of gRPC say without a status of HTTP is 503.
-    fn status_of(response: &Response<Answer>) -> Self {
-        match response.status().as_u16() {
-            200 => Self::Status(503),
-            status => Self::Status(status),
+    /// Of an answer that is a failure; what calls of gRPC say under status 200 has a status of HTTP that means the same.
+    fn status_of(response: &Response<Answer>, outcome: Outcome) -> Self {
+        match (outcome, response.status().as_u16()) {
+            (Outcome::Errored, 200) => Self::Status(500),
+            (Outcome::Gateway, 200) => Self::Status(503),
+            (Outcome::Errored | Outcome::Gateway, status) => Self::Status(status),
+            _ => Self::Answer,
         }
     }
 }
