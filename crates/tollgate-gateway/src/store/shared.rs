@@ -63,6 +63,7 @@ pub struct Shared {
 
 /// What a request asks of the driver.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a request that must be charged at the store pays no heap for it")]
 pub(super) enum Question {
     /// Charge these together.
     Charge { claims: ArrayVec<(Place, Claim), MAX_LEVELS>, answer: oneshot::Sender<Option<Charged>> },

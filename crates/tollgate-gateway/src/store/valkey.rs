@@ -38,6 +38,7 @@ pub struct Dial {
 }
 
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 enum Reach {
     Cluster(ClusterClient),
     One(Client),
@@ -76,7 +77,7 @@ impl Dial {
             (false, _) => return Err("names several servers: that is for `cluster: true`".to_owned()),
             (true, infos) => {
                 let mut builder = ClusterClientBuilder::new(infos.iter().cloned());
-                if infos.iter().any(|info| is_tls(info)) {
+                if infos.iter().any(is_tls) {
                     builder = builder.certs(tls);
                 }
                 let builder = builder.connection_timeout(CONNECT).response_timeout(ANSWER).retries(1);
@@ -129,7 +130,7 @@ impl Store for Valkey {
         let natural = |number: &i64| u64::try_from(*number).map_err(|_| garbled());
         if *first != 0 {
             let at = usize::try_from(*first - 1).map_err(|_| garbled())?;
-            let &[ref wait, ref standing] = rest else { return Err(garbled()) };
+            let [wait, standing] = rest else { return Err(garbled()) };
             let (wait, standing) = (Duration::from_micros(natural(wait)?), Standing(natural(standing)?));
             return Ok(Charged::No { at, wait, standing });
         }
@@ -236,6 +237,7 @@ fn name(node: u64) -> String {
     format!("{node:016x}")
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn fault(error: RedisError) -> StoreFault {
     let broken = error.is_unrecoverable_error() || error.is_connection_refusal() || error.is_connection_dropped();
     // Neither kind nor code quotes an address.

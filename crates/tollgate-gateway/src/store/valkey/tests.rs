@@ -8,7 +8,6 @@ use tollgate_testkit::{Folder, StoreServer};
 use super::*;
 
 /// The server of this test, or none where none is installed.
-#[expect(clippy::print_stdout, reason = "says what was not run")]
 fn server() -> Option<StoreServer> {
     match StoreServer::start_one() {
         Ok(server) => Some(server),
