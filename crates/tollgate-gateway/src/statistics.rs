@@ -20,8 +20,8 @@ const EVERY: Duration = Duration::from_secs(5);
 /// The most models that one round asks about.
 const MOST: usize = 256;
 
-/// What was said last, by model.
-type Before = HashMap<String, Totals>;
+/// How many calls had been learned from when a server was asked last, and what it said, by model.
+type Before = HashMap<String, (u64, Totals)>;
 
 /// What a server has done since it began, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -45,7 +45,7 @@ pub async fn watch(state: Arc<State>) {
     tokio::join!(asking, Arc::clone(&ticker).run(Ticker::EVERY));
 }
 
-/// Asks once about every model whose server keeps statistics.
+/// Asks once about every model whose server keeps statistics, if it was called since.
 async fn round(policy: &Policy, ticker: &Arc<Ticker>, before: &mut Before) {
     let mut now = Before::new();
     for (id, model) in (0..).map(ModelId).zip(&policy.models).take(MOST) {
@@ -55,15 +55,24 @@ async fn round(policy: &Policy, ticker: &Arc<Ticker>, before: &mut Before) {
             continue;
         };
         let Some(learner) = policy.cost.learner(id) else { continue };
+        let samples = learner.samples();
+        match before.get(&*model.name) {
+            None if samples == 0 => continue,
+            Some(said) if said.0 == samples => {
+                now.insert(model.name.to_string(), *said);
+                continue;
+            }
+            _ => {}
+        }
         let body = probe::ask(remote, &path, ticker).await;
         let Some(totals) = body.ok().and_then(|body| read(&body)) else {
             learner.set_computing(1.0);
             continue;
         };
-        if let Some(part) = before.get(&*model.name).and_then(|before| totals.part_since(*before)) {
+        if let Some(part) = before.get(&*model.name).and_then(|said| totals.part_since(said.1)) {
             learner.set_computing(part);
         }
-        now.insert(model.name.to_string(), totals);
+        now.insert(model.name.to_string(), (samples, totals));
     }
     *before = now;
 }

@@ -303,7 +303,7 @@ async fn a_preset_and_a_model_are_a_closed_server() {
     let server = ModelServer::start(|_| Act::json(r#"{"choices":[]}"#)).await;
     let house = House::start(&format!(
         "runtime: {{ workers: 1 }}
-upstreams: {{ v: {{ preset: vllm, endpoints: [\"{}\"] }} }}
+upstreams: {{ v: {{ preset: vllm, endpoints: [\"{}\"], health: {{ active: false }} }} }}
 models: {{ org/chat: {{ upstream: v }} }}
 tenants: {{ acme: {{ models: [org/chat] }} }}
 contract: {{ drift_every: 0s }}

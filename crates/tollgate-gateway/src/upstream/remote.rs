@@ -188,8 +188,15 @@ impl Remote {
         if let Some(link) = kept {
             return self.over_link((link, true, address), head, (upload, patience), by).await;
         }
-        let mux = self.streams.get(by.worker).ok_or_else(no_endpoint)?;
-        match mux.reach(endpoint, address, (self.settings.mux, self.settings.connect), by).await {
+        // A question of our own is asked on no worker, and on a connection that calls do not use.
+        let own = Mux::new(if by.worker < self.streams.len() { 0 } else { self.endpoints.len() });
+        match self
+            .streams
+            .get(by.worker)
+            .unwrap_or(&own)
+            .reach(endpoint, address, (self.settings.mux, self.settings.connect), by)
+            .await
+        {
             Ok(Found::Place(place)) => {
                 self.over_stream((place, address), head, (upload, Over::Rest, patience), by).await
             }

@@ -138,7 +138,7 @@ mod tests {
         for broken in [&b"\x2a\x0d\x0a\x01b\x12\x05INT32\x1a\x01\x02"[..], b"\x32\x01x", b"\x3a\x00", b"\xff"] {
             assert!(reply_tensors(&Bytes::from_static(broken)).is_err(), "{broken:?}");
         }
-        let typed = b"\x2a\x15\x0a\x01y\x12\x04FP32\x1a\x01\x01\x22\x00\x2a\x06\x32\x04\0\0\x80\x3f";
+        let typed = b"\x2a\x16\x0a\x01y\x12\x04FP32\x1a\x01\x01\x22\x00\x2a\x06\x32\x04\0\0\x80\x3f";
         assert_eq!(reply_tensors(&Bytes::from_static(typed)).expect("typed contents").len(), 1);
     }
 
