@@ -158,6 +158,10 @@ impl Budget {
         self.tenants.lock().get(&tenant).copied().unwrap_or(0)
     }
 
+    fn share_is_taken(&self) -> Stop {
+        self.refuse("the tenant's share of the budget for bytes in flight is taken")
+    }
+
     fn refuse(&self, why: &str) -> Stop {
         Refusal::new(Code::Overloaded).retry_after(Duration::from_secs(1)).because(why).into()
     }
@@ -173,10 +177,7 @@ impl Hold {
         let Some(missing) = self.missing(bytes)? else { return Ok(true) };
         let budget = self.budget.as_ref().expect("a hold that is read into has a budget");
         match Arc::clone(&budget.free).try_acquire_many_owned(missing) {
-            Ok(permit) => {
-                self.add(permit, missing);
-                Ok(true)
-            }
+            Ok(permit) => self.add(permit, missing).map(|()| true),
             Err(_) => Ok(false),
         }
     }
@@ -191,10 +192,7 @@ impl Hold {
         let waiting = pin!(Arc::clone(&budget.free).acquire_many_owned(missing));
         let alarm = ticker.alarm(ticker.now().after(budget.wait));
         match within(alarm, waiting).await {
-            Ok(Ok(permit)) => {
-                self.add(permit, missing);
-                Ok(())
-            }
+            Ok(Ok(permit)) => self.add(permit, missing),
             _ => Err(budget.refuse("the budget for bytes in flight is taken")),
         }
     }
@@ -207,7 +205,7 @@ impl Hold {
         }
         let budget = self.budget.as_ref().expect("a hold that is read into has a budget");
         if budget.has_shares() && budget.held_by(self.tenant) + grains * GRAIN > budget.tenant_share {
-            return Err(budget.refuse("the tenant's share of the budget for bytes in flight is taken"));
+            return Err(budget.share_is_taken());
         }
         Ok(u32::try_from(grains).ok())
     }
@@ -235,16 +233,23 @@ impl Hold {
         }
     }
 
-    fn add(&mut self, permit: OwnedSemaphorePermit, grains: u32) {
+    /// Takes what was got, if it still fits the tenant's share: others may have taken from that since it was looked at.
+    fn add(&mut self, permit: OwnedSemaphorePermit, grains: u32) -> Ruling<()> {
         let bytes = grains as usize * GRAIN;
-        self.bytes += bytes;
         if let Some(budget) = self.budget.as_ref().filter(|budget| budget.has_shares()) {
-            *budget.tenants.lock().entry(self.tenant).or_insert(0) += bytes;
+            let mut tenants = budget.tenants.lock();
+            let held = tenants.get(&self.tenant).copied().unwrap_or(0) + bytes;
+            if held > budget.tenant_share {
+                return Err(budget.share_is_taken());
+            }
+            tenants.insert(self.tenant, held);
         }
+        self.bytes += bytes;
         match &mut self.permit {
             Some(held) => held.merge(permit),
             None => self.permit = Some(permit),
         }
+        Ok(())
     }
 }
 

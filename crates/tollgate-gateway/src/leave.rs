@@ -141,7 +141,9 @@ async fn hold_to_contract(
     response: &mut Response<Answer>,
     alarm: &Alarm,
 ) -> Result<Option<Begun>, Denial> {
-    let Some(awaited) = ex.seen.awaited.take() else {
+    // An error that is relayed has another form than a reply.
+    let is_reply = response.status().is_success();
+    let Some(awaited) = ex.seen.awaited.take().filter(|_| is_reply) else {
         ask_of_framing(p, ex, response)?;
         return hold(p, w, ex, response, alarm).await;
     };

@@ -11,6 +11,10 @@ const GOOD: &str = r#"{"outputs":[{"name":"y","datatype":"FP32","shape":[2],"dat
 
 /// A model whose replies are held, behind routes that enforce, watch and speak another dialect.
 async fn before(script: impl Fn(&Taken) -> Vec<Act> + Send + Sync + 'static) -> (House, ModelServer) {
+    before_with("", script).await
+}
+
+async fn before_with(more: &str, script: impl Fn(&Taken) -> Vec<Act> + Send + Sync + 'static) -> (House, ModelServer) {
     let server = ModelServer::start(script).await;
     let house = House::start(&format!(
         "runtime: {{ workers: 1 }}
@@ -34,6 +38,7 @@ routes:
   - {{ name: kserve, path: \"/v1/models/{{*rest}}\", protocol: kserve_v1, models: [linear], auth: none, stages: {{ contract: {{ mode: observe }} }} }}
   - {{ name: openai, path: \"/v1/{{*rest}}\", protocol: openai, models: [chat], auth: none }}
   - {{ name: json, path: /score, protocol: json, models: [scorer], auth: none }}
+{more}
 ",
         server.url()
     ));
@@ -79,6 +84,17 @@ async fn a_reply_that_breaks_its_contract_is_a_502_without_a_word_of_it() {
         assert_eq!(house.metric(r#"tollgate_replies_broken_total{route="oip"}"#).await, Some(1.0));
         house.quiet().await;
     }
+}
+
+#[tokio::test]
+async fn an_error_that_is_relayed_is_no_reply_to_hold_to_a_contract() {
+    const WHY: &str = r#"{"error":"no such row"}"#;
+    let head = format!("HTTP/1.1 422 Unprocessable Content\r\n{JSON}Content-Length: {}\r\n\r\n{WHY}", WHY.len());
+    let script = move |_: &Taken| vec![Act::Send(head.clone().into_bytes())];
+    let (house, _server) = before_with("output: { errors: relay_4xx }", script).await;
+    let reply = house.plain().await.ask(post("/v2/models/linear/infer", JSON, CALL)).await;
+    assert_eq!((reply.status, reply.text().as_str()), (422, WHY));
+    assert_eq!(house.metric(r#"tollgate_replies_broken_total{route="oip"}"#).await, Some(0.0));
 }
 
 #[tokio::test]
