@@ -1,27 +1,22 @@
 //! `tollgate cost`: what was learned of the cost of calls.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use tollgate_gateway::config::OperatorDesk;
 use tollgate_gateway::keep::{KeptCost, KeptCosts};
 use tollgate_layers::cost::NAMES;
 
+use crate::door::{Door, Whose};
 use crate::exit::Exit;
-use crate::operator::Operator;
 
 /// What the gateway has learned of the cost of calls: asked of the one that runs, or read from `state.directory` where none
 /// does.
 #[derive(Args, Debug)]
 pub(crate) struct Cost {
-    /// The configuration file.
-    #[arg(long, global = true, value_name = "FILE", default_value = "tollgate.yaml")]
-    config: PathBuf,
-    /// Where the admin listener is. Default: as the configuration says.
-    #[arg(long, global = true, value_name = "ADDRESS")]
-    admin: Option<SocketAddr>,
+    #[command(flatten)]
+    whose: Whose,
     #[command(subcommand)]
     what: What,
 }
@@ -55,13 +50,15 @@ impl Cost {
 
     /// What was learned, and who says so.
     fn learned(&self) -> anyhow::Result<Option<(KeptCosts, String)>> {
-        let operator = Operator::of(&self.config, self.admin)?;
-        if let Some(answer) = operator.get("/costs")? {
-            let costs = KeptCosts::from_json(&answer).map_err(anyhow::Error::msg).context("the gateway's answer")?;
+        let OperatorDesk { admin, key, kept } = self.whose.desk()?;
+        let door = admin.zip(key).map(|(at, key)| Door::new(at, key));
+        if let Some(answer) = door.map(|door| door.read("/costs")).transpose()?.flatten() {
+            let costs =
+                KeptCosts::from_json(answer.as_bytes()).map_err(anyhow::Error::msg).context("the gateway's answer")?;
             return Ok(Some((costs, "As the gateway says that runs now.".to_owned())));
         }
-        let Some(directory) = operator.kept() else { return Ok(None) };
-        let kept = KeptCosts::read(directory).map_err(anyhow::Error::msg);
+        let Some(directory) = kept else { return Ok(None) };
+        let kept = KeptCosts::read(&directory).map_err(anyhow::Error::msg);
         let kept = kept.with_context(|| format!("`{}`", directory.join("costs").display()))?;
         Ok(kept.map(|costs| (costs, format!("As kept in `{}`; no gateway runs.", directory.display()))))
     }

@@ -1,7 +1,5 @@
 //! `tollgate limits`: the published policy of a configuration, and the lever of an incident on a gateway that runs.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -10,7 +8,7 @@ use tollgate_gateway::config::{Config, DurationText, Sources, load_config};
 use tollgate_gateway::start::StartError;
 use tollgate_layers::auth::Timestamp;
 
-use crate::door::Door;
+use crate::door::{Door, Whose};
 use crate::environment;
 use crate::exit::Exit;
 
@@ -18,12 +16,8 @@ use crate::exit::Exit;
 /// its budgets. Overrides are asked of the gateway that runs with this configuration, through its admin listener.
 #[derive(Args, Debug)]
 pub(crate) struct Limits {
-    /// The configuration file.
-    #[arg(long, global = true, value_name = "FILE", default_value = "tollgate.yaml")]
-    config: PathBuf,
-    /// Where the admin listener is, if not where the configuration says.
-    #[arg(long, global = true, value_name = "ADDRESS")]
-    admin: Option<SocketAddr>,
+    #[command(flatten)]
+    whose: Whose,
     #[command(subcommand)]
     what: What,
 }
@@ -83,15 +77,17 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 impl Limits {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
-        let vars = environment();
-        let env = |name: &str| vars.get(name).cloned();
-        let loaded = load_config(&self.config, &Sources::disk(&env)).map_err(StartError::Config)?;
-        let door = || Door::of(&loaded.value, self.admin, &self.config, &vars);
-        match self.what {
-            What::Clear(whom) => cleared(&door()?, whom),
-            What::List { json } => listed(&door()?, json),
-            What::Override(given) => given.pull(&door()?),
-            What::Policy { json } => policy(&loaded.value, json),
+        let Self { whose, what } = self;
+        match what {
+            What::Clear(whom) => cleared(&whose.door()?, whom),
+            What::List { json } => listed(&whose.door()?, json),
+            What::Override(given) => given.pull(&whose.door()?),
+            What::Policy { json } => {
+                let vars = environment();
+                let env = |name: &str| vars.get(name).cloned();
+                let loaded = load_config(&whose.config, &Sources::disk(&env)).map_err(StartError::Config)?;
+                policy(&loaded.value, json)
+            }
         }
     }
 }

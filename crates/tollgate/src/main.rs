@@ -10,7 +10,6 @@ mod embed;
 mod exit;
 mod keys;
 mod limits;
-mod operator;
 mod reference;
 mod release;
 mod schema;

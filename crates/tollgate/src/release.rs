@@ -1,29 +1,20 @@
 //! `tollgate release`: how the versions of a model stand, and the levers that move them.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tollgate_gateway::admin::releases::PATH;
-use tollgate_gateway::config::{Sources, load_config};
-use tollgate_gateway::start::StartError;
 
-use crate::door::Door;
-use crate::environment;
+use crate::door::{Door, Whose};
 use crate::exit::Exit;
 
 /// Versions of a model at the gateway that runs: see how they stand, start one, promote it, roll it back.
 #[derive(Args, Debug)]
 pub(crate) struct Release {
-    /// The configuration file.
-    #[arg(long, global = true, value_name = "FILE", default_value = "tollgate.yaml")]
-    config: PathBuf,
-    /// Where the admin listener is, if not where the configuration says.
-    #[arg(long, global = true, value_name = "ADDRESS")]
-    admin: Option<SocketAddr>,
+    #[command(flatten)]
+    whose: Whose,
     /// The model. Default: all of them for `status`; the others need it.
     #[arg(long, global = true, value_name = "NAME")]
     model: Option<String>,
@@ -62,10 +53,7 @@ struct Which {
 
 impl Release {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
-        let vars = environment();
-        let loaded = load_config(&self.config, &Sources::disk(&|name| vars.get(name).cloned()));
-        let loaded = loaded.map_err(StartError::Config)?;
-        let door = Door::of(&loaded.value, self.admin, &self.config, &vars)?;
+        let door = self.whose.door()?;
         match &self.what {
             What::Promote(which) => self.order(&door, "promote", (which.version.as_deref(), which.weight)),
             What::Rollback { version } => self.order(&door, "rollback", (version.as_deref(), None)),

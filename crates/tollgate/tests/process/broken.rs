@@ -4,15 +4,12 @@
 //! all of it and nothing else; `=> FRAGMENT` at the end of such a line is part of the hint. Lines are counted without
 //! those lines, so that an expectation moves nothing.
 
-#[path = "support/gateway.rs"]
-mod gateway;
-
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use gateway::{Scratch, Served};
+use crate::gateway::{Scratch, Served};
 
 /// The environment of every run.
 const ENV: [(&str, &str); 2] = [("ADMIN_KEY", "0123456789abcdef0123456789abcdef"), ("SHORT", "short")];

@@ -1,14 +1,11 @@
 //! What was used of a calendar quota outlives the process, also one that is killed: no more than the last second is lost.
 
-#[path = "support/gateway.rs"]
-mod gateway;
-
 use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
-use gateway::{Scratch, Served};
+use crate::gateway::{Scratch, Served};
 
 const ENV: [(&str, &str); 1] = [("ADMIN_KEY", "0123456789abcdef0123456789abcdef")];
 
