@@ -57,6 +57,25 @@ pub struct Peer {
     pub sni: Option<Arc<str>>,
     /// Whether the connection is encrypted.
     pub tls: bool,
+    /// The certificate that it showed, verified in the handshake.
+    pub certificate: Option<Arc<Certificate>>,
+}
+
+/// A client certificate that was verified, and what it says of its owner. The subject's common name is never used.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Certificate {
+    /// SHA-256 of its DER form: what `x5t#S256` of RFC 8705 means.
+    pub sha256: [u8; 32],
+    /// Subject alternative names that are URIs, such as a SPIFFE id.
+    pub uris: Vec<Box<str>>,
+    /// Those that are DNS names, in lower case.
+    pub dns: Vec<Box<str>>,
+    /// Those that are mail addresses.
+    pub emails: Vec<Box<str>>,
+    /// Its serial number, in hexadecimal digits.
+    pub serial: Box<str>,
+    /// When it ends, milliseconds since the Unix epoch.
+    pub not_after_ms: u64,
 }
 
 /// What is known of an exchange before its head is read.

@@ -13,6 +13,7 @@ use tollgate_core::identity::Identity;
 use tollgate_core::journal::Journal;
 use tollgate_core::ruling::Denial;
 use tollgate_core::time::Tick;
+use tollgate_layers::auth::Asking;
 use tollgate_layers::hygiene::{Head, RawVerdict};
 use tollgate_layers::limits::{Demand, Payer};
 use tollgate_layers::routes::{Found, Route, Verb};
@@ -80,7 +81,8 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     let from = p.network.ask(log, |n, _| n.admit(&facts.peer, &head))?; // lists, trusted proxies
     let from = *seen.from.insert(from.unwrap_or(facts.peer.ip));
     p.flood.ask(log, |f, _| f.check(from, now))?; // before any cryptography
-    let who = p.auth.demand(log, |a, _| a.identify(&head, from, facts.unix_ms, route.auth))?;
+    let asking = Asking { head: &head, peer: &facts.peer, from, unix_ms: facts.unix_ms, need: route.auth };
+    let who = p.auth.demand(log, |a, _| a.identify(&asking))?;
     let who = seen.who.insert(who);
     p.authz.ask(log, |z, _| z.permit(who, route, found.verb))?; // route and verb; the model comes below
     let asked = Asked { facts, from, route: Some(route.index), thread: w.index };

@@ -110,7 +110,8 @@ impl Bench {
 
 fn facts() -> Facts {
     let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let peer = Peer { ip, port: 4711, local: (ip, 443), listener: "public".into(), sni: None, tls: false };
+    let peer =
+        Peer { ip, port: 4711, local: (ip, 443), listener: "public".into(), sni: None, tls: false, certificate: None };
     Facts { id: ExchangeId(7), peer: Arc::new(peer), started: Tick(0), unix_ms: 1_790_000_000_000 }
 }
 

@@ -111,7 +111,7 @@ async fn connection(
     let listener = Arc::clone(&door.name);
     match &door.tls {
         None => {
-            let peer = Arc::new(Peer { ip, port, local, listener, sni: None, tls: false });
+            let peer = Arc::new(Peer { ip, port, local, listener, sni: None, tls: false, certificate: None });
             plain(&worker, stream, peer, door.lenient).await;
         }
         Some(tls) => {
@@ -129,7 +129,7 @@ async fn connection(
                     let session = stream.get_ref().1;
                     let h2 = session.alpn_protocol() == Some(b"h2");
                     let sni = session.server_name().map(Arc::from);
-                    let peer = Arc::new(Peer { ip, port, local, listener, sni, tls: true });
+                    let peer = Arc::new(Peer { ip, port, local, listener, sni, tls: true, certificate: None });
                     if h2 {
                         serve_h2(&worker, stream, peer).await;
                     } else {

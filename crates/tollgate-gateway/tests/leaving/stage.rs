@@ -145,7 +145,7 @@ impl Stage {
         let sinks = Arc::new(Sinks::new(0, clock, meters, recorder, Arc::clone(&state.redactor)));
         let (drain, draining) = watch::channel(false);
         let listener = Arc::from("plain");
-        let peer = Peer { ip: CLIENT, port: 5, local: (CLIENT, 6), listener, sni: None, tls: false };
+        let peer = Peer { ip: CLIENT, port: 5, local: (CLIENT, 6), listener, sni: None, tls: false, certificate: None };
         let worker = Arc::new(Worker::new(0, state, sinks, draining));
         let bearer = format!("Bearer {}", house.key("acme"));
         Self { worker, bearer, peer: Arc::new(peer), _drain: drain, _house: house }

@@ -17,7 +17,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tollgate_core::identity::Identity;
+use tollgate_core::identity::{Identity, Peer};
 use tollgate_core::ruling::{Code, Refusal, Ruling, Stop};
 
 use crate::hygiene::Head;
@@ -68,26 +68,41 @@ impl Auth {
         &self.ring
     }
 
-    /// Finds out who sent `head` from the address `from`.
+    /// Finds out who sent a request.
     ///
     /// Where nothing is asked for, a good key still names its owner; every other credential counts as none, because
     /// whoever sent it could as well have left it out.
     ///
     /// # Errors
     /// `bad_request` for more than one credential; for everything else `unauthenticated`, the same in every case.
-    pub fn identify(&self, head: &Head, from: IpAddr, now_unix_ms: u64, required: AuthNeed) -> Ruling<Identity> {
-        match (self.caller(head, from, now_unix_ms), required) {
+    pub fn identify(&self, asking: &Asking<'_>) -> Ruling<Identity> {
+        match (self.caller(asking), asking.need) {
             (Ok(who), _) => Ok(who),
             (Err(_), AuthNeed::None) => Ok(self.anonymous.clone()),
             (Err(failure), AuthNeed::Required) => Err(failure.into()),
         }
     }
 
-    fn caller(&self, head: &Head, from: IpAddr, now_unix_ms: u64) -> Result<Identity, Failure> {
-        let text = credential::of(head)?;
+    fn caller(&self, asking: &Asking<'_>) -> Result<Identity, Failure> {
+        let text = credential::of(asking.head)?;
         let key = Presented::parse(text).map_err(Failure::Malformed)?;
-        self.ring.load().identify(&key, from, now_unix_ms)
+        self.ring.load().identify(&key, asking.from, asking.unix_ms)
     }
+}
+
+/// What is known of a request before anybody knows who sent it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// Its head.
+    pub head: &'a Head,
+    /// The other end of its connection, with the certificate that it showed.
+    pub peer: &'a Peer,
+    /// The address that it counts as coming from.
+    pub from: IpAddr,
+    /// When it came, milliseconds since the Unix epoch.
+    pub unix_ms: u64,
+    /// What its route asks for.
+    pub need: AuthNeed,
 }
 
 impl From<Failure> for Stop {

@@ -10,12 +10,13 @@ use proptest::prelude::proptest;
 use serde::Deserialize;
 use tollgate_core::call::ModelId;
 use tollgate_core::check::Checker;
-use tollgate_core::ruling::{Code, Denial, Stop};
+use tollgate_core::identity::{Identity, Peer};
+use tollgate_core::ruling::{Code, Denial, Ruling, Stop};
 use tollgate_core::secret::Secret;
 
 use super::{
-    Auth, AuthConfig, IdKey, KeyFile, KeyId, KeyNames, KeyRecord, KeyRing, KeyState, Keys, NewKey, Pepper, PepperValue,
-    Peppers, Presented, Timestamp, compose,
+    Asking, Auth, AuthConfig, IdKey, KeyFile, KeyId, KeyNames, KeyRecord, KeyRing, KeyState, Keys, NewKey, Pepper,
+    PepperValue, Peppers, Presented, Timestamp, compose,
 };
 use crate::authz::{Scope, TenantConfig};
 use crate::hygiene::Head;
@@ -107,8 +108,18 @@ fn with_key(key: &str) -> Head {
     head("/predict", &[("x-api-key".to_owned(), key.to_owned())])
 }
 
+fn peer() -> Peer {
+    let ip = [192, 0, 2, 7].into();
+    Peer { ip, port: 4711, local: (ip, 443), listener: "public".into(), sni: None, tls: true, certificate: None }
+}
+
+fn ask(auth: &Auth, head: &Head, unix_ms: u64) -> Ruling<Identity> {
+    let peer = peer();
+    auth.identify(&Asking { head, peer: &peer, from: peer.ip, unix_ms, need: AuthNeed::Required })
+}
+
 fn refused(auth: &Auth, head: &Head, now: &str) -> (Denial, String) {
-    match auth.identify(head, [192, 0, 2, 7].into(), at(now).unix_ms(), AuthNeed::Required) {
+    match ask(auth, head, at(now).unix_ms()) {
         Err(stop @ Stop::Refuse(_)) => {
             let denial = stop.denial();
             let Stop::Refuse(refusal) = stop else { panic!("it is a refusal") };
@@ -192,7 +203,7 @@ impl Step {
         let head = head(&fill(self.target.as_deref().unwrap_or("/predict"), texts), &filled);
         let from = self.from.unwrap_or_else(|| [192, 0, 2, 7].into());
         let now = self.at.unwrap_or_else(|| at(NOW));
-        match auth.identify(&head, from, now.unix_ms(), self.route) {
+        match auth.identify(&Asking { head: &head, peer: &peer(), from, unix_ms: now.unix_ms(), need: self.route }) {
             Ok(who) => {
                 let expected = texts.get(&self.is).map_or("anonymous", |text| id_of(text));
                 assert_eq!(*who.principal, *expected, "{place}");
@@ -253,7 +264,7 @@ fn every_failure_looks_the_same_from_outside() {
     file.revoke(id_of(&revoked), at(NOW)).expect("it is there");
     file.keys[4].pepper_id = "v2".into();
     let auth = auth(&file);
-    auth.identify(&with_key(&good), [192, 0, 2, 7].into(), at(NOW).unix_ms(), AuthNeed::Required).expect("it is good");
+    ask(&auth, &with_key(&good), at(NOW).unix_ms()).expect("it is good");
 
     let end = "2028-01-01T00:00:00Z";
     let tries = [
@@ -285,8 +296,8 @@ fn an_identity_is_made_once_and_carries_keyed_ids() {
     let narrow = NewKey { scopes: vec![Scope::Infer], models: vec!["digits".into()], ..request() };
     let key = issue(&mut file, narrow, 1);
     let auth = auth(&file);
-    let ask = || auth.identify(&with_key(&key), [192, 0, 2, 7].into(), at(NOW).unix_ms(), AuthNeed::Required);
-    let (first, second) = (ask().expect("it is good"), ask().expect("it is good"));
+    let again = || ask(&auth, &with_key(&key), at(NOW).unix_ms()).expect("it is good");
+    let (first, second) = (again(), again());
     assert!(std::ptr::eq(&raw const *first, &raw const *second), "passing allocates no identity");
     assert_eq!((&*first.tenant, &*first.principal), ("acme", id_of(&key)));
     assert_eq!(first.scopes, ["infer".into()]);
@@ -303,7 +314,7 @@ fn a_swap_revokes_at_once_and_keeps_when_keys_were_used() {
     let (kept, gone) = (issue(&mut file, request(), 1), issue(&mut file, request(), 2));
     let auth = auth(&file);
     let now = at("2027-01-01T00:01:30Z").unix_ms();
-    let ask = |key: &str, now| auth.identify(&with_key(key), [192, 0, 2, 7].into(), now, AuthNeed::Required);
+    let ask = |key: &str, now| ask(&auth, &with_key(key), now);
     ask(&kept, now).expect("it is good");
     ask(&gone, now).expect("it is good");
     file.revoke(id_of(&gone), at(NOW)).expect("it is there");
@@ -466,6 +477,6 @@ proptest! {
     fn no_query_or_header_panics(query in "[!$-;=?-Z_a-z~%]{0,60}", value in "[ -~]{0,40}") {
         let auth = Auth::new(Arc::new(KeyRing::default()));
         let head = head(&format!("/p?{query}"), &[("authorization".to_owned(), value)]);
-        auth.identify(&head, [192, 0, 2, 7].into(), 0, AuthNeed::Required).expect_err("nobody is known");
+        ask(&auth, &head, 0).expect_err("nobody is known");
     }
 }

@@ -73,7 +73,15 @@ fn admit(layer: &Network, peer: IpAddr, fields: &[(String, Vec<u8>)]) -> Ruling<
     }
     let uri = Uri::from_static("/");
     let head = Head { method: Method::GET, uri, version: Version::HTTP_11, headers, host: "gate.test".into() };
-    let peer = Peer { ip: peer, port: 4711, local: (peer, 443), listener: "public".into(), sni: None, tls: true };
+    let peer = Peer {
+        ip: peer,
+        port: 4711,
+        local: (peer, 443),
+        listener: "public".into(),
+        sni: None,
+        tls: true,
+        certificate: None,
+    };
     layer.admit(&peer, &head)
 }
 

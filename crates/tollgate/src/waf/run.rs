@@ -83,7 +83,15 @@ fn split(request: &[u8]) -> Option<(RawHead, Bytes)> {
 /// The request through phases 1, 2 and 5, watched, so that no rule keeps another from being seen.
 fn walk(waf: Waf, route: usize, head: &RawHead, body: &Bytes) -> Turn {
     let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let peer = Peer { ip, port: 49_152, local: (ip, 443), listener: "waf run".into(), sni: None, tls: true };
+    let peer = Peer {
+        ip,
+        port: 49_152,
+        local: (ip, 443),
+        listener: "waf run".into(),
+        sni: None,
+        tls: true,
+        certificate: None,
+    };
     let clock = Clock::real();
     let facts = Facts { id: ExchangeId(0), peer: Arc::new(peer), started: clock.now(), unix_ms: clock.unix_ms() };
     let switch = Switch { mode: Mode::Observe, on_fault: OnFault::Close };
