@@ -339,7 +339,8 @@ async fn forward(
     let beginnings =
         remembers.then(|| Beginnings::of(model.unwrap_or_default(), &call.prompts, who.tenant_id, w.state.seed));
     let repeatable = *verb == Verb::Infer || head.method.is_idempotent();
-    let want = Want { model, cost: estimate.cost.0, repeatable, beginnings: beginnings.as_ref() };
+    let hedges = repeatable && *verb == Verb::Infer && !call.knobs.stream;
+    let want = Want { model, cost: estimate.cost.0, repeatable, hedges, beginnings: beginnings.as_ref() };
     let spoken = *verb == Verb::Infer && call.dialect != Dialect::Upload;
     let order = Order { head: upward(ex, head, spoken), upload, over, want, patience: patience(ex) };
     job.tab.begin(at);

@@ -344,3 +344,64 @@ async fn a_client_that_leaves_takes_its_trial_along_and_the_next_one_tries() {
     assert!(is(&house, &poor, "slow_start").await);
     gate.open();
 }
+
+/// What became of requests that were sent to a second endpoint.
+async fn hedges(house: &House, outcome: &str) -> Option<f64> {
+    let row = format!("tollgate_upstream_hedges_total{{upstream=\"m\",face=\"endpoints\",outcome=\"{outcome}\"}}");
+    house.metric(&row).await
+}
+
+/// A gateway that asks the one first while both are well: it has nearly all of the weight.
+fn first_asked(first: &ModelServer, second: &ModelServer, more: &str) -> House {
+    let plain = format!("{:?}", first.url());
+    let heavy = format!("{{ url: {plain}, weight: 1000 }}");
+    House::start(&config(&[first.url(), second.url()], more, "").replace(&plain, &heavy))
+}
+
+#[tokio::test]
+async fn a_late_answer_is_asked_for_elsewhere_as_well_and_the_late_one_is_broken_off() {
+    let hang = || vec![Act::Stay];
+    let (good, (poor, switch)) = (ModelServer::agreeable().await, switched(hang).await);
+    let house = first_asked(&poor, &good, ", hedge: {}, ejection: { consecutive_local: 1 }");
+    for _ in 0..120 {
+        assert_eq!(infer(&house).await.status, 200);
+    }
+    switch.store(1, Ordering::Relaxed);
+    let before = poor.count();
+    for _ in 0..30 {
+        let reply = infer(&house).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    assert_eq!(poor.count() - before, 30, "it is asked first");
+    assert_eq!((hedges(&house, "sent").await, hedges(&house, "won").await), (Some(30.0), Some(30.0)));
+    assert!(is(&house, &poor, "ready").await, "who was not waited for has not failed");
+    until("the late server to be let go", || poor.open() == 0).await;
+    house.quiet().await;
+}
+
+#[tokio::test]
+async fn a_second_answer_that_is_an_error_does_not_count_while_the_first_may_still_come() {
+    let (gate, slow) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
+    let (held, now) = (gate.clone(), Arc::clone(&slow));
+    let first = ModelServer::start(move |_| {
+        let wait = (now.load(Ordering::Relaxed) > 0).then(|| Act::Hold(held.clone()));
+        wait.into_iter().chain(Act::json("{\"outputs\":[]}")).collect()
+    })
+    .await;
+    let (second, switch) = switched(error).await;
+    switch.store(1, Ordering::Relaxed);
+    let house = first_asked(&first, &second, ", hedge: {}");
+    for _ in 0..120 {
+        assert_eq!(infer(&house).await.status, 200);
+    }
+    assert_eq!(second.count(), 0);
+    slow.store(1, Ordering::Relaxed);
+    let opened = async {
+        until("the second server to have said no", || second.count() > 0).await;
+        gate.open();
+    };
+    let (reply, ()) = tokio::join!(infer(&house), opened);
+    assert_eq!((reply.status, second.count()), (200, 1), "{}", reply.text());
+    assert_eq!((hedges(&house, "sent").await, hedges(&house, "won").await), (Some(1.0), Some(0.0)));
+    house.quiet().await;
+}

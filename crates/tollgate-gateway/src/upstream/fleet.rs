@@ -16,6 +16,7 @@ use tollgate_core::time::Tick;
 use super::Address;
 use super::balance::{Pace, may_be_preferred, score, share, two};
 use super::breaker::{Admission, Breaker};
+use super::hedge::{Habits, HedgeRules};
 use super::outlier::{Outcome, Streaks, Window};
 use super::prefix::{Beginnings, Remembered};
 use super::retry::{Retries, RetryRules};
@@ -39,6 +40,8 @@ pub struct FleetRules {
     pub standing: StandingRules,
     /// What is sent again.
     pub retry: RetryRules,
+    /// What is sent to a second endpoint while the first is late; nothing where there is none.
+    pub hedge: Option<HedgeRules>,
     /// Whether what an endpoint may remember of a prompt counts.
     pub prefix_affinity: bool,
     /// How often endpoints are asked whether they are ready; zero is never.
@@ -57,6 +60,8 @@ pub struct Fleet {
     dice: AtomicU64,
     /// Requests that are sent again.
     pub retries: Arc<Retries>,
+    /// How long answers take, where requests are sent to a second endpoint.
+    pub habits: Habits,
     remembered: Option<Remembered>,
     swept: AtomicU64,
 }
@@ -107,6 +112,8 @@ pub struct Want<'a> {
     pub cost: u64,
     /// Sending it twice is the same as sending it once.
     pub repeatable: bool,
+    /// It may be sent to two endpoints at once: sent twice it is the same, and its answer is no stream.
+    pub hedges: bool,
     /// The beginnings of its prompt.
     pub beginnings: Option<&'a Beginnings>,
 }
@@ -141,6 +148,7 @@ impl Fleet {
             gated: AtomicBool::new(false),
             dice: AtomicU64::new(dice),
             retries: Arc::default(),
+            habits: Habits::default(),
             remembered: remembers.then(Remembered::default),
             swept: AtomicU64::new(0),
         };
@@ -485,6 +493,7 @@ impl Default for FleetRules {
         Self {
             standing: StandingRules::default(),
             retry: RetryRules::default(),
+            hedge: None,
             prefix_affinity: false,
             check_every: Duration::ZERO,
         }

@@ -62,6 +62,11 @@ impl Running {
         self.ended(Outcome::Local, || now);
     }
 
+    /// Another endpoint was faster with the same request: this one is at least so slow.
+    pub(super) fn lost_race(&self, now: Tick) {
+        self.fleet().took(self.pick.endpoint, now.since(self.began), self.cost, now);
+    }
+
     /// The answer was read to its end: its connection is kept if it can carry another one.
     pub fn done(&self, worker: usize, answer: &mut Answer, now: Tick) {
         self.fleet().took(self.pick.endpoint, now.since(self.began), self.cost, now);
