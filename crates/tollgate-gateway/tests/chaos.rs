@@ -62,8 +62,8 @@ upstreams:
   m: {{ upstream: m, contract: {{ inputs: [{{ name: x, dtype: FP32, shape: [batch, 2] }}] }} }}
   talks: {{ upstream: chat, fallback: [{{ upstream: spare }}] }}
 {versions}routes:
-  - {{ name: dealt, path: /v2/models/dealt/infer, methods: [POST], protocol: oip, models: [dealt], timeout_ms: 3000 }}
-  - {{ name: loyal, path: /v2/models/loyal/infer, methods: [POST], protocol: oip, models: [loyal], timeout_ms: 3000 }}
+  - {{ name: dealt, path: /v2/models/dealt/infer, methods: [POST], protocol: oip, models: [dealt], timeout_ms: 12000 }}
+  - {{ name: loyal, path: /v2/models/loyal/infer, methods: [POST], protocol: oip, models: [loyal], timeout_ms: 12000 }}
   - {{ name: oip, path: \"/v2/{{*rest}}\", protocol: oip, models: [m], auth: none, timeout_ms: 3000 }}
   - {{ name: chat, path: /v1/chat/completions, protocol: openai, models: [talks], timeout_ms: 3000 }}
 tenants: {{ acme: {{ models: [talks, m], routes: [chat], budgets: [compute] }}{callers} }}
@@ -234,7 +234,7 @@ async fn a_gateway_before_servers_that_misbehave_stays_well() {
     let mut callers = canary.callers(&house, &tally, &stop);
     let drill = drill::run(&house, &mut servers).await;
     let end = Instant::now() + Duration::from_secs(seconds);
-    let (resident, falls) =
+    let (memory, falls) =
         tokio::join!(drive(&house, &mut servers, (&spare, &tally), (seconds, seed)), canary.run(&house, end));
     // It is over.
     for server in &mut servers {
@@ -256,18 +256,24 @@ async fn a_gateway_before_servers_that_misbehave_stays_well() {
     }
     house.quiet().await;
     wait_for("every endpoint to be well and at rest", &house, all_well).await;
-    report(&house, &tally, (resident, &drill, &falls)).await;
+    report(&house, &tally, (&memory, &drill, &falls)).await;
 }
 
-/// Changes moods for so long; how much memory there was after the first quarter, and at the end.
+/// How much memory there was, in MiB: the least in the second quarter of the time, and the most ever.
+struct Memory {
+    least: u64,
+    most: u64,
+}
+
+/// Changes moods for so long.
 async fn drive(
     house: &House,
     servers: &mut [Moody],
     (spare, tally): (&ModelServer, &Tally),
     (seconds, seed): (u64, u64),
-) -> (u64, u64) {
+) -> Memory {
     let (began, whole) = (Instant::now(), Duration::from_secs(seconds));
-    let (mut dice, mut before) = (Dice(seed), 0);
+    let (mut dice, mut memory) = (Dice(seed), Memory { least: u64::MAX, most: 0 });
     while began.elapsed() < whole {
         // Mostly one or two are bad; now and then all of them.
         let storm = dice.below(8) == 0;
@@ -283,15 +289,17 @@ async fn drive(
             look(house, tally).await;
             sleep(Duration::from_millis(100)).await;
         }
-        if began.elapsed() >= whole / 4 && before == 0 {
-            before = resident();
+        let now = resident();
+        memory.most = memory.most.max(now);
+        if (whole / 4..whole / 2).contains(&began.elapsed()) || memory.least == u64::MAX {
+            memory.least = memory.least.min(now);
         }
     }
-    (before, resident())
+    memory
 }
 
 #[expect(clippy::print_stdout, reason = "what `cargo xtask chaos` is run for")]
-async fn report(house: &House, tally: &Tally, ((before, after), drill, falls): ((u64, u64), &Drill, &[Fall])) {
+async fn report(house: &House, tally: &Tally, (memory, drill, falls): (&Memory, &Drill, &[Fall])) {
     let ejections = house.sum("tollgate_upstream_ejections_total").await;
     let retries = house.sum("tollgate_upstream_retries_total").await;
     let fallbacks = house.sum("tollgate_fallbacks_total").await;
@@ -306,13 +314,18 @@ async fn report(house: &House, tally: &Tally, ((before, after), drill, falls): (
     for (times, fall) in worst(falls) {
         println!("{times} times, at most: {fall}");
     }
-    println!("resident: {before} MiB after a quarter of the time, {after} MiB at the end");
+    // At rest: what is held while so many connections are open, by the servers and callers of this process as well, is not
+    // what grows.
+    let (Memory { least, most }, after) = (memory, resident());
+    println!(
+        "resident: at least {least} MiB in the second quarter, {most} MiB at most, {after} MiB at rest in the end"
+    );
     assert_eq!(*tally.strange.lock(), Vec::<String>::new());
     assert_eq!(tally.mixed_up.load(Relaxed), 0, "an answer to somebody else");
     assert_eq!(tally.waitless.load(Relaxed), 0, "a 503 that does not say when to come back");
     assert_eq!(house.metric("tollgate_panics_total").await, Some(0.0));
     assert_eq!(house.metric("tollgate_running_exchanges").await, Some(0.0));
-    assert!(after <= before + 64, "memory grew from {before} to {after} MiB");
+    assert!(after <= least + 64 && *most <= least + 512, "memory grew from {least} to {most} and {after} MiB");
     assert!(sent > 100 && answered * 2 > sent, "{answered} of {sent} were answered");
     // In a few seconds there may be no storm.
     assert!(sent < 20_000 || open > 0, "no breaker ever opened");

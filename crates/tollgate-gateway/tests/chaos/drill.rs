@@ -46,7 +46,7 @@ pub(crate) async fn run(house: &House, servers: &mut [Moody]) -> Drill {
     wait_for("an endpoint that fails to be ejected", house, |told| state(told, &at) == "ejected").await;
     let ejections = house.sum("tollgate_upstream_ejections_total").await;
     let ejected = calls(std::slice::from_mut(one), Mood::Errors).await;
-    assert!(ejected <= THROUGH && ejected * 3 < well[0], "an ejected endpoint got {ejected} calls, {} before", well[0]);
+    assert!(ejected <= THROUGH && ejected * 2 < well[0], "an ejected endpoint got {ejected} calls, {} before", well[0]);
     assert!(ejections >= 1.0);
     one.turn(Mood::Well).await;
     wait_for("it to come back", house, |told| matches!(state(told, &at).as_str(), "ready" | "slow_start")).await;
@@ -56,7 +56,7 @@ pub(crate) async fn run(house: &House, servers: &mut [Moody]) -> Drill {
     }
     wait_for("a breaker to open", house, |told| breaker(told, "chat") != "closed").await;
     let broken = calls(others, Mood::Resets).await;
-    assert!(broken <= THROUGH && broken * 3 < well[1], "{broken} calls passed an open breaker, {} before", well[1]);
+    assert!(broken <= THROUGH && broken * 2 < well[1], "{broken} calls passed an open breaker, {} before", well[1]);
     assert_eq!(breaker(&shown(house).await, "m"), "closed", "the other upstream has nothing to do with it");
     for server in others {
         server.turn(Mood::Well).await;
