@@ -14,6 +14,8 @@ const CONNECTIONS: u64 = 6;
 /// One request in so many has no budget.
 const CONTROL: u64 = 4;
 const SLOW: Duration = Duration::from_millis(5);
+/// A gateway sets its timer so much earlier.
+const SLACK: Duration = Duration::from_millis(2);
 /// Longer than any answer takes.
 const STUCK: Duration = Duration::from_secs(10);
 
@@ -25,6 +27,8 @@ pub(super) struct Seen {
     /// Which part of the answers took longer than 5 ms, of those with the budget and of those without.
     pub(super) slow: f64,
     pub(super) slow_without: f64,
+    /// Which part of the waits of a thread that only sleeps for 3 ms took longer than 5.
+    pub(super) asleep: f64,
     /// Requests whose time had passed when their turn came.
     pub(super) unsent: u64,
 }
@@ -44,6 +48,7 @@ pub(super) struct Load {
     began: Instant,
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<anyhow::Result<Count>>>,
+    sleeper: JoinHandle<(u64, u64)>,
 }
 
 impl Load {
@@ -61,7 +66,9 @@ impl Load {
         };
         let each = ports.iter().flat_map(|port| (0..CONNECTIONS).map(|_| *port)).zip(0..);
         let clients = each.map(|(port, number)| client(number, port)).collect::<anyhow::Result<_>>()?;
-        Ok(Self { began, stop, clients })
+        let until = Arc::clone(&stop);
+        let sleeper = std::thread::spawn(move || sleep_on(&until));
+        Ok(Self { began, stop, clients, sleeper })
     }
 
     /// Ends it; what was seen, and how long it took.
@@ -78,11 +85,25 @@ impl Load {
                 *sum = (sum.0 + part.0, sum.1 + part.1);
             }
         }
+        let Ok(asleep) = self.sleeper.join() else { bail!("a sleeper panicked") };
+        let [budget, free] = all.answers;
         #[expect(clippy::cast_precision_loss, reason = "thousands")]
-        let [slow, slow_without] = all.answers.map(|(answers, slow)| slow as f64 / answers.max(1) as f64);
+        let [slow, slow_without, asleep] = [budget, free, asleep].map(|(all, slow)| slow as f64 / all.max(1) as f64);
         let Count { admitted, refused, unsent, .. } = all;
-        Ok((Seen { admitted, refused, slow, slow_without, unsent }, now() - self.began))
+        Ok((Seen { admitted, refused, slow, slow_without, asleep, unsent }, now() - self.began))
     }
+}
+
+/// What this machine makes of a wait of the same length: sleeps, and how many of them were too long.
+fn sleep_on(stop: &AtomicBool) -> (u64, u64) {
+    let (mut all, mut long) = (0, 0);
+    while !stop.load(Ordering::Relaxed) {
+        let began = now();
+        std::thread::sleep(SLOW - SLACK);
+        all += 1;
+        long += u64::from(now() - began > SLOW);
+    }
+    (all, long)
 }
 
 fn ask(port: u16, (first, pace): (Instant, Duration), stop: &AtomicBool) -> anyhow::Result<Count> {

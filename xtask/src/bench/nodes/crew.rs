@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -58,7 +59,10 @@ impl Crew {
         folder: &Path,
     ) -> anyhow::Result<Self> {
         let port = free_port()?;
-        std::fs::write(folder.join("store.url"), format!("redis://127.0.0.1:{port}"))?;
+        let url = folder.join("store.url");
+        std::fs::write(&url, format!("redis://127.0.0.1:{port}"))?;
+        // It may hold a password: a gateway takes no such file that others can read.
+        std::fs::set_permissions(&url, std::fs::Permissions::from_mode(0o600))?;
         let (program, folder) = (store.to_owned(), folder.to_owned());
         let mut crew = Self { budget, gateways: Vec::new(), store: None, program, folder, port };
         crew.start_the_store()?;

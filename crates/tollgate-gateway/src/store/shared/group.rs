@@ -280,7 +280,7 @@ impl Shared {
             need = charge.units;
             slot.lease.waits(charge.units);
             // Made under the lock, so that no answer is missed. Whoever comes when the answer is overdue does not wait for it.
-            let hopes = !slot.lease.is_overdue(Self::patience(), now);
+            let hopes = !slot.lease.is_overdue(Self::patience().saturating_sub(SLACK), now);
             *waiting = hopes.then(|| std::sync::Arc::clone(&slot.news).notified_owned());
         }
         let demand = slot.lease.ask(&charge.limit, &terms, need, now);
