@@ -251,7 +251,8 @@ impl Fleet {
             _ if self.endpoints.len() < 2 => {}
             Outcome::Answered => _ = endpoint.answered.fetch_add(1, Relaxed),
             Outcome::Errored | Outcome::Gateway | Outcome::Local => _ = endpoint.failed.fetch_add(1, Relaxed),
-            Outcome::Load => {}
+            // Counted once it has come to its end, or has not.
+            Outcome::Began | Outcome::Load => {}
         }
         let verdict = after.verdict(&self.rules.standing.ejection);
         let failed = matches!(outcome, Outcome::Gateway | Outcome::Local);
@@ -259,6 +260,18 @@ impl Fleet {
             let mut judge = self.judge.lock();
             judge.told(pick.endpoint, (outcome, pick.trial), verdict, now());
             self.publish(&judge);
+        }
+    }
+
+    /// An answer that had begun came to its end.
+    pub fn finished(&self, endpoint: usize) {
+        let Some(endpoint) = self.endpoints.get(endpoint) else { return };
+        let streaks = endpoint.streaks.load(Relaxed);
+        if streaks != 0 {
+            endpoint.streaks.store(Streaks::unpacked(streaks).after(Outcome::Answered).packed(), Relaxed);
+        }
+        if self.endpoints.len() > 1 {
+            endpoint.answered.fetch_add(1, Relaxed);
         }
     }
 
@@ -396,7 +409,8 @@ impl Fleet {
         }
         let well = self.all(want, |stance| stance == Stance::Well);
         let mut candidates = well.clone();
-        if well.len() * 2 < self.endpoints.len() {
+        // Those that lack the model are no help, and none that is missed.
+        if well.len() * 2 < self.all(want, |_| true).len() {
             // Panic: too few are left to carry everything. Those that our own checks found unready stay out.
             candidates = self.all(want, |stance| stance != Stance::Unready);
             let warm = self.all(want, |stance| matches!(stance, Stance::Well | Stance::Out | Stance::Trial));

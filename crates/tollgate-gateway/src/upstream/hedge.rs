@@ -29,17 +29,18 @@ pub struct Habits {
 /// Fewer answers say nothing of how long they take.
 const ENOUGH: u64 = 100;
 
-/// How far one sample moves an estimate at most, as a part of it.
+/// How far one sample moves an estimate at most, as a part of it, once there are enough.
 const STEP: f64 = 0.1;
 
 impl Habits {
     /// Learns of an answer that took so long to begin.
+    #[expect(clippy::cast_precision_loss, reason = "ratios")]
     pub fn took(&self, took: Duration, cost: u64) {
-        #[expect(clippy::cast_precision_loss, reason = "a ratio")]
         let cost = cost.max(1) as f64;
-        self.slowness.learn(0.95, took.as_secs_f64() * 1e6 / cost);
-        self.cost.learn(0.5, cost);
-        self.answers.fetch_add(1, Relaxed);
+        // The first guesses are far off.
+        let step = (10.0 / (10.0 + self.answers.fetch_add(1, Relaxed) as f64)).max(STEP);
+        self.slowness.learn(0.95, took.as_secs_f64() * 1e6 / cost, step);
+        self.cost.learn(0.5, cost, step);
     }
 
     /// After how long a request of this cost is sent a second time; never, where it is dear or too little is known.
@@ -81,15 +82,15 @@ impl Estimate {
         f64::from_bits(self.0.load(Relaxed))
     }
 
-    fn learn(&self, quantile: f64, sample: f64) {
+    fn learn(&self, quantile: f64, sample: f64, step: f64) {
         if !sample.is_finite() || sample <= 0.0 {
             return;
         }
         let now = self.get();
         let towards = if sample > now { quantile } else { quantile - 1.0 };
         // The first sample is the first guess.
-        let next = if now > 0.0 { now * (STEP * towards).exp() } else { sample };
-        self.0.store(next.clamp(1e-9, 1e15).to_bits(), Relaxed);
+        let next = if now > 0.0 { now * (step * towards).exp() } else { sample };
+        self.0.store(next.clamp(1e-9, 1e9).to_bits(), Relaxed);
     }
 }
 
@@ -154,7 +155,7 @@ mod tests {
             habits.took(took, 0);
             habits.took(took, u64::MAX);
         }
-        (0..200).for_each(|_| habits.took(Duration::from_millis(1), 1_000));
+        (0..5_000).for_each(|_| habits.took(Duration::from_millis(1), 1_000));
         assert!(habits.delay(1, RULES).is_some_and(|delay| delay < Duration::from_hours(1)));
     }
 }

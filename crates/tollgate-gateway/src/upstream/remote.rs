@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Response;
 use http::header::RETRY_AFTER;
@@ -60,6 +61,9 @@ pub(super) struct Failure {
     pub(super) outcome: Option<Outcome>,
 }
 
+/// A server that takes so many times as long as was foreseen is to blame for it.
+const HASTE: u32 = 8;
+
 impl Remote {
     /// A server with fresh pools for `workers` workers.
     #[must_use]
@@ -99,6 +103,9 @@ impl Remote {
         let Order { mut head, upload, over, want, patience } = order;
         let face = if over == Over::Rest { Face::Rest } else { Face::Rpc };
         let fleet = self.fleet(face);
+        // Where the route grants a long call little time, lateness says nothing of the server.
+        let hasty = want.cost > 0 && by.until.since(by.now) < Duration::from_micros(want.cost).saturating_mul(HASTE);
+        let patience = if hasty { Patience::Caller } else { patience };
         let (mut tried, mut permit, mut now, mut next) = (Tried::new(), None, by.now, upload);
         let mut pick = fleet.choose(&want, &tried, now)?;
         loop {
@@ -120,7 +127,7 @@ impl Remote {
             let (reached, back, given) = match attempt {
                 Ok(Got { response, alarm, whole }) => {
                     let outcome = outcome(&response);
-                    running.ended(outcome, || by.ticker.now());
+                    running.ended(outcome.so_far(&response), || by.ticker.now());
                     if want.hedges && fleet.rules().hedge.is_some() && outcome == Outcome::Answered {
                         fleet.habits.took(by.ticker.now().since(now), want.cost);
                     }
@@ -395,6 +402,13 @@ pub(super) fn outcome(response: &Response<Answer>) -> Outcome {
         (502..=504, _) => Outcome::Gateway,
         (500.., _) => Outcome::Errored,
         _ => Outcome::Answered,
+    }
+}
+
+impl Outcome {
+    /// What an answer is as far as its head goes.
+    fn so_far(self, response: &Response<Answer>) -> Self {
+        if self == Self::Answered && !response.body().is_end_stream() { Self::Began } else { self }
     }
 }
 
