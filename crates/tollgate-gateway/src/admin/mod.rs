@@ -24,6 +24,7 @@ use tollgate_limit::Moment;
 
 use crate::cache;
 use crate::drift;
+use crate::issuers;
 use crate::record::metrics::{head, row};
 use crate::release;
 use crate::send::json;
@@ -61,6 +62,7 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         tasks.spawn_detached(signals::watch(Arc::clone(&control.state)));
         if control.is_real() {
             tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
+            tasks.spawn_detached(issuers::watch(Arc::clone(&control.state)));
             tasks.spawn_detached(statistics::watch(Arc::clone(&control.state)));
         }
         let store = Arc::new(Tasks::default());
@@ -276,6 +278,7 @@ fn metrics(control: &Control) -> String {
     queues(&mut out, &policy);
     cache::render(&policy, &mut out);
     state.drift.render(&mut out);
+    issuers::render(&state.issuers, state.clock.unix_ms(), &mut out);
     release::told::render(&policy, &mut out);
     head(&mut out, "tollgate_stage_mode", "gauge", "Mode of each guard: 2 enforces, 1 observes, 0 is off.");
     for (stage, mode) in policy.modes() {
