@@ -4,9 +4,9 @@
 mod discover;
 mod fetch;
 mod introspect;
-mod told;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

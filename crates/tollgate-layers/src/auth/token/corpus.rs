@@ -126,7 +126,11 @@ pub fn claims(now: u64) -> Value {
 pub fn with(base: &Value, changes: Value) -> Value {
     let mut base: Map<String, Value> = base.as_object().cloned().unwrap_or_default();
     for (name, value) in changes.as_object().cloned().unwrap_or_default() {
-        if value.is_null() { base.remove(&name) } else { base.insert(name, value) };
+        if value.is_null() {
+            base.remove(&name)
+        } else {
+            base.insert(name, value)
+        };
     }
     Value::Object(base)
 }
@@ -146,9 +150,15 @@ pub fn good(signers: &Signers, now: u64) -> Vec<(&'static str, String)> {
         ("several audiences", signers.token(&es256, &with(&base, json!({ "aud": ["https://other.test", AUDIENCE] })))),
         ("no nbf", signers.token(&es256, &with(&base, json!({ "nbf": null })))),
         ("expired within the leeway", signers.token(&es256, &with(&base, json!({ "exp": now - 5 })))),
-        ("a clock that is ahead a little", signers.token(&es256, &with(&base, json!({ "iat": now + 30, "nbf": now + 20 })))),
+        (
+            "a clock that is ahead a little",
+            signers.token(&es256, &with(&base, json!({ "iat": now + 30, "nbf": now + 20 }))),
+        ),
         ("a client and no subject", signers.token(&es256, &with(&base, json!({ "sub": null })))),
-        ("addresses of keys, which nobody follows", signers.token(&with(&es256, json!({ "jku": "https://evil.test/" })), &base)),
+        (
+            "addresses of keys, which nobody follows",
+            signers.token(&with(&es256, json!({ "jku": "https://evil.test/" })), &base),
+        ),
     ]
 }
 
@@ -275,7 +285,11 @@ fn forms(signers: &Signers, now: u64, cases: &mut Vec<Case>) {
     add("a space in a segment", format!("{head}.{}", good[head.len() + 1..].replacen('e', "e ", 1)), BASE64);
     add("padding", format!("{}.{body}.{tail}", URL_SAFE.encode(header("ES256", "es25").to_string())), BASE64);
     add("padding of the signature", format!("{good}=="), BASE64);
-    add("the other alphabet", format!("{head}.{}.{tail}", STANDARD.encode([b"{\"a\":\"".as_ref(), &[0xff; 9], b"\"}"].concat())), BASE64);
+    add(
+        "the other alphabet",
+        format!("{head}.{}.{tail}", STANDARD.encode([b"{\"a\":\"".as_ref(), &[0xff; 9], b"\"}"].concat())),
+        BASE64,
+    );
     add("percent signs", format!("{head}.{body}.{tail}%3D"), BASE64);
     add("loose bits", format!("{head}.{body}.{}", loose(tail)), BASE64);
     add("no signature", format!("{head}.{body}."), SIGNATURE);
@@ -285,11 +299,19 @@ fn forms(signers: &Signers, now: u64, cases: &mut Vec<Case>) {
     add("longer than 8 KiB", format!("{good}{}", "A".repeat(8193 - good.len())), "it is longer than 8 KiB");
     add("no claims", format!("{head}..{tail}"), JSON);
     add("claims that are a list", signers.raw("ES256", &header("ES256", "es256").to_string(), "[]"), JSON);
-    add("claims that are a token", signers.raw("ES256", &header("ES256", "es256").to_string(), &format!("\"{}\"", &good[..100])), JSON);
+    add(
+        "claims that are a token",
+        signers.raw("ES256", &header("ES256", "es256").to_string(), &format!("\"{}\"", &good[..100])),
+        JSON,
+    );
     add("a header with a mark before it", format!("{}.{body}.{tail}", b64("{ \u{feff}\"alg\":\"ES256\"}")), JSON);
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(2_000), "]".repeat(2_000));
     add("claims 2,000 deep", signers.raw("ES256", &header("ES256", "es256").to_string(), &deep), JSON);
-    add("claims that are no UTF-8", format!("{head}.{}.{tail}", b64([b"{\"a\":\"".as_ref(), &[0xff], b"\"}"].concat())), JSON);
+    add(
+        "claims that are no UTF-8",
+        format!("{head}.{}.{tail}", b64([b"{\"a\":\"".as_ref(), &[0xff], b"\"}"].concat())),
+        JSON,
+    );
 }
 
 fn signatures(signers: &Signers, now: u64, cases: &mut Vec<Case>) {
@@ -304,8 +326,8 @@ fn signatures(signers: &Signers, now: u64, cases: &mut Vec<Case>) {
     add("s of zero", &[[1; 32], [0; 32]].concat());
     add("all ones", &[0xff; 64]);
     let order = [
-        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad, 0xa7,
-        0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,
+        0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
     ];
     add("r and s of the order", &[order, order].concat());
     let stranger = signers.stranger.sign(&random, signed.as_bytes()).expect("it signs");
@@ -386,7 +408,11 @@ fn claims_of(signers: &Signers, now: u64, cases: &mut Vec<Case>) {
     add("cnf that is not understood", json!({ "cnf": { "kid": "x" } }), cnf);
     add("cnf a string", json!({ "cnf": "x" }), cnf);
     add("cnf of a short print", json!({ "cnf": { "jkt": "AAAA" } }), cnf);
-    add("bound to a key", json!({ "cnf": { "jkt": b64([7; 32]) } }), "it is bound to a key, and no proof of that came with it");
+    add(
+        "bound to a key",
+        json!({ "cnf": { "jkt": b64([7; 32]) } }),
+        "it is bound to a key, and no proof of that came with it",
+    );
     add("bound to a certificate", json!({ "cnf": { "x5t#S256": b64([7; 32]) } }), "it is bound to another certificate");
 }
 

@@ -165,7 +165,10 @@ impl Tokens {
         let said = outside.introspect(text).await.map_err(Unproved::Fault)?;
         let known = Self::hear(issuer, &said, shown.unix_ms).map_err(|flaw| {
             if flaw == Flaw::Json {
-                return Unproved::Fault(Fault::new(Origin::Store, "what the issuer says of a token is not strict JSON"));
+                return Unproved::Fault(Fault::new(
+                    Origin::Store,
+                    "what the issuer says of a token is not strict JSON",
+                ));
             }
             Unproved::Flaw(flaw)
         })?;
