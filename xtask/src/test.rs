@@ -206,11 +206,15 @@ fn extra(project: &Project, name: &str, args: &[&str]) -> Result<Done> {
     quiet(project.cargo(&[name]).args(args))
 }
 
+/// Installs the checker where the machine has none.
 fn typos(project: &Project) -> Result<Done> {
-    if !answers("typos", &["--version"]) {
-        return Ok(Done::NotRun("`cargo install --locked typos-cli` would give it".into()));
+    if answers("typos", &["--version"]) {
+        return quiet(&mut project.command("typos", &[]));
     }
-    quiet(&mut project.command("typos", &[]))
+    match peers::python(project, "typos") {
+        Ok(python) => quiet(&mut project.command(python.with_file_name("typos"), &[])),
+        Err(error) => Ok(Done::NotRun(format!("{error:#}"))),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a driver measures how long its steps take")]

@@ -341,21 +341,17 @@ impl Progress {
                 && lane.case.wealth() < CLEAN
                 && !lane.doubt.active
         };
-        let (place, next) = self.lanes.iter().enumerate().find_map(|(place, lane)| {
+        let ready = |(place, lane): (usize, &Lane)| {
             let next = terms.next_step(lane.weight).filter(|_| due(lane))?;
-            Some((place, next))
-        })?;
-        let served = self.lanes.get(place).map_or(0, |lane| lane.step_calls);
-        let why = format!("{served} calls at this weight, and nothing against it");
-        self.weigh_anew(place, next).ok().map(|before| {
-            self.remember(Turn {
-                time_ms: now_ms,
-                act: Act::Promote,
-                version: place,
-                weight: [before, next],
-                by: By::Gateway,
-                why,
-            })
+            Some((place, next, lane.step_calls))
+        };
+        let ready: Vec<_> = self.lanes.iter().enumerate().filter_map(ready).collect();
+        // One for which there is no weight left must not keep the others.
+        ready.into_iter().find_map(|(version, next, served)| {
+            let before = self.weigh_anew(version, next).ok()?;
+            let why = format!("{served} calls at this weight, and nothing against it");
+            let (act, weight) = (Act::Promote, [before, next]);
+            Some(self.remember(Turn { time_ms: now_ms, act, version, weight, by: By::Gateway, why }))
         })
     }
 
