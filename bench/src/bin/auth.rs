@@ -54,7 +54,12 @@ fn main() -> ExitCode {
         let known = scene.auth();
         rows.push(Row { what: "API key", threads, us: median(|| ask(&known, keys, QUESTIONS, threads)), bar_us: 1.5 });
         ask(&known, tokens, CALLERS, 1);
-        rows.push(Row { what: "token, seen before", threads, us: median(|| ask(&known, tokens, QUESTIONS, threads)), bar_us: 3.0 });
+        rows.push(Row {
+            what: "token, seen before",
+            threads,
+            us: median(|| ask(&known, tokens, QUESTIONS, threads)),
+            bar_us: 3.0,
+        });
         // Threads take turns: each token is new to the layer once.
         let us = median(|| ask(&scene.auth(), tokens, CALLERS / threads, threads));
         rows.push(Row { what: "token, ES256, first", threads, us, bar_us: 150.0 });
@@ -89,7 +94,8 @@ impl Scene {
         let issued = Timestamp::of_unix_ms((NOW - 60) * 1000);
         let keys = (0..CALLERS)
             .map(|_| {
-                let request = NewKey { env: "bench".into(), tenant: "acme".into(), created_by: "me".into(), ..NewKey::default() };
+                let request =
+                    NewKey { env: "bench".into(), tenant: "acme".into(), created_by: "me".into(), ..NewKey::default() };
                 let pepper = PepperValue { id: "v1", value: &value };
                 let key = file.issue(request, pepper, &mut random, issued).expect("a key");
                 head(key.reveal())

@@ -160,8 +160,7 @@ where
 {
     let broke = |error: hyper::Error| format!("the connection broke: {error}");
     let mut builder = http1::Builder::new();
-    let (mut sender, connection) =
-        builder.max_headers(64).handshake(TokioIo::new(io)).await.map_err(broke)?;
+    let (mut sender, connection) = builder.max_headers(64).handshake(TokioIo::new(io)).await.map_err(broke)?;
     let asking = async move {
         let response = sender.send_request(request).await.map_err(broke)?;
         let (parts, mut body) = response.into_parts();
@@ -203,10 +202,13 @@ mod tests {
     fn only_plain_addresses_of_https_are_asked() {
         let tls = crate::tls::client_config(None, crate::tls::Speaks::H1).expect("public roots");
         let egress = Egress { tls, reach: Reach::Public };
-        let place = |url: &str| egress.address(url).map(|(address, target)| (address.host, address.port, target.to_string()));
+        let place =
+            |url: &str| egress.address(url).map(|(address, target)| (address.host, address.port, target.to_string()));
         assert_eq!(place("https://id.test/a?b=c"), Ok(("id.test".into(), 443, "/a?b=c".into())));
         assert_eq!(place("https://[::1]:8443"), Ok(("::1".into(), 8443, "/".into())));
-        for url in ["http://id.test/", "https://a:b@id.test/", "/a", "", "https:///a", "file:///etc/passwd", "id.test:443"] {
+        for url in
+            ["http://id.test/", "https://a:b@id.test/", "/a", "", "https:///a", "file:///etc/passwd", "id.test:443"]
+        {
             assert!(place(url).is_err(), "{url}");
         }
     }

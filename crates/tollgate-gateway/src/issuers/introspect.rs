@@ -48,7 +48,8 @@ impl Introspection {
     /// # Errors
     /// A fault of the store: without an answer nobody is let in. It holds nothing of the token.
     pub async fn ask(&self, token: &str) -> Result<Bytes, Fault> {
-        let fault = |why: String| Fault::new(Origin::Store, format_args!("the issuer cannot be asked: {why}")).retryable();
+        let fault =
+            |why: String| Fault::new(Origin::Store, format_args!("the issuer cannot be asked: {why}")).retryable();
         let waiting = tokio::time::timeout(PATIENCE, self.places.acquire());
         let Ok(Ok(_place)) = waiting.await else { return Err(fault("too many questions at once".to_owned())) };
         let url = self.place().await.map_err(fault)?;

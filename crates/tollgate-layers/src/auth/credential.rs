@@ -2,8 +2,8 @@
 
 use http::header::{AUTHORIZATION, HeaderName};
 
-use super::{Failure, Flaw};
 use super::key::PREFIX;
+use super::{Failure, Flaw};
 use crate::hygiene::Head;
 
 /// Headers that carry credentials: they are dropped before a request is forwarded.

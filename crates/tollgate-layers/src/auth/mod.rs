@@ -25,6 +25,7 @@ use crate::hygiene::Head;
 use crate::routes::AuthNeed;
 pub use config::{AuthConfig, KeysConfig, Peppers};
 pub use credential::CREDENTIAL_HEADERS;
+use credential::Credential;
 pub use file::{KeyFile, KeyRecord, KeyState};
 pub use issue::{IssuedKey, KeyFileError, KeyRow, NewKey, PepperValue, Revoked, Standing};
 pub use key::{
@@ -33,12 +34,10 @@ pub use key::{
 pub use ring::{IdKey, KeyNames, KeyRing, Keys};
 pub use timestamp::{NotATime, Timestamp};
 pub use token::{
-    Algorithm, BadKey, BadSet, Flaw, IntrospectionConfig, IssuerConfig, JwksConfig, KeyRoom, KeySet, LARGEST_SET,
-    Outside, Replays, Resource, ScopesConfig,
-    TenantClaimConfig, TokenNames, Tokens, metadata_path,
+    Algorithm, BadKey, BadSet, Flaw, FuzzedTokens, IntrospectionConfig, IssuerConfig, JwksConfig, KeyRoom, KeySet,
+    LARGEST_SET, Outside, Replays, Resource, ScopesConfig, TenantClaimConfig, TokenNames, Tokens, metadata_path,
 };
 use token::{Shown, Unproved};
-use credential::Credential;
 
 /// The layer. It survives a reload of the key file: the ring inside is swapped.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ mod config;
 pub(super) mod corpus;
 mod dpop;
 mod flaw;
+mod fuzzed;
 mod issuer;
 mod jose;
 mod jwk;
@@ -39,6 +40,7 @@ pub use config::{IntrospectionConfig, IssuerConfig, JwksConfig, ScopesConfig, Te
 pub use dpop::Replays;
 use dpop::{Asked, Proof, Use};
 pub use flaw::Flaw;
+pub use fuzzed::FuzzedTokens;
 use issuer::Issuer;
 use jose::{Compact, LONGEST};
 
@@ -165,7 +167,10 @@ impl Tokens {
         let said = outside.introspect(text).await.map_err(Unproved::Fault)?;
         let known = Self::hear(issuer, &said, shown.unix_ms).map_err(|flaw| {
             if flaw == Flaw::Json {
-                return Unproved::Fault(Fault::new(Origin::Store, "what the issuer says of a token is not strict JSON"));
+                return Unproved::Fault(Fault::new(
+                    Origin::Store,
+                    "what the issuer says of a token is not strict JSON",
+                ));
             }
             Unproved::Flaw(flaw)
         })?;

@@ -41,7 +41,8 @@ impl Resource {
             challenges.push(format!("DPoP algs=\"{}\", resource_metadata=\"{place}\"", algorithms.join(" ")));
             document["dpop_signing_alg_values_supported"] = json!(algorithms);
         }
-        let challenges = challenges.iter().map(|challenge| HeaderValue::from_str(challenge).ok()).collect::<Option<_>>()?;
+        let challenges =
+            challenges.iter().map(|challenge| HeaderValue::from_str(challenge).ok()).collect::<Option<_>>()?;
         let metadata = Bytes::from(document.to_string());
         Some(Self { metadata, challenges, proves: dpop.then(|| origin.into()) })
     }
