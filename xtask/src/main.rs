@@ -15,6 +15,7 @@ mod project;
 mod schema;
 mod shape;
 mod sim;
+mod stores;
 mod tally;
 mod test;
 

@@ -7,6 +7,8 @@ use std::path::Path;
 mod chat;
 #[path = "../../../fuzz/targets/config_load.rs"]
 mod config_load;
+#[path = "../../../fuzz/targets/exposition.rs"]
+mod exposition;
 #[path = "../../../fuzz/targets/frames.rs"]
 mod frames;
 #[path = "../../../fuzz/targets/intake_decode.rs"]
@@ -53,6 +55,11 @@ fn replay(target: &str, run: fn(&[u8])) {
 #[test]
 fn configurations_load_or_every_mistake_has_a_place() {
     replay("config_load", config_load::run);
+}
+
+#[test]
+fn pages_of_metrics_give_loads_that_are_numbers() {
+    replay("exposition", exposition::run);
 }
 
 #[test]
