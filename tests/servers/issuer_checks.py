@@ -109,7 +109,7 @@ class Scene:
 
     def bound(self):
         """A token that is bound to a key."""
-        return self.issuer.token("prover", proof=self.proof(url=f"{self.issuer.url}/token", method="POST"))
+        return self.issuer.token("prover", proof=self.proof(url=f"https://localhost:{self.issuer.port}/token", method="POST"))
 
 
 def jose_claims():

@@ -22,7 +22,7 @@ mod keys;
 mod resource;
 mod shelf;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::fmt;
 use std::sync::Arc;
