@@ -33,6 +33,7 @@ use crate::start::{CERT_WATCH, Control, StartError};
 use crate::statistics;
 use crate::store;
 use crate::upstream::checks;
+use crate::upstream::grant;
 use crate::upstream::queue::Standing;
 use crate::upstream::signals;
 use crate::worker::Tasks;
@@ -60,6 +61,7 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         tasks.spawn_detached(checks::watch(Arc::clone(&control.state), control.is_real()));
         tasks.spawn_detached(release::watch(Arc::clone(&control.state)));
         tasks.spawn_detached(signals::watch(Arc::clone(&control.state)));
+        tasks.spawn_detached(grant::watch(Arc::clone(&control.state)));
         if control.is_real() {
             tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
             tasks.spawn_detached(issuers::watch(Arc::clone(&control.state)));

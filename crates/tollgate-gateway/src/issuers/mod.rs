@@ -219,7 +219,8 @@ impl IssuerDesk {
                 self.room.put(set);
                 self.failed.store(0, Ordering::Release);
                 *self.why.lock() = None;
-                every
+                // Twice at least before they are too old.
+                every.min(plan.max_stale / 2)
             }
             Err(why) => {
                 let failed = self.failed.fetch_add(1, Ordering::AcqRel);

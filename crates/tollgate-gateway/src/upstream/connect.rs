@@ -11,6 +11,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tollgate_core::ruling::{Fault, Origin};
 
+use super::grant::Grant;
 use crate::tick::{Ticker, within};
 
 /// Where an endpoint is, and how it is spoken to.
@@ -26,6 +27,8 @@ pub struct Address {
     pub host_field: HeaderValue,
     /// The field that carries its key, and that.
     pub key: Option<(HeaderName, HeaderValue)>,
+    /// Whoever has a token for it, where that is what it asks for.
+    pub grant: Option<Arc<Grant>>,
 }
 
 impl Address {
@@ -34,11 +37,17 @@ impl Address {
     pub fn new(host: String, port: u16, tls: Option<Arc<rustls::ClientConfig>>) -> Option<Self> {
         let named = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let host_field = HeaderValue::try_from(named).ok()?;
-        Some(Self { host, port, tls, host_field, key: None })
+        Some(Self { host, port, tls, host_field, key: None, grant: None })
     }
 }
 
 impl Address {
+    /// The field that carries what it asks us for, and that.
+    #[must_use]
+    pub fn credential(&self) -> Option<(HeaderName, HeaderValue)> {
+        self.key.clone().or_else(|| self.grant.as_ref()?.field())
+    }
+
     /// Whether its key leaves this machine in plain text.
     #[must_use]
     pub fn shows_its_key(&self) -> bool {

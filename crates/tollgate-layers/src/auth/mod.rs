@@ -34,8 +34,8 @@ pub use key::{
 pub use ring::{IdKey, KeyNames, KeyRing, Keys};
 pub use timestamp::{NotATime, Timestamp};
 pub use token::{
-    Algorithm, BadKey, BadSet, Flaw, IntrospectionConfig, IssuerConfig, JwksConfig, KeyRoom, KeySet, LARGEST_SET,
-    Outside, Replays, Resource, ScopesConfig, TenantClaimConfig, TokenNames, Tokens, metadata_path,
+    Algorithm, BadKey, BadSet, Flaw, FuzzedTokens, IntrospectionConfig, IssuerConfig, JwksConfig, KeyRoom, KeySet,
+    LARGEST_SET, Outside, Replays, Resource, ScopesConfig, TenantClaimConfig, TokenNames, Tokens, metadata_path,
 };
 use token::{Shown, Unproved};
 

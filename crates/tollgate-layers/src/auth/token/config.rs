@@ -67,8 +67,8 @@ pub struct JwksConfig {
     pub file: Option<String>,
     /// An address beginning with `https://`, asked instead of what the metadata names.
     pub url: Option<String>,
-    /// How long keys may be used that cannot be fetched anew, in seconds; then every token is answered with 503. They are
-    /// fetched as often as `Cache-Control` says, between 5 minutes and 24 hours. Default: 86400.
+    /// How long keys may be used after they were fetched, in seconds; then every token is answered with 503. They are fetched
+    /// as often as `Cache-Control` says, between 5 minutes and 24 hours, and at least twice within this time. Default: 86400.
     #[schemars(range(min = 1, max = 604_800))]
     pub max_stale_secs: u64,
 }

@@ -14,6 +14,7 @@ mod config;
 pub(super) mod corpus;
 mod dpop;
 mod flaw;
+mod fuzzed;
 mod issuer;
 mod jose;
 mod jwk;
@@ -21,7 +22,7 @@ mod keys;
 mod resource;
 mod shelf;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub use config::{IntrospectionConfig, IssuerConfig, JwksConfig, ScopesConfig, Te
 pub use dpop::Replays;
 use dpop::{Asked, Proof, Use};
 pub use flaw::Flaw;
+pub use fuzzed::FuzzedTokens;
 use issuer::Issuer;
 use jose::{Compact, LONGEST};
 
