@@ -19,7 +19,7 @@ use crate::egress::{Egress, basic};
 use crate::tls::{Speaks, client_config};
 use crate::upstream::fleet::MOST;
 use crate::upstream::grant::{self, Grant, Terms};
-use crate::upstream::{Address, Fleet, MuxBounds, Reach, Remote, Settings};
+use crate::upstream::{Address, Fleet, MuxBounds, Remote, Settings};
 
 /// The field that carries a key, and that.
 pub(super) type Key = (HeaderName, HeaderValue);
@@ -84,12 +84,12 @@ impl Desk<'_> {
             let secret = self.vault.open(&oauth.client_secret, "client_secret", check)?;
             let ca = oauth.ca.as_ref().map(|file| disk::read_up_to(&self.base.join(file), 4 << 20)).transpose();
             let ca = ca.map_err(|error| check.problem("ca", format!("it cannot be read: {error}"))).ok()?;
-            let tls = client_config(ca.as_deref(), Speaks::H1).map_err(|why| check.problem("ca", why)).ok()?;
-            let reach = if oauth.allow_private { Reach::Private } else { Reach::Public };
+            let egress =
+                Egress::new(ca.as_deref(), oauth.allow_private).map_err(|why| check.problem("ca", why)).ok()?;
             let authorization = basic(oauth.client_id.as_bytes(), secret.expose());
             let form = grant::form(oauth.scope.as_deref(), oauth.audience.as_deref(), oauth.resource.as_deref());
-            let stamp = format!("{} {form} {reach:?} {ca:?} {:?}", oauth.token_url, authorization.as_bytes());
-            let terms = Terms { url: oauth.token_url.clone(), authorization, form, egress: Egress { tls, reach } };
+            let stamp = format!("{} {form} {:?} {ca:?} {:?}", oauth.token_url, egress.reach, authorization.as_bytes());
+            let terms = Terms { url: oauth.token_url.clone(), authorization, form, egress };
             Some((Some(terms), Some(digest(&SHA256, stamp.as_bytes()))))
         })
     }

@@ -61,7 +61,7 @@ impl FuzzedTokens {
         let peer =
             Peer { ip, port: 1, local: (ip, 443), listener: "x".into(), sni: None, tls: true, certificate: None };
         let (method, path) = (&Method::POST, "/predict");
-        let shown = Shown { text, proof: Some(text), method, path, peer: &peer, unix_ms: NOW * 1000 };
+        let shown = Shown { text, proof: Some(text), method, path, peer: &peer, from: peer.ip, unix_ms: NOW * 1000 };
         match pin!(self.0.identify(shown)).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(_)) => {}
             Poll::Ready(Ok(who)) => panic!("`{}` was let in", who.principal),
