@@ -195,7 +195,7 @@ fn peer_tally(project: &Project, suites: &[String]) -> Result<Tally> {
     Ok(Tally { passed, failed, skipped })
 }
 
-fn is_ci() -> bool {
+pub(crate) fn is_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
 }
 

@@ -498,7 +498,12 @@ impl Desk<'_> {
             let prior = model.cost.expected(check, writes);
             let learner = self.state.learned.of(name, &model.upstream, prior);
             let counted = contract.counts_tokens();
-            Priced { weights, counted, batched: model.cost.batched, prior, learner }
+            let elsewhere = model.versions.values().filter_map(|version| {
+                let upstream = version.upstream.as_ref().filter(|upstream| **upstream != model.upstream)?;
+                Some((*self.upstreams.get(upstream)?, self.state.learned.of(name, upstream, prior)))
+            });
+            let elsewhere = elsewhere.collect();
+            Priced { weights, counted, batched: model.cost.batched, prior, learner, elsewhere }
         })
     }
 }
