@@ -26,7 +26,7 @@ use tollgate_layers::auth::{KeyRoom, KeySet, Outside};
 use crate::egress::Egress;
 use crate::state::State;
 pub use introspect::Introspection;
-pub use told::render;
+pub use told::{document, render};
 
 /// Requests that may wait for the keys of one issuer at once.
 const MOST_WAITING: usize = 1_024;
