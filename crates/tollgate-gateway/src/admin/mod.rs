@@ -201,10 +201,16 @@ async fn respond(control: Arc<Control>, request: &Request<Incoming>) -> Response
         (&Method::GET, "/backends") => {
             json(StatusCode::OK, Bytes::from(backends::document(&control.state).to_string()))
         }
-        (&Method::POST, "/reload") => reload(control).await,
-        (_, "/backends" | "/costs" | "/drift" | "/healthz" | "/observed" | "/readyz" | "/metrics" | "/reload") => {
-            json(StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"{\"code\":\"method_not_allowed\"}"))
+        (&Method::GET, "/issuers") => {
+            let document = issuers::document(&control.state.issuers, control.state.clock.unix_ms());
+            json(StatusCode::OK, Bytes::from(document.to_string()))
         }
+        (&Method::POST, "/reload") => reload(control).await,
+        (
+            _,
+            "/backends" | "/costs" | "/drift" | "/healthz" | "/issuers" | "/observed" | "/readyz" | "/metrics"
+            | "/reload",
+        ) => json(StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"{\"code\":\"method_not_allowed\"}")),
         _ => json(StatusCode::NOT_FOUND, Bytes::from_static(b"{\"code\":\"not_found\"}")),
     }
 }

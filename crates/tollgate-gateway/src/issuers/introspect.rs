@@ -91,7 +91,7 @@ impl Introspection {
             return Ok(url.clone());
         }
         if let Some(found) = self.found.load().as_ref() {
-            return Ok(found.to_string());
+            return Ok(String::clone(found));
         }
         let metadata = discover::metadata(&self.egress, &self.issuer).await?;
         let url = metadata.introspection.ok_or("its metadata names no `introspection_endpoint`")?;

@@ -27,7 +27,7 @@ use tollgate_layers::auth::{KeyRoom, KeySet, Outside};
 use crate::egress::Egress;
 use crate::state::State;
 pub use introspect::Introspection;
-pub use told::render;
+pub use told::{document, render};
 
 /// Requests that may wait for the keys of one issuer at once.
 const MOST_WAITING: usize = 1_024;
@@ -144,6 +144,7 @@ pub async fn watch(state: Arc<State>) {
         let desks = state.issuers.serving();
         let following = join_all(desks.iter().map(|desk| desk.follow()));
         tokio::select! {
+            biased;
             () = state.issuers.replaced.notified() => {}
             _ = following, if !desks.is_empty() => {}
         }
@@ -216,7 +217,7 @@ impl IssuerDesk {
 
     /// One fetch, and what follows from it.
     async fn round(&self, plan: &Arc<Plan>) {
-        let _running = Running::begin(self);
+        let running = Running::begin(self);
         let fetched = fetch::keys(plan).await;
         let _alone = self.changing.lock();
         if !self.plan.load().as_ref().is_some_and(|now| Arc::ptr_eq(now, plan)) {
@@ -243,7 +244,7 @@ impl IssuerDesk {
                 Duration::from_secs(1 << failed.min(9)).min(LONGEST_PAUSE)
             }
         };
-        self.due.store(self.clock.now().after(wait).0, Ordering::Release);
+        running.end(self.clock.now().after(wait));
     }
 
     /// Waits for the fetch that runs, or for a new one if it is time for that.
@@ -284,19 +285,33 @@ impl Outside for IssuerDesk {
     }
 }
 
-/// A fetch that runs. However it ends, those who wait are told.
-struct Running<'a>(&'a IssuerDesk);
+/// A fetch that runs. One that is broken off, because another configuration serves, is begun again at once: those who wait
+/// for it wait on.
+struct Running<'a> {
+    desk: &'a IssuerDesk,
+    next: Tick,
+}
 
 impl<'a> Running<'a> {
     fn begin(desk: &'a IssuerDesk) -> Self {
         desk.running.store(true, Ordering::Release);
-        Self(desk)
+        Self { desk, next: Tick::default() }
+    }
+
+    /// It is over, and those who wait are told.
+    fn end(mut self, next: Tick) {
+        self.next = next;
+        drop(self);
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.running.store(false, Ordering::Release);
-        self.0.rounds.send_modify(|rounds| *rounds = rounds.wrapping_add(1));
+        let Self { desk, next } = self;
+        desk.due.store(next.0, Ordering::Release);
+        if *next > Tick::default() {
+            desk.running.store(false, Ordering::Release);
+            desk.rounds.send_modify(|rounds| *rounds = rounds.wrapping_add(1));
+        }
     }
 }
