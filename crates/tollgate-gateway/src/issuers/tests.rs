@@ -19,7 +19,7 @@ fn plan(url: &str) -> Fresh {
     let tls = client_config(None, Speaks::H1).expect("public roots");
     let plan = Plan {
         source: Source::Address(url.to_owned()),
-        egress: Egress { tls, reach: Reach::Public },
+        egress: Egress { tls, reach: Reach::Public, roots: None },
         max_stale: Duration::from_hours(24),
     };
     Fresh { keys: FreshKeys::Fetched(plan), introspection: None }
