@@ -187,6 +187,10 @@ impl Canary {
                 self.seen.sent_back.store(true, Relaxed);
                 return Fall { ill, took, calls: [now[0] - before[0], now[1] - before[1]] };
             }
+            if ill == Ill::Slow {
+                // The machine may have become busier.
+                self.slow.store(self.slow_ms(house).await, Relaxed);
+            }
             assert!(took < SOON, "{ill:?}: not rolled back after {now:?} of {before:?}: {}", release(house, 1).await);
             sleep(Duration::from_millis(20)).await;
         }
