@@ -59,6 +59,7 @@ pub fn answer_here(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, job: &Admitte
         Verb::Health => json(StatusCode::OK, Bytes::from_static(b"{\"status\":\"ok\"}")),
         Verb::LimitsPolicy => p.published.answer(&job.head.headers),
         Verb::Quota => quota::own(p, w, ex, job),
+        Verb::ResourceMetadata => json(StatusCode::OK, p.auth.layer.tokens().resource()?.metadata.clone()),
         Verb::ServerLive => json(StatusCode::OK, Bytes::from_static(b"{\"live\":true}")),
         Verb::ServerReady => ready(w.state.is_ready()),
         Verb::ServerMetadata => json(StatusCode::OK, p.server_metadata.clone()),

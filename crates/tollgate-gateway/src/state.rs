@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tollgate_core::backend::Backend;
 use tollgate_core::time::Clock;
-use tollgate_layers::auth::{IdKey, KeyRing};
+use tollgate_layers::auth::{IdKey, KeyRing, Replays};
 use tollgate_layers::limits::Levers;
 use tollgate_limit::{Gauges, Memory};
 
@@ -18,6 +18,7 @@ use crate::body::Budget;
 use crate::compute::Compute;
 use crate::config::EmbeddedConfig;
 use crate::drift::Drift;
+use crate::issuers::Issuers;
 use crate::keep::Keep;
 use crate::learned::Learned;
 use crate::observed::Observed;
@@ -92,6 +93,10 @@ pub struct State {
     pub recorder: Arc<Recorder>,
     /// API keys.
     pub ring: Arc<KeyRing>,
+    /// Issuers of access tokens.
+    pub issuers: Issuers,
+    /// Proofs of possession that were used up.
+    pub replays: Arc<Replays>,
     /// Certificates.
     pub certs: Arc<CertTable>,
     /// Opens embedded models.
@@ -169,6 +174,8 @@ impl State {
             redactor,
             recorder,
             ring: Arc::default(),
+            issuers: Issuers::default(),
+            replays: Arc::default(),
             certs: Arc::default(),
             embed,
             observed: Observed::default(),
