@@ -20,11 +20,11 @@ use crate::tally::say;
 /// What is offered is so many times what is allowed.
 const FLOOD: u64 = 10;
 /// Of all processes together; each of them asks for half a second of it at once, at most.
-const TIGHT: Budget = Budget { burst: 300, rate: 300 };
+const TIGHT: Budget = Budget { burst: 200, rate: 200 };
 /// Enough for whatever is offered: then every request is admitted.
 const WIDE: Budget = Budget { burst: 100_000, rate: 100_000 };
 /// What is offered to that, a second.
-const CALM: u64 = 1_500;
+const CALM: u64 = 1_000;
 
 /// How long the server is away.
 const AWAY: Duration = Duration::from_secs(3);
