@@ -83,7 +83,7 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     let from = *seen.from.insert(from.unwrap_or(facts.peer.ip));
     p.flood.ask(log, |f, _| f.check(from, now))?; // before any cryptography
     let asking = Asking { head: &head, peer: &facts.peer, from, unix_ms: facts.unix_ms, need: route.auth };
-    let who = p.auth.demand(log, |a, _| a.identify(&asking))?;
+    let who = p.auth.demand_store(log, |a| a.identify(&asking)).await?;
     let who = seen.who.insert(who);
     let at = Occasion { from, unix_ms: facts.unix_ms };
     p.authz.ask(log, |z, _| z.permit(&authz::Asked::new(who, &found, head.path(), at)))?; // the model comes below

@@ -8,6 +8,7 @@ pub mod canary;
 pub mod checks;
 pub mod connect;
 pub mod fleet;
+pub mod grant;
 mod head;
 pub mod hedge;
 mod link;
@@ -43,7 +44,7 @@ use tollgate_layers::routes::Preset;
 use crate::tick::{Alarm, Ticker};
 use crate::worker::Tasks;
 pub use answer::Answer;
-pub use connect::Address;
+pub use connect::{Address, Reach, Wire, reach};
 pub use fleet::{Fleet, FleetRules, Want};
 pub use link::{Link, LinkError};
 pub use mux::{Mux, MuxBounds};
@@ -211,7 +212,7 @@ impl Upward {
             headers.remove("grpc-encoding");
             headers.remove("grpc-accept-encoding");
         }
-        headers.extend(address.key.clone());
+        headers.extend(address.credential());
         if over == Over::Rest {
             headers.extend(length.map(|length| (CONTENT_LENGTH, HeaderValue::from(length))));
         } else {

@@ -100,7 +100,7 @@ impl Foreseen {
 impl Need {
     pub(super) const fn of(verb: Verb) -> Self {
         match verb {
-            Verb::Health | Verb::LimitsPolicy | Verb::Quota => Self::Nothing,
+            Verb::Health | Verb::LimitsPolicy | Verb::Quota | Verb::ResourceMetadata => Self::Nothing,
             Verb::Infer | Verb::Proxy | Verb::Stream => Self::Infer,
             Verb::ModelList
             | Verb::ModelMetadata

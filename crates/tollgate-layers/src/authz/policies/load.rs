@@ -1,6 +1,6 @@
 //! Files of policies: found, read, parsed and validated, every mistake with its place.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::str::FromStr as _;
 
 use cedar_policy::{Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
@@ -90,17 +90,19 @@ impl<'a> Loader<'a> {
         let fresh = self.rules.iter().skip(first).map(|rule| rule.policy.clone());
         let Ok(renamed) = PolicySet::from_policies(fresh) else { return };
         let result = self.validator.validate(&renamed, ValidationMode::Strict);
-        for error in result.validation_errors() {
+        // A policy is judged once for each action, type of caller and type of resource: one mistake is said once.
+        let mut said = HashSet::new();
+        for error in result.validation_errors().filter(|error| said.insert(offset(*error))) {
             tell(check, (file, text), error, true, Some(error.policy_id()));
         }
-        for warning in result.validation_warnings() {
+        for warning in result.validation_warnings().filter(|warning| said.insert(offset(*warning))) {
             tell(check, (file, text), warning, false, Some(warning.policy_id()));
         }
     }
 
     fn name(&mut self, file: &str, text: &str, (i, policy): (usize, &Policy), check: &mut Checker) -> Box<str> {
         let Some(id) = policy.annotation("id") else { return format!("{file}#{}", i + 1).into() };
-        let at = place(file, text, text.find(&format!("\"{id}\"")).unwrap_or(0));
+        let at = place(file, text, text.rfind(&format!("\"{id}\"")).unwrap_or(0));
         if id.is_empty() || id.len() > 128 {
             check.elsewhere(at.clone(), true, format!("`{id}` is not an id of 1 to 128 bytes"), None);
         }
@@ -132,13 +134,17 @@ fn number(id: &PolicyId) -> usize {
 }
 
 fn tell(check: &mut Checker, (file, text): (&str, &str), said: &dyn Diagnostic, fatal: bool, of: Option<&PolicyId>) {
-    let offset = said.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset());
     let message = said.to_string();
     // Its number is ours, and the place says more.
     let prefix = of.map(|id| format!("for policy `{id}`, ")).unwrap_or_default();
     let message = message.strip_prefix(&prefix).unwrap_or(&message).trim_end_matches('.');
     let hint = said.help().map(|help| help.to_string());
-    check.elsewhere(place(file, text, offset), fatal, message, hint);
+    check.elsewhere(place(file, text, offset(said)), fatal, message, hint);
+}
+
+/// Where what is said begins.
+fn offset(said: &dyn Diagnostic) -> usize {
+    said.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset())
 }
 
 /// The place of a byte of a file.
