@@ -96,6 +96,8 @@ pub struct Facts {
 pub enum Method {
     /// A key.
     ApiKey,
+    /// A client certificate.
+    Certificate,
     /// Not at all: the route asks for nothing.
     #[default]
     None,
@@ -109,6 +111,7 @@ impl Method {
     pub const fn name(self) -> &'static str {
         match self {
             Self::ApiKey => "api_key",
+            Self::Certificate => "certificate",
             Self::None => "none",
             Self::Token => "token",
         }
@@ -136,13 +139,24 @@ pub struct Person {
 
 /// Who is asking: cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Identity(Arc<Person>);
+pub struct Identity {
+    person: Arc<Person>,
+    /// Whether a client certificate was verified beside what proves who it is, or is what proves it.
+    pub mtls: bool,
+}
 
 impl Identity {
     /// The identity of a person.
     #[must_use]
     pub fn new(person: Person) -> Self {
-        Self(Arc::new(person))
+        let mtls = person.method == Method::Certificate;
+        Self { person: Arc::new(person), mtls }
+    }
+
+    /// The same, with or without a certificate beside it.
+    #[must_use]
+    pub fn over(self, mtls: bool) -> Self {
+        Self { mtls, ..self }
     }
 
     /// Nobody in particular, on a route that asks for no credential.
@@ -162,6 +176,6 @@ impl Deref for Identity {
     type Target = Person;
 
     fn deref(&self) -> &Person {
-        &self.0
+        &self.person
     }
 }

@@ -48,6 +48,8 @@ enum Verb {
     /// Issue, list and revoke API keys.
     Keys(keys::Keys),
     Limits(limits::Limits),
+    #[cfg(feature = "cedar")]
+    Policy(policy::Policy),
     /// Print what the pages of the reference are made from.
     #[command(hide = true)]
     Reference,
@@ -77,6 +79,8 @@ fn main() -> ExitCode {
         Verb::Demo(verb) => verb.run(),
         Verb::Keys(verb) => verb.run(),
         Verb::Limits(verb) => verb.run(),
+        #[cfg(feature = "cedar")]
+        Verb::Policy(verb) => verb.run(),
         Verb::Reference => reference::run(),
         Verb::Release(verb) => verb.run(),
         Verb::Schema => schema::run(),

@@ -255,6 +255,11 @@ fn metrics(control: &Control) -> String {
     ];
     let counters = [
         ("tollgate_config_reloads_total", "Reloads that took effect.", meters.reloads.load(Relaxed)),
+        (
+            "tollgate_authz_policy_errors_total",
+            "Questions of `authz` in which a policy failed, so that it denied.",
+            meters.policies_failed.load(Relaxed),
+        ),
         ("tollgate_panics_total", "Panics that were caught.", meters.panics.load(Relaxed)),
         ("tollgate_tls_handshakes_failed_total", "Handshakes that failed.", meters.handshakes_failed.load(Relaxed)),
         ("tollgate_records_dropped_total", "Access lines that found no room.", state.recorder.dropped()),

@@ -330,8 +330,20 @@ impl Desk<'_> {
         });
         let budgets = config.limits.budgets.iter().map(|budget| budget.name.clone()).collect();
         let authz = check.within("tenants", |check| {
-            let names = authz::TenantNames { models: &self.models, routes: routes.all(), budgets: &budgets };
+            let policies = !config.authz.policies.is_empty();
+            let names = authz::TenantNames { models: &self.models, routes: routes.all(), budgets: &budgets, policies };
             authz::compile(&config.tenants, check, &names)
+        });
+        let authz = check.within("authz", |check| {
+            let (source, failed) = (&RuleFiles::new(self.base), Arc::clone(&self.state.meters.policies_failed));
+            let names = authz::PolicyNames {
+                tenants: &config.tenants,
+                models: &self.models,
+                routes: routes.all(),
+                source,
+                failed,
+            };
+            authz.with(config.authz.policies(check, &names))
         });
         let listed: BTreeMap<_, _> = check.within("tenants", |check| {
             let tenants = config.tenants.iter();

@@ -60,6 +60,8 @@ mod openapi;
 mod operator;
 mod parse;
 mod place;
+#[cfg(feature = "cedar")]
+mod policies;
 mod presets;
 mod report;
 mod rules;
@@ -88,6 +90,8 @@ pub use load::{Loaded, Sources, load};
 pub use meant::load_config;
 pub use operator::OperatorDesk;
 pub use place::Places;
+#[cfg(feature = "cedar")]
+pub use policies::PolicyDesk;
 pub use presets::Opened;
 pub use report::{Located, Report};
 pub use rules::RuleFiles;
