@@ -67,6 +67,9 @@ pub enum StartError {
     /// The configuration has mistakes.
     #[error("{0}")]
     Config(Report),
+    /// A secret that the gateway cannot begin without was waited for in vain.
+    #[error("{0}")]
+    Missing(String),
     /// A socket, a thread or a file of ours is missing.
     #[error("{what}: {error}")]
     System {
@@ -374,7 +377,10 @@ fn compiled(
         Some(compiled) if problems.is_empty() => {
             Ok((compiled, warnings.iter().map(|warning| places.locate(warning)).collect()))
         }
-        _ => Err(StartError::Config(located(&problems, places))),
+        _ => Err(state.secrets.take_missing().map_or_else(
+            || StartError::Config(located(&problems, places)),
+            |what| StartError::Missing(format!("no secret, no start: {what}")),
+        )),
     }
 }
 

@@ -162,7 +162,7 @@ fn recorded(
         what,
         generation: state.generation(),
     };
-    match act.append(&state.recorder) {
+    match act.append(&state.recorder, &state.redactor) {
         Some(false) => Err("the act could not be written to the record"),
         Some(true) | None => Ok(()),
     }

@@ -288,8 +288,9 @@ impl Desk<'_> {
             check.within("keys", |check| {
                 check.within("pepper", |check| {
                     for (name, reference) in config.auth.keys.iter().flat_map(|keys| &keys.pepper) {
-                        // The stand-in is for a policy never used: its keys must not be told of as well.
-                        let value = opener.open(reference, name, check).unwrap_or_else(|| Secret::new(vec![0; 32]));
+                        // The stand-in is for a policy that is never used, or for a pepper that was withdrawn: no seal was
+                        // made with it, and its keys need not be told of as well.
+                        let value = opener.open(reference, name, check).unwrap_or_else(|| opener.stand_in());
                         before.extend(opener.before(reference).map(|value| (name.clone(), value)));
                         values.insert(name.clone(), value);
                     }

@@ -100,6 +100,7 @@ impl KeyDesk {
                 });
             });
         });
+        opener.farewell();
         if !check.is_clean() {
             return Err(refused(check, &loaded.places));
         }

@@ -34,6 +34,7 @@ impl OperatorDesk {
         let mut opener = Opener::new(&base, env);
         opener.configure(&config.secrets, &mut check);
         let key = check.within("admin", |check| opener.open(&config.admin.as_ref()?.key, "key", check));
+        opener.farewell();
         let (problems, _) = check.finish();
         if !problems.is_empty() {
             let located = problems.iter().map(|problem| loaded.places.locate(problem)).collect();

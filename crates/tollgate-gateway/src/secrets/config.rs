@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tollgate_core::check::Checker;
 
+use super::vault::VaultConfig;
 use crate::config::DurationText;
 
 /// How secrets are come by. Where one may stand there is a reference, `secret://…`; a literal is refused.
@@ -17,11 +18,13 @@ pub struct SecretsConfig {
     pub grace: DurationText,
     /// Commands that `secret://exec/NAME` may run, by name. They run once, when the gateway starts, and never at a reload.
     pub exec: BTreeMap<String, ExecConfig>,
+    /// Vault or OpenBao, for `secret://vault/MOUNT/PATH#FIELD`.
+    pub vault: Option<VaultConfig>,
 }
 
 impl Default for SecretsConfig {
     fn default() -> Self {
-        Self { grace: DurationText::from_secs(86_400), exec: BTreeMap::new() }
+        Self { grace: DurationText::from_secs(86_400), exec: BTreeMap::new(), vault: None }
     }
 }
 
@@ -44,7 +47,7 @@ const fn patience() -> DurationText {
 }
 
 impl SecretsConfig {
-    /// Reports every mistake.
+    /// Reports every mistake but those of `vault`.
     pub fn check(&self, check: &mut Checker) {
         check.within("exec", |check| {
             for (name, exec) in &self.exec {

@@ -11,9 +11,10 @@ mod file;
 mod held;
 mod opener;
 mod systemd;
+pub mod vault;
 
 pub use config::SecretsConfig;
-pub use held::{Secrets, watch};
+pub use held::{Secrets, follow, watch};
 pub use opener::{Opened, Opener};
 
 use tollgate_core::secret::Secret;

@@ -1,5 +1,6 @@
 //! What each provider gives, and what none of them takes.
 
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
 use tollgate_core::check::Checker;
@@ -29,7 +30,7 @@ fn a_file_is_a_file_that_nobody_else_can_read() {
     let folder = Folder::fresh();
     folder.write("good", "of-the-file\n");
     folder.write("loose", "of-the-file");
-    std::fs::set_permissions(folder.join("loose"), PermissionsExt::from_mode(0o640)).expect("a mode");
+    std::fs::set_permissions(folder.join("loose"), Permissions::from_mode(0o640)).expect("a mode");
     folder.write("large", vec![b'x'; 65_537]);
     folder.write("nul", "a\0b");
     folder.write("empty", "\n");
@@ -54,7 +55,7 @@ fn a_credential_of_systemd_is_found_where_systemd_says() {
     let folder = Folder::fresh();
     folder.write("pepper", "of-systemd");
     // As an access list for the service shows.
-    std::fs::set_permissions(folder.join("pepper"), PermissionsExt::from_mode(0o440)).expect("a mode");
+    std::fs::set_permissions(folder.join("pepper"), Permissions::from_mode(0o440)).expect("a mode");
     let directory = folder.path().display().to_string();
     let env = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| directory.clone());
     let mut opener = Opener::new(folder.path(), &env);

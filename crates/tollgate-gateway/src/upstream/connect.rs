@@ -42,8 +42,13 @@ impl Address {
     /// Whether its key leaves this machine in plain text.
     #[must_use]
     pub fn shows_its_key(&self) -> bool {
-        let local = self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) || self.host == "localhost";
-        self.tls.is_none() && !local
+        self.tls.is_none() && !self.is_near()
+    }
+
+    /// Whether it is this machine.
+    #[must_use]
+    pub fn is_near(&self) -> bool {
+        self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) || self.host == "localhost"
     }
 }
 
@@ -76,7 +81,11 @@ pub async fn connect(address: &Address, limit: Duration, ticker: &Arc<Ticker>) -
     }
 }
 
-async fn open(address: &Address) -> std::io::Result<Wire> {
+/// Opens a connection, however long that takes.
+///
+/// # Errors
+/// What the system, the resolver or the handshake says.
+pub(crate) async fn open(address: &Address) -> std::io::Result<Wire> {
     let stream = dial(address).await?;
     stream.set_nodelay(true)?;
     let Some(tls) = &address.tls else { return Ok(Wire::Plain(stream)) };

@@ -48,6 +48,7 @@ impl Remote {
         model: Option<&str>,
         by: Caller<'_>,
     ) -> Result<(Up, Down), Stop> {
+        self.is_open()?;
         let want = Want { model, cost: 0, repeatable: true, beginnings: None };
         let mut tried = Tried::new();
         loop {

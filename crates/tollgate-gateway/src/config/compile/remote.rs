@@ -38,6 +38,7 @@ impl Desk<'_> {
             idle: ms(config.idle_ms.unwrap_or(defaults.idle_ms)),
             stream_idle: ms(config.stream_idle_ms.unwrap_or(defaults.stream_idle_ms)),
             max_idle: defaults.max_idle_per_worker,
+            closed: config.key.as_ref().is_some_and(|key| self.opener.is_withdrawn(key)),
             mux: MuxBounds {
                 streams: defaults.h2.max_streams_per_connection,
                 age: ms(defaults.h2.max_connection_age_ms),
