@@ -18,6 +18,9 @@ const WHILE_SERVING: Duration = Duration::from_secs(10);
 /// How long giving back may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+const NO_COMMAND: &str = "is not one of `secrets.exec`";
+const NO_VAULT: &str = "needs `secrets.vault`, which says where that is";
+
 /// Opens references.
 pub struct Opener<'a> {
     base: &'a Path,
@@ -130,6 +133,10 @@ impl<'a> Opener<'a> {
         if matches!(source, SecretSource::Env { .. }) {
             check.warn(at, env::WARNING);
         }
+        if let Some(why) = self.cannot_be_asked(&source) {
+            check.problem(at, format!("`{source}` {why}"));
+            return None;
+        }
         let asks = self.held.is_none_or(Secrets::asks);
         if !asks && matches!(source, SecretSource::Exec { .. } | SecretSource::Vault { .. }) {
             check.warn(at, format!("`{source}` is left out: a check runs no command and asks no server"));
@@ -177,6 +184,15 @@ impl<'a> Opener<'a> {
         Opened { files, values: self.opened, config: self.config, line: self.line, withdrawn: self.withdrawn }
     }
 
+    /// Whom nobody said how to ask.
+    fn cannot_be_asked(&self, source: &SecretSource) -> Option<&'static str> {
+        match source {
+            SecretSource::Exec { name } if !self.config.exec.contains_key(name) => Some(NO_COMMAND),
+            SecretSource::Vault { .. } if self.config.vault.is_none() => Some(NO_VAULT),
+            _ => None,
+        }
+    }
+
     /// Where a reference leads, if to a file.
     fn path(&self, source: &SecretSource) -> Option<PathBuf> {
         match source {
@@ -200,7 +216,7 @@ impl<'a> Opener<'a> {
         if let Some(known) = self.opened.get(source) {
             return Ok(known.clone());
         }
-        let config = self.config.exec.get(name).ok_or("is not one of `secrets.exec`")?;
+        let config = self.config.exec.get(name).ok_or(NO_COMMAND)?;
         if let Some(secrets) = self.held.filter(|secrets| secrets.has_started()) {
             return secrets.get(source).ok_or_else(|| "is run when the gateway starts: restart it".to_owned());
         }
@@ -208,7 +224,7 @@ impl<'a> Opener<'a> {
     }
 
     fn of_vault(&mut self, source: &SecretSource, path: &str, field: &str) -> Result<(Secret, bool), Unopened> {
-        let line = self.line.clone().ok_or("needs `secrets.vault`, which says where that is")?;
+        let line = self.line.clone().ok_or(NO_VAULT)?;
         if matches!(line.known(path, field), Known::Nothing) {
             let wait = if self.held.is_some_and(Secrets::has_started) { WHILE_SERVING } else { line.start_wait() };
             let deadline = *self.deadline.get_or_insert_with(|| line.now().after(wait));

@@ -120,7 +120,8 @@ impl Program {
     fn ask(&self, method: &str, path: &str, fields: &str, body: &str) -> String {
         let length = body.len();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: gateway.test\r\nConnection: close\r\nContent-Length: {length}\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: gateway.test\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n"
         );
         self.send("plain", &format!("{head}{fields}\r\n{body}"))
     }
@@ -419,7 +420,7 @@ fn the_process_leaves_no_core_and_cannot_be_attached_to() {
         folder.write(name, text);
     }
     drop((vault, server));
-    folder.write("keys.yaml", "version: 1\nkeys: []\n");
+    folder.write("keys.yaml", "keys: []\n");
     folder.write(
         "tollgate.yaml",
         "version: 1
@@ -454,7 +455,7 @@ fn a_start_without_a_secret_ends_with_69_and_names_the_reference() {
     let pair = Ca::new().issue(&["gateway.test"]);
     folder.write("cert.pem", &pair.cert);
     folder.write("key.pem", &pair.key);
-    folder.write("keys.yaml", "version: 1\nkeys: []\n");
+    folder.write("keys.yaml", "keys: []\n");
     folder.write("store.url", "redis://127.0.0.1:1/0");
     let text = config(server, &vault, &role).replace("    poll: 200ms\n", "    poll: 200ms\n    start_wait: 500ms\n");
     folder.write("tollgate.yaml", text);
