@@ -49,7 +49,7 @@ impl Remote {
         by: Caller<'_>,
     ) -> Result<(Up, Down), Stop> {
         self.is_open()?;
-        let want = Want { model, cost: 0, repeatable: true, beginnings: None };
+        let want = Want { model, cost: 0, repeatable: true, hedges: false, beginnings: None };
         let mut tried = Tried::new();
         loop {
             let pick = self.rpc.choose(&want, &tried, by.now)?;

@@ -1,7 +1,7 @@
-//! Who is asking: API keys. A gate: it cannot be watched, switched off or fail open.
+//! Who is asking: API keys and access tokens. A gate: it cannot be watched, switched off or fail open.
 //!
-//! Reads no file, no clock and no store: the gateway loads the key file, and swaps the ring when it changes. What a
-//! caller may do is `authz`.
+//! Reads no file, no clock and no store: the gateway loads the key file and the keys of issuers, and swaps them when they
+//! change. What a caller may do is `authz`.
 
 mod config;
 mod credential;
@@ -12,6 +12,7 @@ mod ring;
 #[cfg(test)]
 mod tests;
 mod timestamp;
+mod token;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -24,6 +25,7 @@ use crate::hygiene::Head;
 use crate::routes::AuthNeed;
 pub use config::{AuthConfig, KeysConfig, Peppers};
 pub use credential::CREDENTIAL_HEADERS;
+use credential::Credential;
 pub use file::{KeyFile, KeyRecord, KeyState};
 pub use issue::{IssuedKey, KeyFileError, KeyRow, NewKey, PepperValue, Revoked, Standing};
 pub use key::{
@@ -31,11 +33,17 @@ pub use key::{
 };
 pub use ring::{IdKey, KeyNames, KeyRing, Keys};
 pub use timestamp::{NotATime, Timestamp};
+pub use token::{
+    Algorithm, BadKey, BadSet, Flaw, IntrospectionConfig, IssuerConfig, JwksConfig, KeyRoom, KeySet, LARGEST_SET,
+    Outside, Replays, Resource, ScopesConfig, TenantClaimConfig, TokenNames, Tokens, metadata_path,
+};
+use token::{Shown, Unproved};
 
 /// The layer. It survives a reload of the key file: the ring inside is swapped.
 #[derive(Debug)]
 pub struct Auth {
     ring: Arc<KeyRing>,
+    tokens: Tokens,
     anonymous: Identity,
 }
 
@@ -50,16 +58,17 @@ enum Failure {
     NotYet(KeyId),
     Revoked(KeyId),
     Scheme,
+    Token(Flaw),
     TwoCredentials,
     Unknown(KeyId),
     WrongSecret(KeyId),
 }
 
 impl Auth {
-    /// The layer over a ring of keys.
+    /// The layer over a ring of keys, and issuers of tokens.
     #[must_use]
-    pub fn new(ring: Arc<KeyRing>) -> Self {
-        Self { ring, anonymous: Identity::anonymous() }
+    pub fn new(ring: Arc<KeyRing>, tokens: Tokens) -> Self {
+        Self { ring, tokens, anonymous: Identity::anonymous() }
     }
 
     /// The ring that it asks.
@@ -68,25 +77,48 @@ impl Auth {
         &self.ring
     }
 
-    /// Finds out who sent a request.
+    /// Finds out who sent a request. Waits only where a token needs keys, or the word of its issuer, that is not here yet.
     ///
-    /// Where nothing is asked for, a good key still names its owner; every other credential counts as none, because
+    /// Where nothing is asked for, a good credential still names its owner; every other one counts as none, because
     /// whoever sent it could as well have left it out.
     ///
     /// # Errors
-    /// `bad_request` for more than one credential; for everything else `unauthenticated`, the same in every case.
-    pub fn identify(&self, asking: &Asking<'_>) -> Ruling<Identity> {
-        match (self.caller(asking), asking.need) {
+    /// `bad_request` for more than one credential; for everything else `unauthenticated`, the same in every case. A fault
+    /// where we cannot tell.
+    pub async fn identify(&self, asking: &Asking<'_>) -> Ruling<Identity> {
+        match (self.caller(asking).await, asking.need) {
             (Ok(who), _) => Ok(who),
             (Err(_), AuthNeed::None) => Ok(self.anonymous.clone()),
-            (Err(failure), AuthNeed::Required) => Err(failure.into()),
+            (Err(stop), AuthNeed::Required) => Err(stop),
         }
     }
 
-    fn caller(&self, asking: &Asking<'_>) -> Result<Identity, Failure> {
-        let text = credential::of(asking.head)?;
+    /// The issuers of tokens.
+    #[must_use]
+    pub const fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    async fn caller(&self, asking: &Asking<'_>) -> Ruling<Identity> {
+        let text = match credential::of(asking.head)? {
+            // Only `Authorization` carries tokens: a key is told from one by its shape.
+            Credential::Bearer(text) if Tokens::looks_like_one(text) => {
+                return Ok(self.tokens.identify(asking.shown(text, None)).await?);
+            }
+            Credential::Bearer(text) if !text.starts_with(PREFIX.as_bytes()) && self.tokens.asks_about(text) => {
+                return Ok(self.tokens.introspect(asking.shown(text, None)).await?);
+            }
+            Credential::Proved(text, proof) if Tokens::looks_like_one(text) => {
+                return Ok(self.tokens.identify(asking.shown(text, Some(proof))).await?);
+            }
+            Credential::Proved(text, proof) if self.tokens.asks_about(text) => {
+                return Ok(self.tokens.introspect(asking.shown(text, Some(proof))).await?);
+            }
+            Credential::Proved(..) => return Err(Failure::Scheme.into()),
+            Credential::Bearer(text) | Credential::Key(text) => text,
+        };
         let key = Presented::parse(text).map_err(Failure::Malformed)?;
-        self.ring.load().identify(&key, asking.from, asking.unix_ms)
+        Ok(self.ring.load().identify(&key, asking.from, asking.unix_ms)?)
     }
 }
 
@@ -105,6 +137,13 @@ pub struct Asking<'a> {
     pub need: AuthNeed,
 }
 
+impl<'a> Asking<'a> {
+    fn shown(&self, text: &'a [u8], proof: Option<&'a [u8]>) -> Shown<'a> {
+        let Self { head, peer, unix_ms, .. } = *self;
+        Shown { text, proof, method: &head.method, path: head.path(), peer, unix_ms }
+    }
+}
+
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         let code = match failure {
@@ -112,6 +151,15 @@ impl From<Failure> for Stop {
             _ => Code::Unauthenticated,
         };
         Refusal::new(code).because(failure).into()
+    }
+}
+
+impl From<Unproved> for Stop {
+    fn from(unproved: Unproved) -> Self {
+        match unproved {
+            Unproved::Fault(fault) => fault.into(),
+            Unproved::Flaw(flaw) => Failure::Token(flaw).into(),
+        }
     }
 }
 
@@ -126,6 +174,7 @@ impl fmt::Display for Failure {
             Self::NotYet(id) => write!(f, "key `{id}` is not valid yet"),
             Self::Revoked(id) => write!(f, "key `{id}` is revoked"),
             Self::Scheme => f.write_str("the authorization scheme is not `Bearer`"),
+            Self::Token(flaw) => write!(f, "the token is refused: {flaw}"),
             Self::TwoCredentials => f.write_str("more than one credential"),
             Self::Unknown(id) => write!(f, "no key has the id `{id}`"),
             Self::WrongSecret(id) => write!(f, "the secret of key `{id}` is wrong"),

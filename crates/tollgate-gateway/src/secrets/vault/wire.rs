@@ -14,7 +14,7 @@ use serde::Serialize;
 use tollgate_core::secret::Secret;
 
 use super::{Plan, Trouble};
-use crate::upstream::connect::{Wire, open};
+use crate::upstream::connect::{Reach, Wire, reach};
 
 /// The largest answer.
 const LARGEST: usize = 1 << 20;
@@ -77,7 +77,8 @@ impl AsRef<[u8]> for Sent {
 
 async fn exchange(plan: &Plan, question: Question<'_>) -> Result<(StatusCode, Secret), Trouble> {
     let request = request(plan, question)?;
-    let wire = open(&plan.address).await.map_err(|error| away(&format!("cannot be reached: {error}")))?;
+    let wire = reach(&plan.address, Reach::Private).await;
+    let wire = wire.map_err(|error| away(&format!("cannot be reached: {error}")))?;
     match wire {
         Wire::Plain(stream) => over(TokioIo::new(stream), request).await,
         Wire::Tls(stream) => over(TokioIo::new(*stream), request).await,
