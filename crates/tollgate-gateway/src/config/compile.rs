@@ -37,7 +37,7 @@ use super::rules::RuleFiles;
 use crate::issuers::{Fresh, IssuerDesk};
 use crate::listen::head::HeadLimits;
 use crate::quota::Published;
-use crate::secrets::Vault;
+use crate::secrets::{Opened as OpenedSecrets, Opener};
 use crate::snapshot::{Model, Policy};
 use crate::state::State;
 use crate::store::Dial;
@@ -56,7 +56,7 @@ pub struct Compiled {
     /// Certificates of each listener.
     pub certs: HashMap<String, Certified>,
     /// Every loaded secret.
-    pub secrets: Vec<Secret>,
+    pub secrets: OpenedSecrets,
     /// The admin listener's key.
     pub admin_key: Option<Secret>,
     /// The log of the rules, to be opened when the policy begins to serve.
@@ -73,19 +73,26 @@ struct Desk<'a> {
     /// The folder that paths of the configuration begin in.
     base: &'a Path,
     state: &'a State,
-    vault: Vault<'a>,
+    opener: Opener<'a>,
     models: BTreeMap<String, ModelId>,
     upstreams: BTreeMap<String, usize>,
 }
 
 /// Reports every mistake of `config`, then builds the policy. `None` stands for at least one reported mistake.
-pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, check: &mut Checker) -> Option<Compiled> {
+pub fn compile(
+    config: &Config,
+    base: &Path,
+    state: &State,
+    mut opener: Opener<'_>,
+    check: &mut Checker,
+) -> Option<Compiled> {
+    opener.configure(&config.secrets, check);
     let (mut config, opened) = presets::opened(config, check);
     openapi::fill(&mut config, base, check);
     let config = &config;
     let models = (0..).map(ModelId).zip(config.models.keys()).map(|(id, name)| (name.clone(), id)).collect();
     let upstreams = config.upstreams.keys().cloned().enumerate().map(|(place, name)| (name, place)).collect();
-    let mut desk = Desk { config, base, state, vault, models, upstreams };
+    let mut desk = Desk { config, base, state, opener, models, upstreams };
     check_names(config, check);
     let upstreams = check.within("upstreams", |check| desk.upstreams(base, check));
     let certs = desk.listeners(base, check);
@@ -101,7 +108,7 @@ pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, ch
     let (tokens, issuers) = desk.tokens(check);
     let policy = desk.policy(check, upstreams, Rules { routes, waf, tokens }, classes);
     let dial = desk.dial(base, check);
-    let secrets = desk.vault.opened();
+    let secrets = desk.opener.opened();
     let waf_log = config.waf.log.clone();
     check.is_clean().then(|| Compiled { policy, keys, issuers, certs, secrets, admin_key, waf_log, opened, dial })
 }
@@ -273,7 +280,7 @@ impl Desk<'_> {
     }
 
     fn open(&mut self, reference: &SecretRef, at: &str, check: &mut Checker) -> Option<Secret> {
-        self.vault.open(reference, at, check)
+        self.opener.open(reference, at, check)
     }
 
     fn keys(&mut self, base: &Path, check: &mut Checker) -> Keys {
@@ -281,18 +288,22 @@ impl Desk<'_> {
         let ids = self.state.id_key;
         let names = KeyNames { tenants: &config.tenants, models: &self.models, ids };
         let mut values = BTreeMap::new();
-        let vault = &mut self.vault;
+        let mut before = Vec::new();
+        let opener = &mut self.opener;
         check.within("auth", |check| {
             check.within("keys", |check| {
                 check.within("pepper", |check| {
                     for (name, reference) in config.auth.keys.iter().flat_map(|keys| &keys.pepper) {
-                        // The stand-in is for a policy never used: its keys must not be told of as well.
-                        let value = vault.open(reference, name, check).unwrap_or_else(|| Secret::new(vec![0; 32]));
+                        // The stand-in is for a policy that is never used, or for a pepper that was withdrawn: no seal was
+                        // made with it, and its keys need not be told of as well.
+                        let value = opener.open(reference, name, check).unwrap_or_else(|| opener.stand_in());
+                        before.extend(opener.before(reference).map(|value| (name.clone(), value)));
                         values.insert(name.clone(), value);
                     }
                 });
             });
-            let peppers = config.auth.compile(check, &values);
+            let mut peppers = config.auth.compile(check, &values);
+            before.iter().for_each(|(name, value)| peppers.accept_also(name, value));
             keyfile::read(&config.auth, base, check, &names, peppers)
         })
     }

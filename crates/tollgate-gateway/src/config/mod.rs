@@ -82,6 +82,7 @@ mod tests;
 pub use backends::EndpointConfig;
 pub use compile::{Compiled, compile};
 pub(crate) use compile::{endpoint, is_endpoint};
+pub(crate) use disk::read_up_to;
 pub use disk::{list_directory, read_file};
 pub use document::{Config, EmbeddedConfig, HeadChecks, HttpConfig, Serves, TlsVersion};
 pub use format::Unfit;

@@ -51,8 +51,13 @@ impl Address {
     /// Whether its key leaves this machine in plain text.
     #[must_use]
     pub fn shows_its_key(&self) -> bool {
-        let local = self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) || self.host == "localhost";
-        self.tls.is_none() && !local
+        self.tls.is_none() && !self.is_near()
+    }
+
+    /// Whether it is this machine.
+    #[must_use]
+    pub fn is_near(&self) -> bool {
+        self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) || self.host == "localhost"
     }
 }
 

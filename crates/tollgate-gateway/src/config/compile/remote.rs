@@ -40,6 +40,7 @@ impl Desk<'_> {
             idle: ms(config.idle_ms.unwrap_or(defaults.idle_ms)),
             stream_idle: ms(config.stream_idle_ms.unwrap_or(defaults.stream_idle_ms)),
             max_idle: defaults.max_idle_per_worker,
+            closed: config.key.as_ref().is_some_and(|key| self.opener.is_withdrawn(key)),
             mux: MuxBounds {
                 streams: defaults.h2.max_streams_per_connection,
                 age: ms(defaults.h2.max_connection_age_ms),
@@ -100,7 +101,7 @@ impl Desk<'_> {
         check.require(!lonely, "key_header", "`key_header` says where `key` is sent, and there is none");
         let reference = config.key.as_ref()?;
         check.require(config.embedded.is_none(), "key", "`key` is for a model server, not for an `embedded` model");
-        let secret = self.vault.open(reference, "key", check)?;
+        let secret = self.opener.open(reference, "key", check)?;
         let (name, scheme) = match config.key_header.unwrap_or_default() {
             KeyHeader::ApiKey => (HeaderName::from_static("api-key"), &b""[..]),
             KeyHeader::Authorization => (AUTHORIZATION, &b"Bearer "[..]),
