@@ -11,6 +11,7 @@ mod embed;
 mod exit;
 mod keys;
 mod limits;
+mod policy;
 mod reference;
 mod release;
 mod schema;

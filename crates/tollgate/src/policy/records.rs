@@ -62,7 +62,8 @@ impl Records {
             if read == 0 {
                 break;
             }
-            let line: Line = serde_json::from_slice(&line).with_context(|| format!("line {number} is no access line"))?;
+            let line: Line =
+                serde_json::from_slice(&line).with_context(|| format!("line {number} is no access line"))?;
             let refused = line.stage.as_deref() == Some("authz");
             let Some(known) = Known::of(line) else {
                 self.passed_over += 1;
