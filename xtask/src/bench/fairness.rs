@@ -121,6 +121,11 @@ pub(super) fn run(options: &Options) -> anyhow::Result<()> {
         for flood in [0, 2, 10] {
             say(&format!("{}, a flood of {flood}×, {} s …", front.name(), options.seconds));
             let report = Stage::set(&programs, front, folder.path(), options)?.play(flood, options.seconds)?;
+            if flood == 0 && matches!(front, Front::Envoy(_) | Front::LiteLlm) && number(&report, "in_time") <= 0.0 {
+                // What cannot carry good tenants alone says nothing of floods: on a busy machine LiteLLM does not.
+                lacking.push((front, "it answered no call in time, without any flood".to_owned()));
+                break;
+            }
             calm = if flood == 0 { number(&report, "p99") } else { calm };
             rows.push(Row { front, flood, report, calm });
         }
