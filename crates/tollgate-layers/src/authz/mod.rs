@@ -3,9 +3,11 @@
 //! It is asked twice, because the model may stand in the body: `permit` on the head, `use_model` on the parsed call. Allow
 //! lists are tables and cost nanoseconds; policies, where there are any, are asked beside them.
 
+#[cfg_attr(not(feature = "cedar"), expect(dead_code, reason = "only policies ask for it"))]
 mod action;
 mod attributes;
 mod config;
+#[cfg_attr(not(feature = "cedar"), expect(dead_code, reason = "only policies ask for it"))]
 mod lists;
 #[cfg(not(feature = "cedar"))]
 #[path = "absent.rs"]
@@ -45,6 +47,7 @@ pub struct Authz {
 }
 
 /// A request that asks to be allowed.
+#[cfg_attr(not(feature = "cedar"), expect(dead_code, reason = "only policies ask for it"))]
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     who: &'a Identity,
@@ -188,6 +191,7 @@ impl Authz {
     }
 }
 
+#[cfg_attr(not(feature = "cedar"), expect(dead_code, reason = "only policies ask for it"))]
 impl<'a> Asked<'a> {
     /// `who` asks something of a route, from somewhere at some time.
     #[must_use]
