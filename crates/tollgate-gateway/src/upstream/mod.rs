@@ -8,6 +8,7 @@ pub mod canary;
 pub mod checks;
 pub mod connect;
 pub mod fleet;
+pub mod grant;
 mod head;
 pub mod hedge;
 mod link;
@@ -213,7 +214,7 @@ impl Upward {
             headers.remove("grpc-encoding");
             headers.remove("grpc-accept-encoding");
         }
-        headers.extend(address.key.clone());
+        headers.extend(address.credential());
         if over == Over::Rest {
             headers.extend(length.map(|length| (CONTENT_LENGTH, HeaderValue::from(length))));
         } else {

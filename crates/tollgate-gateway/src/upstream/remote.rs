@@ -15,6 +15,7 @@ use super::call::Call;
 use super::checks::HealthPlan;
 use super::connect::connect;
 use super::fleet::{Fleet, Tried};
+use super::grant::Grant;
 use super::mux::{Place, Reached as Found};
 use super::outlier::Outcome;
 use super::race::Racing;
@@ -41,6 +42,8 @@ pub struct Remote {
     pub muxes: Vec<Mux>,
     /// How its endpoints are asked whether they are ready, where they are.
     pub health: Option<HealthPlan>,
+    /// Whoever has a token for it, where that is what it asks for.
+    pub grant: Option<Arc<Grant>>,
 }
 
 /// An attempt that was answered.
@@ -76,7 +79,7 @@ impl Remote {
         let pools = (0..workers.max(1)).map(|_| Pool::new(endpoints.len())).collect();
         let streams = (0..workers.max(1)).map(|_| Mux::new(endpoints.len())).collect();
         let muxes = (0..workers.max(1)).map(|_| Mux::new(rpc.len())).collect();
-        Self { endpoints, settings, pools, streams, rpc, muxes, health }
+        Self { endpoints, settings, pools, streams, rpc, muxes, health, grant: None }
     }
 
     /// The endpoints of one kind.
@@ -100,7 +103,11 @@ impl Remote {
     /// # Errors
     /// `overloaded` where nothing is left to send to, or a fault of the upstream.
     pub async fn send(self: &Arc<Self>, order: Order<'_>, by: Caller<'_>) -> Result<Sent, Stop> {
+<<<<<<< HEAD
         self.is_open()?;
+=======
+        self.check_grant()?;
+>>>>>>> main
         let Order { mut head, upload, over, want, patience } = order;
         let face = if over == Over::Rest { Face::Rest } else { Face::Rpc };
         let fleet = self.fleet(face);
@@ -350,17 +357,27 @@ impl Remote {
         head: &mut Upward,
         by: Caller<'_>,
     ) -> Result<Response<Answer>, Fault> {
+<<<<<<< HEAD
         self.is_open()?;
+=======
+        self.check_grant()?;
+>>>>>>> main
         let attempt = self.attempt(endpoint, head, (Upload::Held(None), Over::Rest, Patience::Caller), by).await;
         attempt.map(|got| got.response).map_err(|failure| failure.fault)
     }
 
+<<<<<<< HEAD
     /// Whether anything is sent at all.
     pub(super) fn is_open(&self) -> Result<(), Fault> {
         let closed = || {
             Fault::new(Origin::Own, "the key of the upstream was withdrawn: where it comes from is away for too long")
         };
         if self.settings.closed { Err(closed()) } else { Ok(()) }
+=======
+    /// Whether there is a token to show, where one is asked for.
+    pub(super) fn check_grant(&self) -> Result<(), Fault> {
+        self.grant.as_ref().map_or(Ok(()), |grant| grant.check())
+>>>>>>> main
     }
 
     /// Closes connections that were idle for too long.

@@ -34,8 +34,8 @@ pub use key::{
 pub use ring::{IdKey, KeyNames, KeyRing, Keys};
 pub use timestamp::{NotATime, Timestamp};
 pub use token::{
-    Algorithm, BadKey, BadSet, Flaw, IntrospectionConfig, IssuerConfig, JwksConfig, KeyRoom, KeySet, LARGEST_SET,
-    Outside, Replays, Resource, ScopesConfig, TenantClaimConfig, TokenNames, Tokens, metadata_path,
+    Algorithm, BadKey, BadSet, Flaw, FuzzedTokens, IntrospectionConfig, IssuerConfig, JwksConfig, KeyRoom, KeySet,
+    LARGEST_SET, Outside, Replays, Resource, ScopesConfig, TenantClaimConfig, TokenNames, Tokens, metadata_path,
 };
 use token::{Shown, Unproved};
 
@@ -105,7 +105,7 @@ impl Auth {
             Credential::Bearer(text) if Tokens::looks_like_one(text) => {
                 return Ok(self.tokens.identify(asking.shown(text, None)).await?);
             }
-            Credential::Bearer(text) if !text.starts_with(PREFIX.as_bytes()) && self.tokens.asks_about(text) => {
+            Credential::Bearer(text) if self.tokens.asks_about(text) => {
                 return Ok(self.tokens.introspect(asking.shown(text, None)).await?);
             }
             Credential::Proved(text, proof) if Tokens::looks_like_one(text) => {
@@ -139,8 +139,8 @@ pub struct Asking<'a> {
 
 impl<'a> Asking<'a> {
     fn shown(&self, text: &'a [u8], proof: Option<&'a [u8]>) -> Shown<'a> {
-        let Self { head, peer, unix_ms, .. } = *self;
-        Shown { text, proof, method: &head.method, path: head.path(), peer, unix_ms }
+        let Self { head, peer, from, unix_ms, .. } = *self;
+        Shown { text, proof, method: &head.method, path: head.path(), peer, from, unix_ms }
     }
 }
 

@@ -14,6 +14,7 @@ use tollgate_core::identity::{Identity, Peer};
 use tollgate_core::ruling::{Code, Denial, Ruling, Stop};
 use tollgate_core::secret::Secret;
 
+use super::token::tests::problems_of_issuers;
 use super::{
     Asking, Auth, AuthConfig, IdKey, KeyFile, KeyId, KeyNames, KeyRecord, KeyRing, KeyState, Keys, NewKey, Pepper,
     PepperValue, Peppers, Presented, Timestamp, Tokens, compose,
@@ -449,7 +450,7 @@ fn the_blocks_of_the_page_load() {
         keys: Vec<KeyRecord>,
     }
     let blocks: Vec<&str> = include_str!("README.md").split("```yaml\n").skip(1).collect();
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 4);
     for block in blocks {
         let yaml = block.split("```").next().expect("a block ends");
         let page: Page = serde_saphyr::from_str(yaml).expect("it parses");
@@ -458,6 +459,7 @@ fn the_blocks_of_the_page_load() {
             let mut check = Checker::default();
             auth.compile(&mut check, &values);
             assert_eq!(check.finish(), (vec![], vec![]));
+            assert_eq!(problems_of_issuers(&auth.issuers), Vec::<String>::new());
         } else {
             let (keys, problems, warnings) = compile(&KeyFile { keys: page.keys }, peppers(&["v1"]));
             assert_eq!((problems, warnings), (vec![], vec![]));
