@@ -64,11 +64,8 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         tasks.spawn_detached(checks::watch(Arc::clone(&control.state), control.is_real()));
         tasks.spawn_detached(release::watch(Arc::clone(&control.state)));
         tasks.spawn_detached(signals::watch(Arc::clone(&control.state)));
-<<<<<<< HEAD
-        let leased = Arc::new(Tasks::default());
-=======
         tasks.spawn_detached(grant::watch(Arc::clone(&control.state)));
->>>>>>> main
+        let leased = Arc::new(Tasks::default());
         if control.is_real() {
             tasks.spawn_detached(secrets::watch(Arc::clone(control)));
             leased.spawn(secrets::follow(Arc::clone(control), stop.clone()));

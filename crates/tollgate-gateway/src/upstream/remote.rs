@@ -103,11 +103,7 @@ impl Remote {
     /// # Errors
     /// `overloaded` where nothing is left to send to, or a fault of the upstream.
     pub async fn send(self: &Arc<Self>, order: Order<'_>, by: Caller<'_>) -> Result<Sent, Stop> {
-<<<<<<< HEAD
         self.is_open()?;
-=======
-        self.check_grant()?;
->>>>>>> main
         let Order { mut head, upload, over, want, patience } = order;
         let face = if over == Over::Rest { Face::Rest } else { Face::Rpc };
         let fleet = self.fleet(face);
@@ -357,27 +353,22 @@ impl Remote {
         head: &mut Upward,
         by: Caller<'_>,
     ) -> Result<Response<Answer>, Fault> {
-<<<<<<< HEAD
         self.is_open()?;
-=======
-        self.check_grant()?;
->>>>>>> main
         let attempt = self.attempt(endpoint, head, (Upload::Held(None), Over::Rest, Patience::Caller), by).await;
         attempt.map(|got| got.response).map_err(|failure| failure.fault)
     }
 
-<<<<<<< HEAD
     /// Whether anything is sent at all.
     pub(super) fn is_open(&self) -> Result<(), Fault> {
         let closed = || {
             Fault::new(Origin::Own, "the key of the upstream was withdrawn: where it comes from is away for too long")
         };
-        if self.settings.closed { Err(closed()) } else { Ok(()) }
-=======
+        if self.settings.closed { Err(closed()) } else { self.check_grant() }
+    }
+
     /// Whether there is a token to show, where one is asked for.
     pub(super) fn check_grant(&self) -> Result<(), Fault> {
         self.grant.as_ref().map_or(Ok(()), |grant| grant.check())
->>>>>>> main
     }
 
     /// Closes connections that were idle for too long.

@@ -48,11 +48,7 @@ impl Remote {
         model: Option<&str>,
         by: Caller<'_>,
     ) -> Result<(Up, Down), Stop> {
-<<<<<<< HEAD
         self.is_open()?;
-=======
-        self.check_grant()?;
->>>>>>> main
         let want = Want { model, cost: 0, repeatable: true, hedges: false, beginnings: None };
         let mut tried = Tried::new();
         loop {
