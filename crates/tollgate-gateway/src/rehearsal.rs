@@ -38,6 +38,7 @@ impl Rehearsal {
             upstream.ca = None;
             upstream.key = None;
             upstream.key_header = None;
+            upstream.oauth = None;
             // What one case makes the stub say must not change what the next one meets.
             upstream.health.active = Some(false);
             upstream.ejection.max_percent = 0;

@@ -163,7 +163,7 @@ impl Gateway {
         }
         let config = &loaded.value;
         let base = base_of(&path);
-        let target = access.unwrap_or_else(|| target(config, &base));
+        let target = access.unwrap_or_else(|| RecordTarget::of(config.record.access.as_deref(), &base));
         // What is rehearsed leaves no trace.
         let directory = config.state.directory.as_ref().filter(|_| rehearsal.is_none());
         let keep = directory.map(|directory| opened(&base.join(directory))).transpose()?;
@@ -391,14 +391,6 @@ fn located(problems: &[tollgate_core::check::Problem], places: &Places) -> Repor
 
 fn base_of(path: &Path) -> PathBuf {
     path.parent().map(Path::to_path_buf).unwrap_or_default()
-}
-
-fn target(config: &Config, base: &Path) -> RecordTarget {
-    match config.record.access.as_deref() {
-        None | Some("stdout") => RecordTarget::Stdout,
-        Some("off") => RecordTarget::Off,
-        Some(file) => RecordTarget::File(base.join(file)),
-    }
 }
 
 /// The sections that only a restart can change. Certificates of a listener may change; whether it has any may not.

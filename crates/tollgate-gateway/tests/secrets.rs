@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use tollgate_core::time::Clock;
 use tollgate_testkit::client::post;
 use tollgate_testkit::house::environment;
-use tollgate_testkit::{Client, Folder, House, ModelServer, Reply, until};
+use tollgate_testkit::{Client, Folder, House, ModelServer, Reply, VaultServer, until};
 
 const ADMIN: &str = "the-first-admin-key";
 
@@ -126,4 +127,39 @@ async fn nobody_is_refused_while_secrets_change_under_load() {
     let (statuses, ()) = tokio::join!(load, changes);
     assert!(statuses.len() > 8, "{statuses:?}");
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn an_upstream_whose_key_was_withdrawn_is_sent_nothing_until_it_comes_back() {
+    let server = ModelServer::agreeable().await;
+    let vault = VaultServer::start(Clock::real());
+    vault.put("secret/up", serde_json::json!({ "key": "sk-of-vault" }));
+    let token = vault.token();
+    let rest = format!(
+        "tenants: {{ acme: {{ routes: [all] }} }}
+upstreams: {{ m: {{ endpoints: [\"{}\"], key: \"secret://vault/secret/up#key\" }} }}
+routes:
+  - {{ name: all, path: /p, methods: [POST], protocol: none, upstream: m }}
+secrets:
+  vault: {{ url: \"{}\", login: {{ token: secret://file/token }}, poll: 100ms, max_stale: 2s }}
+",
+        server.url(),
+        vault.url()
+    );
+    let house = House::start_in(&rest, |folder| folder.write("token", &token));
+    let state = &house.gateway().control().state;
+    assert_eq!(ask(&house).await.status, 200);
+    let before = state.generation();
+    vault.seal(true);
+    until("the key to be withdrawn", || state.generation() > before).await;
+    let sent = server.requests().len();
+    let reply = ask(&house).await;
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    assert_eq!(server.requests().len(), sent, "nothing is sent without its key");
+    let ready = house.admin("GET", "/readyz").await.text();
+    assert!(ready.contains("\"ready\":true") && ready.contains("Vault is sealed"), "{ready}");
+    let closed = state.generation();
+    vault.seal(false);
+    until("the key to come back", || state.generation() > closed).await;
+    assert_eq!(ask(&house).await.status, 200);
 }

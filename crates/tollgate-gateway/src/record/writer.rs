@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
@@ -22,6 +22,18 @@ pub enum RecordTarget {
     Off,
     /// Standard output.
     Stdout,
+}
+
+impl RecordTarget {
+    /// What `record.access` says; files are relative to `base`.
+    #[must_use]
+    pub fn of(access: Option<&str>, base: &Path) -> Self {
+        match access {
+            None | Some("stdout") => Self::Stdout,
+            Some("off") => Self::Off,
+            Some(file) => Self::File(base.join(file)),
+        }
+    }
 }
 
 /// Takes finished lines from workers. When the disk is behind, lines are dropped and counted: a request never waits.

@@ -105,6 +105,12 @@ impl<'a> Opener<'a> {
         SecretSource::parse(&reference.0).is_ok_and(|source| self.withdrawn.contains(&source))
     }
 
+    /// Opens a reference; what was withdrawn, or is left out by a check, becomes a value that nobody knows and nobody accepts.
+    pub fn open_or_stand_in(&mut self, reference: &SecretRef, at: &str, check: &mut Checker) -> Option<Secret> {
+        let opened = self.open(reference, at, check);
+        opened.or_else(|| self.is_withdrawn(reference).then(|| self.stand_in()))
+    }
+
     /// A value that nobody knows.
     #[must_use]
     pub fn stand_in(&self) -> Secret {
@@ -140,6 +146,7 @@ impl<'a> Opener<'a> {
         let asks = self.held.is_none_or(Secrets::asks);
         if !asks && matches!(source, SecretSource::Exec { .. } | SecretSource::Vault { .. }) {
             check.warn(at, format!("`{source}` is left out: a check runs no command and asks no server"));
+            self.withdrawn.insert(source);
             return None;
         }
         match self.value(&source) {

@@ -363,10 +363,11 @@ impl Remote {
         let closed = || {
             Fault::new(Origin::Own, "the key of the upstream was withdrawn: where it comes from is away for too long")
         };
-        if self.settings.closed {
-            return Err(closed());
-        }
-        // Nor without a token, where one is to be shown.
+        if self.settings.closed { Err(closed()) } else { self.check_grant() }
+    }
+
+    /// Whether there is a token to show, where one is asked for.
+    pub(super) fn check_grant(&self) -> Result<(), Fault> {
         self.grant.as_ref().map_or(Ok(()), |grant| grant.check())
     }
 

@@ -82,7 +82,7 @@ impl Desk<'_> {
         check.within("oauth", |check| {
             check.require(oauth.token_url.starts_with("https://"), "token_url", "tokens come over `https://` alone");
             check.require(!oauth.client_id.is_empty(), "client_id", "the client has no name");
-            let secret = self.opener.open(&oauth.client_secret, "client_secret", check)?;
+            let secret = self.opener.open_or_stand_in(&oauth.client_secret, "client_secret", check)?;
             let ca = oauth.ca.as_ref().map(|file| disk::read_up_to(&self.base.join(file), 4 << 20)).transpose();
             let ca = ca.map_err(|error| check.problem("ca", format!("it cannot be read: {error}"))).ok()?;
             let egress =
