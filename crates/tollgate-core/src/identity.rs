@@ -74,8 +74,14 @@ pub struct Certificate {
     pub emails: Vec<Box<str>>,
     /// Its serial number, in hexadecimal digits.
     pub serial: Box<str>,
-    /// When it ends, milliseconds since the Unix epoch.
+    /// When it begins, milliseconds since the Unix epoch.
+    pub not_before_ms: u64,
+    /// When it ends, likewise.
     pub not_after_ms: u64,
+    /// Name of the trust whose bundle it was verified against.
+    pub trust: Box<str>,
+    /// SHA-256 of issuer and serial number of each certificate that was shown: what revocation lists speak of.
+    pub lineage: Vec<[u8; 32]>,
 }
 
 /// What is known of an exchange before its head is read.
@@ -96,6 +102,8 @@ pub struct Facts {
 pub enum Method {
     /// A key.
     ApiKey,
+    /// A client certificate.
+    Certificate,
     /// Not at all: the route asks for nothing.
     #[default]
     None,
@@ -107,6 +115,7 @@ impl Method {
     pub const fn name(self) -> &'static str {
         match self {
             Self::ApiKey => "api_key",
+            Self::Certificate => "certificate",
             Self::None => "none",
         }
     }
@@ -133,13 +142,24 @@ pub struct Person {
 
 /// Who is asking: cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Identity(Arc<Person>);
+pub struct Identity {
+    person: Arc<Person>,
+    /// Whether a client certificate was verified beside what proves who it is, or is what proves it.
+    pub mtls: bool,
+}
 
 impl Identity {
     /// The identity of a person.
     #[must_use]
     pub fn new(person: Person) -> Self {
-        Self(Arc::new(person))
+        let mtls = person.method == Method::Certificate;
+        Self { person: Arc::new(person), mtls }
+    }
+
+    /// The same, with or without a certificate beside it.
+    #[must_use]
+    pub fn over(self, mtls: bool) -> Self {
+        Self { mtls, ..self }
     }
 
     /// Nobody in particular, on a route that asks for no credential.
@@ -159,6 +179,6 @@ impl Deref for Identity {
     type Target = Person;
 
     fn deref(&self) -> &Person {
-        &self.0
+        &self.person
     }
 }

@@ -3,6 +3,7 @@
 mod fallback;
 mod queueing;
 mod remote;
+mod trust;
 mod versions;
 
 use std::collections::{BTreeMap, HashMap};
@@ -28,7 +29,9 @@ use tollgate_layers::routes::{self, Protocol, ReplyMode, RouteConfig, RouteNames
 use tollgate_layers::waf::{Given, Waf, WafLogConfig};
 
 use super::caching;
-use super::document::{Config, EmbeddedConfig, HeadChecks, ListenerConfig, ModelConfig, Serves, UpstreamConfig};
+use super::document::{
+    Config, EmbeddedConfig, HeadChecks, ListenerConfig, ModelConfig, ProxyProtocol, Serves, UpstreamConfig,
+};
 use super::keyfile;
 use super::openapi;
 use super::presets::{self, Opened};
@@ -39,7 +42,7 @@ use crate::secrets::Vault;
 use crate::snapshot::{Model, Policy};
 use crate::state::State;
 use crate::store::Dial;
-use crate::tls::Certified;
+use crate::tls::{Certified, Reception};
 use crate::upstream::{Target, Upstream};
 pub(crate) use remote::{endpoint, is_endpoint};
 
@@ -51,6 +54,8 @@ pub struct Compiled {
     pub keys: Keys,
     /// Certificates of each listener.
     pub certs: HashMap<String, Certified>,
+    /// How listeners ask for client certificates, by name.
+    pub receptions: HashMap<String, Arc<Reception>>,
     /// Every loaded secret.
     pub secrets: Vec<Secret>,
     /// The admin listener's key.
@@ -94,11 +99,13 @@ pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, ch
     });
     check.require(!config.routes.is_empty(), "routes", "no route: nothing would be served");
     let keys = desk.keys(base, check);
-    let policy = desk.policy(check, upstreams, Rules { routes, waf }, classes);
+    let trust::Asking { layer, receptions } = desk.client_auth(base, check);
+    let mut policy = desk.policy(check, upstreams, Rules { routes, waf }, classes);
+    policy.auth.layer = policy.auth.layer.with_certificates(layer);
     let dial = desk.dial(base, check);
     let secrets = desk.vault.opened();
     let waf_log = config.waf.log.clone();
-    check.is_clean().then(|| Compiled { policy, keys, certs, secrets, admin_key, waf_log, opened, dial })
+    check.is_clean().then(|| Compiled { policy, keys, certs, receptions, secrets, admin_key, waf_log, opened, dial })
 }
 
 /// What decides about requests by their form.
@@ -224,6 +231,7 @@ impl Desk<'_> {
                         Err(_) => check.problem("bind", format!("`{}` is not an address and a port", listener.bind)),
                     }
                     check_leniency(check, listener);
+                    check_proxies(check, listener, config);
                     let Some(tls) = &listener.tls else { return };
                     let table = check.within("tls", |check| certified(&tls.certs, config, &keys, check));
                     tables.insert(name.clone(), table);
@@ -515,6 +523,18 @@ fn check_leniency(check: &mut Checker, listener: &ListenerConfig) {
     if check.require(near, "head_checks", "`lenient` is for a listener on loopback that serves `data` without TLS") {
         check.warn("head_checks", "malformed heads reach the rules here: for conformance runs, never for clients");
     }
+}
+
+/// A listener whose clients a proxy names needs one to be trusted.
+fn check_proxies(check: &mut Checker, listener: &ListenerConfig, config: &Config) {
+    if listener.proxy_protocol == ProxyProtocol::Refused {
+        return;
+    }
+    let data = listener.serves == Serves::Data;
+    check.require(data, "proxy_protocol", "`required` is for listeners that serve `data`");
+    let trusted = !config.network.trusted_proxies.is_empty();
+    let why = "every connection would be closed: `network.trusted_proxies` is empty";
+    check.require(trusted, "proxy_protocol", why);
 }
 
 fn certified(

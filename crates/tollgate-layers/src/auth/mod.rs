@@ -1,4 +1,4 @@
-//! Who is asking: API keys. A gate: it cannot be watched, switched off or fail open.
+//! Who is asking: API keys and client certificates. A gate: it cannot be watched, switched off or fail open.
 //!
 //! Reads no file, no clock and no store: the gateway loads the key file, and swaps the ring when it changes. What a
 //! caller may do is `authz`.
@@ -8,6 +8,7 @@ mod credential;
 mod file;
 mod issue;
 mod key;
+mod mtls;
 mod ring;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tollgate_core::identity::{Identity, Peer};
+use tollgate_core::identity::{Certificate, Identity, Peer};
 use tollgate_core::ruling::{Code, Refusal, Ruling, Stop};
 
 use crate::hygiene::Head;
@@ -29,6 +30,10 @@ pub use issue::{IssuedKey, KeyFileError, KeyRow, NewKey, PepperValue, Revoked, S
 pub use key::{
     BrokenRandom, KeyId, Malformed, PREFIX, Pepper, Presented, Random, SCANNER_PATTERN, Seal, compose, is_env,
 };
+pub use mtls::{
+    AskFor, ClientAuth, ClientAuthConfig, Door, ForwardedConfig, MapConfig, Revocation, RevocationList, SpiffeId,
+    Surroundings, TrustConfig, TrustKind, Unreadable, read_certificate, read_revoked,
+};
 pub use ring::{IdKey, KeyNames, KeyRing, Keys};
 pub use timestamp::{NotATime, Timestamp};
 
@@ -36,6 +41,7 @@ pub use timestamp::{NotATime, Timestamp};
 #[derive(Debug)]
 pub struct Auth {
     ring: Arc<KeyRing>,
+    certificates: ClientAuth,
     anonymous: Identity,
 }
 
@@ -43,6 +49,7 @@ pub struct Auth {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Failure {
     Address(KeyId),
+    Certificate(mtls::Refused),
     Expired(KeyId),
     InQuery,
     Malformed(Malformed),
@@ -59,7 +66,13 @@ impl Auth {
     /// The layer over a ring of keys.
     #[must_use]
     pub fn new(ring: Arc<KeyRing>) -> Self {
-        Self { ring, anonymous: Identity::anonymous() }
+        Self { ring, certificates: ClientAuth::default(), anonymous: Identity::anonymous() }
+    }
+
+    /// The same, with what it knows of client certificates.
+    #[must_use]
+    pub fn with_certificates(self, certificates: ClientAuth) -> Self {
+        Self { certificates, ..self }
     }
 
     /// The ring that it asks.
@@ -76,15 +89,23 @@ impl Auth {
     /// # Errors
     /// `bad_request` for more than one credential; for everything else `unauthenticated`, the same in every case.
     pub fn identify(&self, asking: &Asking<'_>) -> Ruling<Identity> {
-        match (self.caller(asking), asking.need) {
-            (Ok(who), _) => Ok(who),
+        // A certificate that holds no longer is no certificate left out: it refuses, whatever the route asks for.
+        let shown = self.certificates.shown(asking).map_err(Failure::Certificate)?;
+        match (self.caller(asking, shown.as_deref()), asking.need) {
+            (Ok(who), _) => Ok(who.over(shown.is_some())),
             (Err(_), AuthNeed::None) => Ok(self.anonymous.clone()),
             (Err(failure), AuthNeed::Required) => Err(failure.into()),
         }
     }
 
-    fn caller(&self, asking: &Asking<'_>) -> Result<Identity, Failure> {
-        let text = credential::of(asking.head)?;
+    fn caller(&self, asking: &Asking<'_>, shown: Option<&Certificate>) -> Result<Identity, Failure> {
+        let text = match (credential::of(asking.head), shown) {
+            // What is sent names the caller; a certificate does so alone.
+            (Err(Failure::Missing), Some(certificate)) => {
+                return self.certificates.identify(certificate).map_err(Failure::Certificate);
+            }
+            (text, _) => text?,
+        };
         let key = Presented::parse(text).map_err(Failure::Malformed)?;
         self.ring.load().identify(&key, asking.from, asking.unix_ms)
     }
@@ -108,6 +129,7 @@ pub struct Asking<'a> {
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         let code = match failure {
+            Failure::Certificate(mtls::Refused::Misdirected) => Code::Misdirected,
             Failure::TwoCredentials => Code::BadRequest,
             _ => Code::Unauthenticated,
         };
@@ -119,6 +141,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(id) => write!(f, "key `{id}` is not for this address"),
+            Self::Certificate(why) => why.fmt(f),
             Self::Expired(id) => write!(f, "key `{id}` has expired"),
             Self::InQuery => f.write_str("a credential stands in the query string"),
             Self::Malformed(why) => why.fmt(f),
