@@ -107,6 +107,8 @@ pub enum Method {
     /// Not at all: the route asks for nothing.
     #[default]
     None,
+    /// An access token.
+    Token,
 }
 
 impl Method {
@@ -117,6 +119,7 @@ impl Method {
             Self::ApiKey => "api_key",
             Self::Certificate => "certificate",
             Self::None => "none",
+            Self::Token => "token",
         }
     }
 }

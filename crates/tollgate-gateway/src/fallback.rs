@@ -16,13 +16,14 @@ use tollgate_core::identity::Identity;
 use tollgate_core::journal::Journal;
 use tollgate_core::ruling::Denial;
 use tollgate_core::stage::Stage;
+use tollgate_layers::contract::Awaited;
 use tollgate_layers::hygiene::Head;
 use tollgate_layers::parse::Given;
 use tollgate_layers::protocol::json;
 use tollgate_layers::routes::{Found, Route, Verb};
 
 use crate::body::Payload;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Seen};
 use crate::inspect::{INLINE, on_pool};
 use crate::pipeline::Admitted;
 use crate::send::{Failed, Placed, Reply, once, place};
@@ -51,9 +52,11 @@ pub fn ways<'a>(p: &'a Policy, job: &Admitted) -> &'a [Fallback] {
     model.and_then(|model| p.models.get(model.index())).map_or(&[], |model| &model.fallback)
 }
 
-/// Tells a caller which way its call went.
+/// Tells a caller which way its call went. The names of our servers are for those who proved who they are.
 pub fn announce(exchange: &Exchange, fields: &mut HeaderMap) {
     let Some(name) = exchange.seen.fallback.as_deref() else { return };
+    let known = exchange.seen.who.as_ref().is_some_and(|who| !who.is_anonymous());
+    let name = if known { name } else { "true" };
     if let Ok(name) = HeaderValue::try_from(name) {
         fields.insert(HEADER, name);
     }
@@ -90,6 +93,8 @@ pub async fn run(
         failed.job.at = now;
         // What it costs there says nothing of its own way.
         failed.job.tab.learn_nothing();
+        failed.job.bill();
+        failed.job.tab.served_by(upstream);
         let placed = place(p, w, ex, (upstream, &failed.job)).await;
         let tried = match placed {
             Ok((slot, at)) => {
@@ -118,10 +123,19 @@ pub async fn run(
             Err(failed) => failed,
         };
         if let Some(own) = own {
-            own.put_back(&mut failed.job);
+            own.put_back(&mut failed.job, &mut ex.seen);
+            failed.job.bill();
         }
     }
     Err(failed.end(ex))
+}
+
+impl Admitted {
+    /// The bill is for what the call says now.
+    fn bill(&mut self) {
+        let Self { tab, call, route, who, estimate, .. } = self;
+        tab.is_for(call, route, (who, *estimate));
+    }
 }
 
 /// Whether anything would be sent there now.
@@ -138,12 +152,13 @@ struct Said {
     body: Option<Bytes>,
     call: Call,
     estimate: Estimate,
+    awaited: Option<Box<Awaited>>,
 }
 
 impl Said {
     /// Takes the place of what a call says, and gives that back.
-    fn put_back(self, job: &mut Admitted) -> Self {
-        let Self { head, body, call, estimate } = self;
+    fn put_back(self, job: &mut Admitted, seen: &mut Seen) -> Self {
+        let Self { head, body, call, estimate, awaited } = self;
         let body = match (&mut job.body, body) {
             (Payload::Held(held, _), Some(body)) => Some(std::mem::replace(held, body)),
             _ => None,
@@ -153,6 +168,7 @@ impl Said {
             body,
             call: std::mem::replace(&mut job.call, call),
             estimate: std::mem::replace(&mut job.estimate, estimate),
+            awaited: std::mem::replace(&mut seen.awaited, awaited),
         }
     }
 }
@@ -201,10 +217,9 @@ async fn renamed(
     };
     let found = Found { route: &job.route, verb: job.verb, model: Some(name) };
     let estimate = p.estimate(&found, &call, &job.who);
-    if p.contract.mode(&ex.log) != Mode::Off {
-        ex.seen.awaited = p.contract.layer.as_ref().and_then(|contracts| contracts.awaits(&call));
-    }
-    Some(Said { head: asked.head, body: Some(asked.body), call, estimate }.put_back(job))
+    let judged = p.contract.mode(&ex.log) != Mode::Off;
+    let awaited = p.contract.layer.as_ref().filter(|_| judged).and_then(|contracts| contracts.awaits(&call));
+    Some(Said { head: asked.head, body: Some(asked.body), call, estimate, awaited }.put_back(job, &mut ex.seen))
 }
 
 /// A call for another model, owned, to cross to another thread.

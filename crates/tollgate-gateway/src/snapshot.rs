@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http::header::WWW_AUTHENTICATE;
 use parking_lot::Mutex;
 use tollgate_core::backend::Signature;
 use tollgate_core::call::{Call, ModelId};
@@ -117,6 +119,17 @@ pub struct Model {
     pub release: Option<Arc<Release>>,
 }
 
+impl Model {
+    /// Whether calls of it may be sent to that upstream: its own, that of one of its versions, or one that stands in.
+    #[must_use]
+    pub fn is_served_by(&self, upstream: usize) -> bool {
+        let versions = self.release.iter().flat_map(|release| release.terms.versions.iter());
+        let ways = self.fallback.iter().filter(|way| way.model.is_none());
+        self.upstream == upstream
+            || versions.map(|version| version.upstream).chain(ways.map(|way| way.upstream)).any(|at| at == upstream)
+    }
+}
+
 /// What a tenant gets of a full queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
@@ -146,6 +159,15 @@ impl Policy {
     #[must_use]
     pub fn model_name(&self, model: ModelId) -> Option<&str> {
         self.models.get(model.index()).map(|model| &*model.name)
+    }
+
+    /// Says, where a credential is asked for, what kinds there are and where tokens come from (RFC 9728 § 5.1): the same to
+    /// everybody, whatever was wrong with theirs.
+    pub fn challenge(&self, headers: &mut HeaderMap) {
+        let Some(resource) = self.auth.layer.tokens().resource() else { return };
+        if headers.remove(WWW_AUTHENTICATE).is_some() {
+            headers.extend(resource.challenges.iter().map(|challenge| (WWW_AUTHENTICATE, challenge.clone())));
+        }
     }
 
     /// The upstream that serves a model.

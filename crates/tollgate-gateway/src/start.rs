@@ -321,7 +321,8 @@ impl Control {
     }
 
     fn apply(&self, compiled: Compiled) -> Result<u64, StartError> {
-        let Compiled { mut policy, keys, certs, receptions, secrets, admin_key, waf_log, dial, opened: _ } = compiled;
+        let Compiled { mut policy, keys, issuers, certs, receptions, secrets, admin_key, waf_log, dial, opened: _ } =
+            compiled;
         if let Some(config) = waf_log {
             let opened = WafLog::open(&config, &base_of(&self.path));
             let failed = |error| system(format!("opening `{}` for the log of the rules", config.path), error);
@@ -331,6 +332,7 @@ impl Control {
         self.state.certs.swap(certs);
         self.state.certs.receive(receptions);
         self.state.ring.swap(keys);
+        self.state.issuers.install(issuers);
         self.state.dial.store(dial.map(Arc::new));
         self.admin_key.store(admin_key.map(Arc::new));
         Ok(self.state.set_policy(policy))

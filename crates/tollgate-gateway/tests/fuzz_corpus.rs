@@ -9,6 +9,8 @@ mod certificate;
 mod chat;
 #[path = "../../../fuzz/targets/config_load.rs"]
 mod config_load;
+#[path = "../../../fuzz/targets/exposition.rs"]
+mod exposition;
 #[path = "../../../fuzz/targets/frames.rs"]
 mod frames;
 #[path = "../../../fuzz/targets/intake_decode.rs"]
@@ -33,6 +35,8 @@ mod proxy_protocol;
 mod rows;
 #[path = "../../../fuzz/targets/strict_head.rs"]
 mod strict_head;
+#[path = "../../../fuzz/targets/token.rs"]
+mod token;
 
 fn replay(target: &str, run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
@@ -55,6 +59,11 @@ fn replay(target: &str, run: fn(&[u8])) {
 #[test]
 fn configurations_load_or_every_mistake_has_a_place() {
     replay("config_load", config_load::run);
+}
+
+#[test]
+fn pages_of_metrics_give_loads_that_are_numbers() {
+    replay("exposition", exposition::run);
 }
 
 #[test]
@@ -125,4 +134,9 @@ fn names_of_certificates_are_visible_and_few() {
 #[test]
 fn headers_of_proxies_are_bounded_and_mean_one_thing() {
     replay("proxy_protocol", proxy_protocol::run);
+}
+
+#[test]
+fn no_token_is_accepted_without_its_key() {
+    replay("token", token::run);
 }

@@ -24,6 +24,7 @@ use tollgate_limit::Moment;
 
 use crate::cache;
 use crate::drift;
+use crate::issuers;
 use crate::record::metrics::{head, row};
 use crate::release;
 use crate::send::json;
@@ -32,6 +33,7 @@ use crate::start::{CERT_WATCH, Control, StartError};
 use crate::statistics;
 use crate::store;
 use crate::upstream::checks;
+use crate::upstream::grant;
 use crate::upstream::queue::Standing;
 use crate::upstream::signals;
 use crate::worker::Tasks;
@@ -59,8 +61,10 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         tasks.spawn_detached(checks::watch(Arc::clone(&control.state), control.is_real()));
         tasks.spawn_detached(release::watch(Arc::clone(&control.state)));
         tasks.spawn_detached(signals::watch(Arc::clone(&control.state)));
+        tasks.spawn_detached(grant::watch(Arc::clone(&control.state)));
         if control.is_real() {
             tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
+            tasks.spawn_detached(issuers::watch(Arc::clone(&control.state)));
             tasks.spawn_detached(statistics::watch(Arc::clone(&control.state)));
         }
         let store = Arc::new(Tasks::default());
@@ -282,6 +286,7 @@ fn metrics(control: &Control) -> String {
     queues(&mut out, &policy);
     cache::render(&policy, &mut out);
     state.drift.render(&mut out);
+    issuers::render(&state.issuers, state.clock.unix_ms(), &mut out);
     release::told::render(&policy, &mut out);
     head(&mut out, "tollgate_stage_mode", "gauge", "Mode of each guard: 2 enforces, 1 observes, 0 is off.");
     for (stage, mode) in policy.modes() {

@@ -1,6 +1,7 @@
 //! From a document of the right shape to a policy: every mistake of meaning is reported, then the layers are built.
 
 mod fallback;
+mod issuers;
 mod queueing;
 mod remote;
 mod trust;
@@ -17,7 +18,7 @@ use tollgate_core::check::Checker;
 use tollgate_core::guard::{Gate, Guard};
 use tollgate_core::secret::{Secret, SecretRef};
 use tollgate_core::stage::Stage;
-use tollgate_layers::auth::{Auth, KeyNames, Keys};
+use tollgate_layers::auth::{Auth, KeyNames, Keys, Tokens};
 use tollgate_layers::authz;
 use tollgate_layers::contract::{Contract, Contracts};
 use tollgate_layers::cost::{Classes, Costs, Priced};
@@ -36,6 +37,7 @@ use super::keyfile;
 use super::openapi;
 use super::presets::{self, Opened};
 use super::rules::RuleFiles;
+use crate::issuers::{Fresh, IssuerDesk};
 use crate::listen::head::HeadLimits;
 use crate::quota::Published;
 use crate::secrets::Vault;
@@ -52,6 +54,8 @@ pub struct Compiled {
     pub policy: Policy,
     /// API keys.
     pub keys: Keys,
+    /// Issuers of access tokens, and where their keys come from.
+    pub issuers: Vec<(Arc<IssuerDesk>, Fresh)>,
     /// Certificates of each listener.
     pub certs: HashMap<String, Certified>,
     /// How listeners ask for client certificates, by name.
@@ -99,19 +103,22 @@ pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, ch
     });
     check.require(!config.routes.is_empty(), "routes", "no route: nothing would be served");
     let keys = desk.keys(base, check);
+    let (tokens, issuers) = desk.tokens(check);
     let trust::Asking { layer, receptions } = desk.client_auth(base, check);
-    let mut policy = desk.policy(check, upstreams, Rules { routes, waf }, classes);
+    let mut policy = desk.policy(check, upstreams, Rules { routes, waf, tokens }, classes);
     policy.auth.layer = policy.auth.layer.with_certificates(layer);
     let dial = desk.dial(base, check);
     let secrets = desk.vault.opened();
     let waf_log = config.waf.log.clone();
-    check.is_clean().then(|| Compiled { policy, keys, certs, receptions, secrets, admin_key, waf_log, opened, dial })
+    let compiled = Compiled { policy, keys, issuers, certs, receptions, secrets, admin_key, waf_log, opened, dial };
+    check.is_clean().then_some(compiled)
 }
 
 /// What decides about requests by their form.
 struct Rules {
     routes: Routes,
     waf: Option<Waf>,
+    tokens: Tokens,
 }
 
 /// The routes under the limits of their rules: `SecRequestBodyLimit` lowers a cap and never raises it.
@@ -318,7 +325,7 @@ impl Desk<'_> {
         &self,
         check: &mut Checker,
         upstreams: Vec<Option<Upstream>>,
-        Rules { routes, waf }: Rules,
+        Rules { routes, waf, tokens }: Rules,
         classes: Classes,
     ) -> Policy {
         let config = self.config;
@@ -371,7 +378,7 @@ impl Desk<'_> {
                 switch: config.flood.switch(),
                 layer: check.within("flood", |check| config.flood.compile(check, &ledger)),
             },
-            auth: Gate { stage: Stage::Auth, layer: Auth::new(Arc::clone(&self.state.ring)) },
+            auth: Gate { stage: Stage::Auth, layer: Auth::new(Arc::clone(&self.state.ring), tokens) },
             authz: Guard {
                 stage: Stage::Authz,
                 switch: check.within("authz", |check| config.authz.switch(check)),
@@ -500,7 +507,12 @@ impl Desk<'_> {
             let prior = model.cost.expected(check, writes);
             let learner = self.state.learned.of(name, &model.upstream, prior);
             let counted = contract.counts_tokens();
-            Priced { weights, counted, batched: model.cost.batched, prior, learner }
+            let elsewhere = model.versions.values().filter_map(|version| {
+                let upstream = version.upstream.as_ref().filter(|upstream| **upstream != model.upstream)?;
+                Some((*self.upstreams.get(upstream)?, self.state.learned.of(name, upstream, prior)))
+            });
+            let elsewhere = elsewhere.collect();
+            Priced { weights, counted, batched: model.cost.batched, prior, learner, elsewhere }
         })
     }
 }

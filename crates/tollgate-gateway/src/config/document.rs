@@ -21,9 +21,10 @@ use tollgate_layers::routes::{Preset, RouteConfig};
 use tollgate_layers::waf::WafConfig;
 
 use super::backends::{
-    BalanceConfig, BreakerConfig, EjectionConfig, EndpointConfig, FallbackConfig, HealthConfig, RetryConfig,
-    UpstreamDefaults,
+    BalanceConfig, BreakerConfig, EjectionConfig, EndpointConfig, FallbackConfig, HealthConfig, HedgeConfig,
+    RetryConfig, UpstreamDefaults,
 };
+use super::oauth::OauthConfig;
 use super::tls::{CertConfig, ListenerTls, TlsConfig};
 use super::versions::{ReleaseConfig, Versions};
 use super::{ByteSize, DurationText};
@@ -351,6 +352,9 @@ pub struct UpstreamConfig {
     /// The field that `key` is sent in. Default: `authorization`.
     #[serde(default)]
     pub key_header: Option<KeyHeader>,
+    /// A token in place of `key`: got by client credentials, got anew at four fifths of its life, shown to the server alone.
+    #[serde(default)]
+    pub oauth: Option<OauthConfig>,
     /// PEM file with the roots for `https://`. Default: the web's public roots.
     #[serde(default)]
     pub ca: Option<String>,
@@ -372,6 +376,9 @@ pub struct UpstreamConfig {
     /// What is sent again.
     #[serde(default)]
     pub retry: RetryConfig,
+    /// What is sent to a second endpoint while the first is late. Default: nothing.
+    #[serde(default)]
+    pub hedge: Option<HedgeConfig>,
     /// Which of several endpoints gets a request.
     #[serde(default)]
     pub balance: BalanceConfig,

@@ -55,6 +55,7 @@ mod keyfile;
 mod load;
 mod meant;
 mod nearest;
+pub mod oauth;
 mod openapi;
 mod operator;
 mod parse;

@@ -8,7 +8,9 @@ pub mod canary;
 pub mod checks;
 pub mod connect;
 pub mod fleet;
+pub mod grant;
 mod head;
+pub mod hedge;
 mod link;
 pub mod mux;
 pub mod outlier;
@@ -16,6 +18,7 @@ pub mod pool;
 pub mod prefix;
 pub mod probe;
 pub mod queue;
+mod race;
 mod remote;
 pub mod retry;
 mod running;
@@ -41,7 +44,7 @@ use tollgate_layers::routes::Preset;
 use crate::tick::{Alarm, Ticker};
 use crate::worker::Tasks;
 pub use answer::Answer;
-pub use connect::Address;
+pub use connect::{Address, Reach, Wire, reach};
 pub use fleet::{Fleet, FleetRules, Want};
 pub use link::{Link, LinkError};
 pub use mux::{Mux, MuxBounds};
@@ -173,6 +176,7 @@ pub enum Over {
 }
 
 /// The head of a request. What of the client's fields goes on is decided where it is written.
+#[derive(Clone)]
 pub struct Upward {
     /// Method.
     pub method: Method,
@@ -208,7 +212,7 @@ impl Upward {
             headers.remove("grpc-encoding");
             headers.remove("grpc-accept-encoding");
         }
-        headers.extend(address.key.clone());
+        headers.extend(address.credential());
         if over == Over::Rest {
             headers.extend(length.map(|length| (CONTENT_LENGTH, HeaderValue::from(length))));
         } else {

@@ -1,7 +1,7 @@
-//! Who is asking: API keys and client certificates. A gate: it cannot be watched, switched off or fail open.
+//! Who is asking: API keys, access tokens and client certificates. A gate: it cannot be watched, switched off or fail open.
 //!
-//! Reads no file, no clock and no store: the gateway loads the key file, and swaps the ring when it changes. What a
-//! caller may do is `authz`.
+//! Reads no file, no clock and no store: the gateway loads the key file and the keys of issuers, and swaps them when they
+//! change. What a caller may do is `authz`.
 
 mod config;
 mod credential;
@@ -13,6 +13,7 @@ mod ring;
 #[cfg(test)]
 mod tests;
 mod timestamp;
+mod token;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -25,6 +26,7 @@ use crate::hygiene::Head;
 use crate::routes::AuthNeed;
 pub use config::{AuthConfig, KeysConfig, Peppers};
 pub use credential::CREDENTIAL_HEADERS;
+use credential::Credential;
 pub use file::{KeyFile, KeyRecord, KeyState};
 pub use issue::{IssuedKey, KeyFileError, KeyRow, NewKey, PepperValue, Revoked, Standing};
 pub use key::{
@@ -36,12 +38,18 @@ pub use mtls::{
 };
 pub use ring::{IdKey, KeyNames, KeyRing, Keys};
 pub use timestamp::{NotATime, Timestamp};
+pub use token::{
+    Algorithm, BadKey, BadSet, Flaw, FuzzedTokens, IntrospectionConfig, IssuerConfig, JwksConfig, KeyRoom, KeySet,
+    LARGEST_SET, Outside, Replays, Resource, ScopesConfig, TenantClaimConfig, TokenNames, Tokens, metadata_path,
+};
+use token::{Shown, Unproved};
 
 /// The layer. It survives a reload of the key file: the ring inside is swapped.
 #[derive(Debug)]
 pub struct Auth {
     ring: Arc<KeyRing>,
     certificates: ClientAuth,
+    tokens: Tokens,
     anonymous: Identity,
 }
 
@@ -57,16 +65,17 @@ enum Failure {
     NotYet(KeyId),
     Revoked(KeyId),
     Scheme,
+    Token(Flaw),
     TwoCredentials,
     Unknown(KeyId),
     WrongSecret(KeyId),
 }
 
 impl Auth {
-    /// The layer over a ring of keys.
+    /// The layer over a ring of keys, and issuers of tokens.
     #[must_use]
-    pub fn new(ring: Arc<KeyRing>) -> Self {
-        Self { ring, certificates: ClientAuth::default(), anonymous: Identity::anonymous() }
+    pub fn new(ring: Arc<KeyRing>, tokens: Tokens) -> Self {
+        Self { ring, tokens, certificates: ClientAuth::default(), anonymous: Identity::anonymous() }
     }
 
     /// The same, with what it knows of client certificates.
@@ -81,33 +90,58 @@ impl Auth {
         &self.ring
     }
 
-    /// Finds out who sent a request.
+    /// Finds out who sent a request. Waits only where a token needs keys, or the word of its issuer, that is not here yet.
     ///
-    /// Where nothing is asked for, a good key still names its owner; every other credential counts as none, because
+    /// Where nothing is asked for, a good credential still names its owner; every other one counts as none, because
     /// whoever sent it could as well have left it out.
     ///
     /// # Errors
-    /// `bad_request` for more than one credential; for everything else `unauthenticated`, the same in every case.
-    pub fn identify(&self, asking: &Asking<'_>) -> Ruling<Identity> {
+    /// `bad_request` for more than one credential, `misdirected` for a host that requires a certificate where the connection
+    /// was made for another; for everything else `unauthenticated`, the same in every case. A fault where we cannot tell.
+    pub async fn identify(&self, asking: &Asking<'_>) -> Ruling<Identity> {
         // A certificate that holds no longer is no certificate left out: it refuses, whatever the route asks for.
         let shown = self.certificates.shown(asking).map_err(Failure::Certificate)?;
-        match (self.caller(asking, shown.as_deref()), asking.need) {
+        match (self.caller(asking, shown.as_deref()).await, asking.need) {
             (Ok(who), _) => Ok(who.over(shown.is_some())),
             (Err(_), AuthNeed::None) => Ok(self.anonymous.clone()),
-            (Err(failure), AuthNeed::Required) => Err(failure.into()),
+            (Err(stop), AuthNeed::Required) => Err(stop),
         }
     }
 
-    fn caller(&self, asking: &Asking<'_>, shown: Option<&Certificate>) -> Result<Identity, Failure> {
-        let text = match (credential::of(asking.head), shown) {
+    /// The issuers of tokens.
+    #[must_use]
+    pub const fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    async fn caller(&self, asking: &Asking<'_>, certificate: Option<&Certificate>) -> Ruling<Identity> {
+        let found = match (credential::of(asking.head), certificate) {
             // What is sent names the caller; a certificate does so alone.
             (Err(Failure::Missing), Some(certificate)) => {
-                return self.certificates.identify(certificate).map_err(Failure::Certificate);
+                return Ok(self.certificates.identify(certificate).map_err(Failure::Certificate)?);
             }
-            (text, _) => text?,
+            (found, _) => found?,
+        };
+        let shown = |text, proof| asking.shown(text, proof, certificate);
+        let text = match found {
+            // Only `Authorization` carries tokens: a key is told from one by its shape.
+            Credential::Bearer(text) if Tokens::looks_like_one(text) => {
+                return Ok(self.tokens.identify(shown(text, None)).await?);
+            }
+            Credential::Bearer(text) if !text.starts_with(PREFIX.as_bytes()) && self.tokens.asks_about(text) => {
+                return Ok(self.tokens.introspect(shown(text, None)).await?);
+            }
+            Credential::Proved(text, proof) if Tokens::looks_like_one(text) => {
+                return Ok(self.tokens.identify(shown(text, Some(proof))).await?);
+            }
+            Credential::Proved(text, proof) if self.tokens.asks_about(text) => {
+                return Ok(self.tokens.introspect(shown(text, Some(proof))).await?);
+            }
+            Credential::Proved(..) => return Err(Failure::Scheme.into()),
+            Credential::Bearer(text) | Credential::Key(text) => text,
         };
         let key = Presented::parse(text).map_err(Failure::Malformed)?;
-        self.ring.load().identify(&key, asking.from, asking.unix_ms)
+        Ok(self.ring.load().identify(&key, asking.from, asking.unix_ms)?)
     }
 }
 
@@ -126,6 +160,16 @@ pub struct Asking<'a> {
     pub need: AuthNeed,
 }
 
+impl<'a> Asking<'a> {
+    fn shown<'b>(&self, text: &'b [u8], proof: Option<&'b [u8]>, certificate: Option<&'b Certificate>) -> Shown<'b>
+    where
+        'a: 'b,
+    {
+        let Self { head, unix_ms, .. } = *self;
+        Shown { text, proof, method: &head.method, path: head.path(), certificate, unix_ms }
+    }
+}
+
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         let code = match failure {
@@ -134,6 +178,15 @@ impl From<Failure> for Stop {
             _ => Code::Unauthenticated,
         };
         Refusal::new(code).because(failure).into()
+    }
+}
+
+impl From<Unproved> for Stop {
+    fn from(unproved: Unproved) -> Self {
+        match unproved {
+            Unproved::Fault(fault) => fault.into(),
+            Unproved::Flaw(flaw) => Failure::Token(flaw).into(),
+        }
     }
 }
 
@@ -149,6 +202,7 @@ impl fmt::Display for Failure {
             Self::NotYet(id) => write!(f, "key `{id}` is not valid yet"),
             Self::Revoked(id) => write!(f, "key `{id}` is revoked"),
             Self::Scheme => f.write_str("the authorization scheme is not `Bearer`"),
+            Self::Token(flaw) => write!(f, "the token is refused: {flaw}"),
             Self::TwoCredentials => f.write_str("more than one credential"),
             Self::Unknown(id) => write!(f, "no key has the id `{id}`"),
             Self::WrongSecret(id) => write!(f, "the secret of key `{id}` is wrong"),

@@ -72,6 +72,14 @@ impl Store for Fake {
         self.answer(|_| 2).await
     }
 
+    async fn read_levers(&self) -> Result<String, StoreFault> {
+        self.answer(|_| String::new()).await
+    }
+
+    async fn write_levers(&self, _: &str, _: &str, _: Duration) -> Result<bool, StoreFault> {
+        self.answer(|_| true).await
+    }
+
     async fn leave(&self, _: u64) -> Result<(), StoreFault> {
         self.answer(|_| ()).await
     }
@@ -212,6 +220,21 @@ fn a_store_that_answers_late_makes_nobody_wait_and_is_paid_all_the_same() {
             tollgate_testkit::until("the late one is paid", || node.stands(hash) >= 100).await;
         });
     }
+}
+
+#[test]
+fn a_store_that_hangs_is_found_out_although_nobody_else_asks() {
+    run(async || {
+        let node = Node::start(false).await;
+        node.store.0.delay_ms.store(3_600_000, Ordering::Relaxed);
+        let Granted::Yes { over } = node.take(&charge(100)).await else { panic!("its share has room") };
+        assert_eq!(over.apart(), 1, "it is labelled");
+        let balances = charge(100);
+        let asking = node.take(&balances);
+        let asking = std::pin::pin!(asking);
+        assert!(futures_util::poll!(asking).is_ready(), "nobody waits for an answer that is overdue");
+        node.comes(false).await;
+    });
 }
 
 #[test]

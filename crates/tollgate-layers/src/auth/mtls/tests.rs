@@ -12,7 +12,7 @@ use tollgate_core::check::Checker;
 use tollgate_core::identity::{Certificate, Method, Peer};
 use tollgate_core::ruling::{Code, Stop};
 
-use super::super::tests::{at, auth_of, head, issue, random, request};
+use super::super::tests::{at, at_once, auth_of, head, issue, random, request};
 use super::super::{Asking, Auth, IdKey, KeyFile, KeyNames};
 use super::{AskFor, ClientAuth, ClientAuthConfig, Door, SpiffeId, Surroundings, Unreadable, read_certificate};
 use crate::authz::TenantConfig;
@@ -107,7 +107,7 @@ fn ask(
     let headers: Vec<_> = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let head = head("/predict", &headers);
     let asking = Asking { head: &head, peer, from: peer.ip, unix_ms: now, need: AuthNeed::Required };
-    match auth.identify(&asking) {
+    match at_once(auth.identify(&asking)) {
         Ok(who) => Ok((who.tenant.to_string(), who.principal.to_string(), who.method, who.mtls)),
         Err(stop) => {
             let code = stop.denial().code;
@@ -224,7 +224,7 @@ fn a_certificate_that_holds_no_longer_refuses_the_connection_that_still_runs() {
         assert_eq!(ask(&auth, &peer, &[("x-api-key", &key)], now), expected, "also beside a key");
         let head = head("/predict", &[]);
         let asking = Asking { head: &head, peer: &peer, from: peer.ip, unix_ms: now, need: AuthNeed::None };
-        assert!(auth.identify(&asking).is_err(), "also where nothing is asked for");
+        assert!(at_once(auth.identify(&asking)).is_err(), "also where nothing is asked for");
     }
 }
 
@@ -236,7 +236,7 @@ fn a_host_that_requires_a_certificate_is_not_served_on_a_connection_for_another(
         head.host = host.into();
         let peer = peer(shown);
         let asking = Asking { head: &head, peer: &peer, from: peer.ip, unix_ms: NOW_MS, need: AuthNeed::None };
-        auth.identify(&asking).map(|who| who.tenant.to_string()).map_err(|stop| stop.denial().code)
+        at_once(auth.identify(&asking)).map(|who| who.tenant.to_string()).map_err(|stop| stop.denial().code)
     };
     assert_eq!(ask_host("gate.test", None), Err(Code::Misdirected));
     for open in ["open.example", "a.maybe.example"] {
