@@ -24,6 +24,8 @@ pub struct Door {
     pub to: SocketAddr,
     /// The key of each tenant.
     pub keys: Arc<HashMap<String, String>>,
+    /// Whether requests are chats, for gateways that know nothing else.
+    pub chats: bool,
 }
 
 /// Sends every request of a trace at its time, on a connection of its own, and leaves when its time is over.
@@ -34,7 +36,7 @@ pub async fn play(trace: &Trace, door: &Door) -> Vec<Fate> {
     for (number, request) in trace.requests.iter().copied().enumerate() {
         let at = began + Duration::from_micros(request.at_us);
         sleep_until(at).await;
-        let body = body(request.cost_us, request.foreseen_us);
+        let body = body(request.cost_us, request.foreseen_us, door.chats);
         let within = Duration::from_micros(request.deadline_us);
         let tenant = trace.tenants.get(request.tenant).cloned().unwrap_or_default();
         let door = door.clone();
@@ -75,7 +77,7 @@ pub async fn backlog(sizes: &[(String, u64)], waiting: usize, lasts: Duration, d
         for _ in 0..waiting {
             let (tenant, cost_us, door, served) = (tenant.clone(), *cost_us, door.clone(), Arc::clone(&served));
             running.spawn(async move {
-                let body = body(cost_us, cost_us);
+                let body = body(cost_us, cost_us, door.chats);
                 while Instant::now() < end {
                     let status = ask(&door, &tenant, &body, None).await;
                     if matches!(status, Ok(200)) && Instant::now() < end {
@@ -98,8 +100,9 @@ async fn ask(door: &Door, tenant: &str, body: &[u8], within: Option<Duration>) -
     stream.set_nodelay(true)?;
     let key = door.keys.get(tenant).map_or(tenant, String::as_str);
     let wait = within.map(|within| format!("x-request-timeout: {}\r\n", within.as_secs_f64())).unwrap_or_default();
+    let path = if door.chats { "/v1/chat/completions" } else { "/predict" };
     let head = format!(
-        "POST /predict HTTP/1.1\r\nhost: flood.test\r\nauthorization: Bearer {key}\r\n{wait}content-type: application/json\r\n"
+        "POST {path} HTTP/1.1\r\nhost: flood.test\r\nauthorization: Bearer {key}\r\n{wait}content-type: application/json\r\n"
     );
     http::write(&mut stream, &head, body).await?;
     let answer = http::read(&mut stream).await?.ok_or(std::io::ErrorKind::UnexpectedEof)?;
@@ -107,11 +110,15 @@ async fn ask(door: &Door, tenant: &str, body: &[u8], within: Option<Duration>) -
 }
 
 /// A body that says what it costs, as long as what that is thought to be.
-fn body(cost_us: u64, foreseen_us: u64) -> Vec<u8> {
-    let bare = format!("{{\"true_us\":{cost_us},\"pad\":\"\"}}");
+fn body(cost_us: u64, foreseen_us: u64, chats: bool) -> Vec<u8> {
+    let with = |pad: &str| match chats {
+        true => {
+            format!("{{\"model\":\"m\",\"messages\":[{{\"role\":\"user\",\"content\":\"true_us {cost_us} {pad}\"}}]}}")
+        }
+        false => format!("{{\"true_us\":{cost_us},\"pad\":\"{pad}\"}}"),
+    };
     let length = usize::try_from(foreseen_us / US_PER_BYTE).unwrap_or(usize::MAX).min(400_000);
-    let pad = "x".repeat(length.saturating_sub(bare.len()));
-    format!("{{\"true_us\":{cost_us},\"pad\":\"{pad}\"}}").into_bytes()
+    with(&"x".repeat(length.saturating_sub(with("").len()))).into_bytes()
 }
 
 #[cfg(test)]
@@ -125,9 +132,11 @@ mod tests {
 
     #[test]
     fn a_body_is_as_long_as_what_it_is_thought_to_cost() {
-        assert_eq!(body(5_000, 100_000).len(), 1_000);
-        assert_eq!(body(5_000, 1), b"{\"true_us\":5000,\"pad\":\"\"}");
-        assert_eq!(body(1, u64::MAX).len(), 400_000);
+        for chats in [false, true] {
+            assert_eq!(body(5_000, 100_000, chats).len(), 1_000);
+            assert_eq!(body(1, u64::MAX, chats).len(), 400_000);
+        }
+        assert_eq!(body(5_000, 1, false), b"{\"true_us\":5000,\"pad\":\"\"}");
     }
 
     #[tokio::test]
@@ -135,7 +144,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let to = listener.local_addr().expect("an address");
         let serving = stub::serve(listener, 8, false);
-        let door = Door { to, keys: Arc::default() };
+        let door = Door { to, keys: Arc::default(), chats: false };
         let scene = Scene { seconds: 1.5, ..Scene::default() };
         let playing = async {
             let calm = play(&scene.play(), &door).await;

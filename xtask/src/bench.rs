@@ -27,15 +27,17 @@ use anyhow::{Context, bail, ensure};
 use crate::tally::say;
 
 /// Benchmarks that are programs of their own.
-const PROGRAMS: [&str; 4] = ["auth", "embedded", "limits", "parse"];
+const PROGRAMS: [&str; 5] = ["auth", "authz", "embedded", "limits", "parse"];
 
 const USAGE: &str = "\
 usage: cargo xtask bench proxy [OPTIONS]        nginx and Tollgate side by side
        cargo xtask bench limits [OPTIONS]       nanoseconds of a decision, beside governor
        cargo xtask bench auth [OPTIONS]         knowing who asks: a key, a token seen before, a new one
+       cargo xtask bench authz [OPTIONS]        microseconds of a decision with 4, 200 and 2000 policies
        cargo xtask bench embedded|parse [OPTIONS]
        cargo xtask bench contracts [OPTIONS]    bodies held to their contracts, beside pydantic and numpy
-       cargo xtask bench fairness [OPTIONS]     a flood of dear requests before eight places, beside nginx limit_req
+       cargo xtask bench fairness [OPTIONS]     a flood of dear requests before eight places, beside nginx,
+                                                Envoy and LiteLLM
        cargo xtask bench nodes [OPTIONS]        gateway processes that share a limit in one redis-server
        cargo xtask bench streams [OPTIONS]      ten thousand streams of events at once
        cargo xtask bench waf [OPTIONS]          the Core Rule Set in Tollgate and in nginx with libmodsecurity
@@ -59,7 +61,9 @@ proxy only:
   --tollgate FILE  that binary instead of a build of this tree
   --keep           leave configurations and logs where they are
 
-fairness: --seconds S (default 60), --deaf (the server works on for clients that have left), --tollgate FILE
+fairness: --seconds S (default 60), --deaf (the server works on for clients that have left), and
+  --tollgate FILE, --flood FILE
+                   those programs instead of builds of this tree
 
 nodes: --seconds S (default 15), --store FILE (a valkey-server, instead of `redis-server`), --tollgate FILE
 

@@ -10,6 +10,7 @@ use tollgate_core::identity::{Facts, Identity};
 use tollgate_core::journal::Journal;
 use tollgate_core::ruling::Denial;
 use tollgate_core::time::Tick;
+use tollgate_layers::authz::Occasion;
 use tollgate_layers::contract::Awaited;
 use tollgate_layers::routes::Route;
 use tollgate_layers::waf;
@@ -150,6 +151,12 @@ impl Exchange {
     #[must_use]
     pub const fn policy(&self) -> &Arc<Policy> {
         &self.policy
+    }
+
+    /// From where it comes, and when it began.
+    #[must_use]
+    pub fn occasion(&self) -> Occasion {
+        Occasion { from: self.seen.from.unwrap_or(self.facts.peer.ip), unix_ms: self.facts.unix_ms }
     }
 
     /// Writes the one record.

@@ -16,6 +16,7 @@ use tollgate_core::identity::Identity;
 use tollgate_core::journal::Journal;
 use tollgate_core::ruling::Denial;
 use tollgate_core::stage::Stage;
+use tollgate_layers::authz::{self, Late, Occasion};
 use tollgate_layers::contract::Awaited;
 use tollgate_layers::hygiene::Head;
 use tollgate_layers::parse::Given;
@@ -206,6 +207,7 @@ async fn renamed(
         model,
         body,
         who: job.who.clone(),
+        at: ex.occasion(),
     };
     let (call, asked) = if asked.body.len() <= INLINE {
         (asked.judge(&mut ex.log)?, asked)
@@ -231,17 +233,21 @@ struct Asked {
     model: ModelId,
     body: Bytes,
     who: Identity,
+    at: Occasion,
 }
 
 impl Asked {
     /// The call, if that model takes it from this caller. What speaks against it is no refusal of the exchange, so nothing
     /// of it is written down; modes hold as they do in the pipeline.
     fn judge(&self, log: &mut Journal) -> Option<Call> {
-        let Self { policy, head, route, verb, model, body, who } = self;
+        let Self { policy, head, route, verb, model, body, who, at } = self;
         let found = Found { route, verb: *verb, model: policy.model_name(*model) };
         let call = policy.parse.layer.call(Given { head, found: &found, body }).ok()?;
         let enforced = |mode: Mode| mode == Mode::Enforce;
-        let allowed = policy.authz.layer.as_ref().is_none_or(|authz| authz.use_model(who, route, *model).is_ok());
+        let cost = || policy.estimate(&found, &call, who).cost.0;
+        let (asked, late) =
+            (authz::Asked::new(who, &found, head.path(), *at), Late::Parsed { call: &call, cost: &cost });
+        let allowed = policy.authz.layer.as_ref().is_none_or(|layer| layer.may_use(&asked, *model, Some(late)).is_ok());
         let fits = policy
             .contract
             .layer

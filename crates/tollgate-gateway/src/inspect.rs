@@ -10,6 +10,7 @@ use tollgate_core::identity::Identity;
 use tollgate_core::journal::{Event, Fact, Journal};
 use tollgate_core::ruling::{Code, Denial, Fault, Origin, Refusal};
 use tollgate_core::stage::Stage;
+use tollgate_layers::authz::Occasion;
 use tollgate_layers::hygiene::Head;
 use tollgate_layers::routes::{Found, Route, Verb};
 use tollgate_layers::waf::{Content, Turn};
@@ -36,6 +37,8 @@ pub struct Parts<'a> {
     pub body: &'a Payload,
     /// Who asks.
     pub who: &'a Identity,
+    /// From where, and when.
+    pub at: Occasion,
 }
 
 /// Inspects a request by its verb.
@@ -59,7 +62,12 @@ pub async fn inspect(
     if bytes.len() > INLINE || long_head || (scanned && bytes.len() > TEXT && text_bytes(bytes) > TEXT) {
         return elsewhere(p, w, (log, waf), &x, bytes).await;
     }
-    look_and_note(p, log, waf, &View { head: x.head, found: x.found, body: bytes, who: x.who, thread: w.index })
+    look_and_note(
+        p,
+        log,
+        waf,
+        &View { head: x.head, found: x.found, body: bytes, who: x.who, at: x.at, thread: w.index },
+    )
 }
 
 /// Looks at a request; of one that is refused, the model that it was about is noted for the record.
@@ -114,6 +122,7 @@ async fn elsewhere(
         model: x.found.model.map(str::to_owned),
         body: body.clone(),
         who: x.who.clone(),
+        at: x.at,
         thread: w.state.workers,
     };
     on_pool(w, Stage::Parse, (log, waf), move |log, waf| job.look(log, waf)).await
@@ -160,14 +169,15 @@ struct Moved {
     model: Option<String>,
     body: Bytes,
     who: Identity,
+    at: Occasion,
     thread: usize,
 }
 
 impl Moved {
     fn look(&self, log: &mut Journal, waf: &mut Turn) -> Result<Call, Denial> {
         let found = Found { route: &self.route, verb: self.verb, model: self.model.as_deref() };
-        let Self { head, body, who, thread, .. } = self;
-        look_and_note(&self.policy, log, waf, &View { head, found: &found, body, who, thread: *thread })
+        let Self { head, body, who, at, thread, .. } = self;
+        look_and_note(&self.policy, log, waf, &View { head, found: &found, body, who, at: *at, thread: *thread })
     }
 }
 

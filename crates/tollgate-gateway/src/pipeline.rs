@@ -14,6 +14,7 @@ use tollgate_core::journal::Journal;
 use tollgate_core::ruling::Denial;
 use tollgate_core::time::Tick;
 use tollgate_layers::auth::Asking;
+use tollgate_layers::authz::{self, Late, Occasion};
 use tollgate_layers::hygiene::{Head, RawVerdict};
 use tollgate_layers::limits::{Demand, Payer};
 use tollgate_layers::routes::{Found, Route, Verb};
@@ -84,7 +85,8 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     let asking = Asking { head: &head, peer: &facts.peer, from, unix_ms: facts.unix_ms, need: route.auth };
     let who = p.auth.demand_store(log, |a| a.identify(&asking)).await?;
     let who = seen.who.insert(who);
-    p.authz.ask(log, |z, _| z.permit(who, route, found.verb))?; // route and verb; the model comes below
+    let at = Occasion { from, unix_ms: facts.unix_ms };
+    p.authz.ask(log, |z, _| z.permit(&authz::Asked::new(who, &found, head.path(), at)))?; // the model comes below
     let asked = Asked { facts, from, route: Some(route.index), thread: w.index };
     let heads = (seen.raw.as_ref(), Some(&head));
     p.waf.ask(log, |f, notes| firewall::head(f, waf, &asked, heads, notes))?; // phase 1
@@ -93,7 +95,7 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     turn::foresee(p, log, (facts, who, from, now), (&found, &plan, seen.curious))?; // hopeless: said before the body is read
     let (body, sent) = w.reader(p, now).read(body, &plan, who, log).await?; // bytes, rate, time, ratio, budget
     seen.bytes_in = sent;
-    let parts = Parts { head: &head, found: &found, body: &body, who };
+    let parts = Parts { head: &head, found: &found, body: &body, who, at };
     let call = inspect(p, w, (log, waf), parts).await?; // parse … contract, phase 2
     seen.model = call.model;
     seen.tokens_in = call.knobs.input_tokens;
@@ -134,7 +136,8 @@ pub async fn serve(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, req: Inc
 pub fn look(p: &Policy, log: &mut Journal, waf: &mut waf::Turn, x: &View<'_>) -> Result<Call, Denial> {
     let call = p.parse.demand(log, |s, _| s.call(x.given()))?; // one strict pass, no differentials
     if let Some(model) = call.model {
-        p.authz.ask(log, |z, _| z.use_model(x.who, x.found.route, model))?; // the model is known only now
+        let cost = || p.estimate(x.found, &call, x.who).cost.0;
+        p.authz.ask(log, |z, _| z.use_model(&x.asked(), model, Late::Parsed { call: &call, cost: &cost }))?; // only now
     }
     if matches!(x.found.verb, Verb::Infer | Verb::Stream) {
         p.contract.ask(log, |c, notes| c.check(x.found.route, &call, x.body, notes))?; // shape, dtype, range, NaN
@@ -156,11 +159,19 @@ pub struct View<'a> {
     pub body: &'a Bytes,
     /// Who asks.
     pub who: &'a Identity,
+    /// From where, and when.
+    pub at: Occasion,
     /// A number of the thread that looks.
     pub thread: usize,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    /// What `authz` is asked about it.
+    #[must_use]
+    pub fn asked(&self) -> authz::Asked<'a> {
+        authz::Asked::new(self.who, self.found, self.head.path(), self.at)
+    }
+
     /// What `parse` is given of it.
     #[must_use]
     pub const fn given(&self) -> tollgate_layers::parse::Given<'_> {

@@ -10,6 +10,7 @@ use tollgate_core::secret::SecretRef;
 use tollgate_layers::auth::KeysConfig;
 
 use crate::config::{Config, EndpointConfig, is_endpoint};
+use crate::secrets::SecretsConfig;
 
 /// What stands in the place of the outside world.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ impl Rehearsal {
                 *endpoint = EndpointConfig::Plain(format!("http://{}", self.upstream));
             }
             upstream.ca = None;
+            upstream.key = None;
+            upstream.key_header = None;
             // What one case makes the stub say must not change what the next one meets.
             upstream.health.active = Some(false);
             upstream.ejection.max_percent = 0;
@@ -52,6 +55,7 @@ impl Rehearsal {
         if let Some(admin) = &mut config.admin {
             admin.key = self.admin_key.clone();
         }
+        config.secrets = SecretsConfig::default();
         config.waf.log = None;
         config.limits.store = None;
         config.limits.budgets.iter_mut().for_each(|budget| budget.consistency = None);

@@ -16,9 +16,10 @@ use tollgate_core::journal::{Event, Fact};
 use tollgate_core::ruling::{Code, Denial, Fault, Origin, Stop};
 use tollgate_core::stage::Stage;
 use tollgate_core::time::Tick;
+use tollgate_layers::authz::Asked;
 use tollgate_layers::hygiene::{Fresh, Head, Ours, Trace};
 use tollgate_layers::protocol::{self, kserve_v1, oip, plain};
-use tollgate_layers::routes::Verb;
+use tollgate_layers::routes::{Found, Verb};
 
 use crate::body::{Hold, Payload};
 use crate::exchange::Exchange;
@@ -67,7 +68,7 @@ pub fn answer_here(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, job: &Admitte
             Target::Local(backend) => backend.ready(),
             Target::Remote(remote) => remote.is_able(job.call.model.and_then(|model| p.model_name(model)), job.at),
         })),
-        Verb::ModelList => json(StatusCode::OK, Bytes::from(model_list(p, job))),
+        Verb::ModelList => json(StatusCode::OK, Bytes::from(model_list(p, ex, job))),
         Verb::ModelMetadata => {
             let model = p.models.get(job.call.model?.index())?;
             let card = protocol::model_card(job.route.protocol, &model.name);
@@ -82,9 +83,10 @@ pub fn answer_here(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, job: &Admitte
 }
 
 /// The models of the route that the caller may use: a server's own list shows file names (llama.cpp) and strangers' models.
-fn model_list(p: &Policy, job: &Admitted) -> String {
-    let authz = p.authz.layer.as_ref();
-    let may = |id: &&ModelId| authz.is_none_or(|authz| authz.use_model(&job.who, &job.route, **id).is_ok());
+fn model_list(p: &Policy, ex: &Exchange, job: &Admitted) -> String {
+    let found = Found { route: &job.route, verb: job.verb, model: None };
+    let asked = Asked::new(&job.who, &found, job.head.path(), ex.occasion());
+    let may = |id: &&ModelId| p.authz.layer.as_ref().is_none_or(|authz| authz.may_use(&asked, **id, None).is_ok());
     let names = job.route.models.iter().filter(may).filter_map(|id| Some(&*p.models.get(id.index())?.name));
     protocol::model_list(job.route.protocol, names)
 }

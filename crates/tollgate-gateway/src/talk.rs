@@ -247,6 +247,7 @@ impl Talk {
         let mut log = Journal::default();
         log.override_switches(route.switches);
         log.set_time(w.ticker.now().since(ex.facts.started));
+        let at = ex.occasion();
         let Exchange { facts, seen, waf, log: kept, .. } = ex;
         let asked = match number {
             0 => Ok(()), // The rules have seen the head.
@@ -260,7 +261,7 @@ impl Talk {
         };
         let found = Found { route, verb: Verb::Stream, model: None };
         let looked = match asked {
-            Ok(()) => inspect(p, w, (&mut log, waf), Parts { head, found: &found, body, who }).await,
+            Ok(()) => inspect(p, w, (&mut log, waf), Parts { head, found: &found, body, who, at }).await,
             Err(denial) => Err(denial),
         };
         kept.absorb(log);

@@ -62,14 +62,35 @@ pub struct Moment {
     pub unix_ms: u64,
 }
 
+/// A time zone.
+#[derive(Clone, Debug)]
+pub struct Zone(TimeZone);
+
+impl Zone {
+    /// `UTC`, a name such as `Europe/Berlin`, or an offset such as `+05:30`.
+    ///
+    /// # Errors
+    /// If there is no such zone.
+    pub fn named(name: &str) -> Result<Self, UnknownZone> {
+        let known = if name.starts_with(['+', '-']) { fixed(name) } else { TimeZone::get(name).ok() };
+        known.map(Self).ok_or_else(|| UnknownZone { name: name.to_owned() })
+    }
+
+    /// The hour of the day, 0 to 23, at a moment in seconds since the Unix epoch.
+    #[must_use]
+    pub fn hour(&self, unix: u64) -> u8 {
+        let moment = i64::try_from(unix).ok().and_then(|unix| Timestamp::from_second(unix).ok());
+        u8::try_from(self.0.to_datetime(moment.unwrap_or(Timestamp::MAX)).hour()).unwrap_or(0)
+    }
+}
+
 impl Calendar {
     /// The calendar of `zone`: `UTC`, a name such as `Europe/Berlin`, or an offset such as `+05:30`.
     ///
     /// # Errors
     /// If there is no such zone.
     pub fn new(every: Every, zone: &str) -> Result<Self, UnknownZone> {
-        let known = if zone.starts_with(['+', '-']) { fixed(zone) } else { TimeZone::get(zone).ok() };
-        let zone = known.ok_or_else(|| UnknownZone { name: zone.to_owned() })?;
+        let Zone(zone) = Zone::named(zone)?;
         let none = Period { id: 0, starts_unix: 1, ends_unix: 0 };
         Ok(Self { every, zone, last: RwLock::new(none) })
     }

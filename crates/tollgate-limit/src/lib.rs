@@ -21,7 +21,7 @@ mod sync;
 mod table;
 mod window;
 
-pub use calendar::{Calendar, Every, Moment, Period, UnknownZone};
+pub use calendar::{Calendar, Every, Moment, Period, UnknownZone, Zone};
 pub use central::{Act, Bound, Central, Demand, Standing};
 pub use charge::{Charge, Granted, Limit, MAX_LEVELS, Mode, Over, Reservation};
 pub use fair::{Applicant, Bill, Dropped, FairConfig, FairQueue, Overload, Priority, Started, Ticket};

@@ -14,6 +14,7 @@ pub mod process;
 pub mod rpc;
 pub mod server;
 pub mod store;
+pub mod vault;
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub use process::Process;
 pub use rpc::{RpcServer, Step};
 pub use server::{Act, Gate, ModelServer, Taken};
 pub use store::StoreServer;
+pub use vault::VaultServer;
 
 /// How long anything that must happen may take: long enough for a machine that does much else.
 pub const PATIENCE: Duration = Duration::from_secs(15);

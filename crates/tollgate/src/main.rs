@@ -5,11 +5,13 @@ mod contract;
 mod cost;
 mod crs;
 mod demo;
+mod discretion;
 mod door;
 mod embed;
 mod exit;
 mod keys;
 mod limits;
+mod policy;
 mod reference;
 mod release;
 mod schema;
@@ -48,6 +50,8 @@ enum Verb {
     /// Issue, list and revoke API keys.
     Keys(keys::Keys),
     Limits(limits::Limits),
+    #[cfg(feature = "cedar")]
+    Policy(policy::Policy),
     /// Print what the pages of the reference are made from.
     #[command(hide = true)]
     Reference,
@@ -69,6 +73,9 @@ fn main() -> ExitCode {
             return if told.use_stderr() { Exit::Usage.into() } else { Exit::Good.into() };
         }
     };
+    if let Err(error) = discretion::keep() {
+        return Exit::of(&error);
+    }
     let done = match line.verb {
         Verb::Check(verb) => verb.run(),
         Verb::Contract(verb) => verb.run(),
@@ -77,6 +84,8 @@ fn main() -> ExitCode {
         Verb::Demo(verb) => verb.run(),
         Verb::Keys(verb) => verb.run(),
         Verb::Limits(verb) => verb.run(),
+        #[cfg(feature = "cedar")]
+        Verb::Policy(verb) => verb.run(),
         Verb::Reference => reference::run(),
         Verb::Release(verb) => verb.run(),
         Verb::Schema => schema::run(),

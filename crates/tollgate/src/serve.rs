@@ -62,9 +62,13 @@ pub(crate) fn until_stopped(control: &Arc<Control>) -> anyhow::Result<()> {
 #[expect(clippy::print_stderr, reason = "the bin speaks to people")]
 async fn reload(control: &Arc<Control>) {
     let control = Arc::clone(control);
+    let redactor = Arc::clone(&control.state.redactor);
     match tokio::task::spawn_blocking(move || control.reload()).await {
         Ok(Ok(generation)) => eprintln!("tollgate: policy {generation} serves"),
-        Ok(Err(error)) => eprintln!("{error}\ntollgate: the old policy goes on"),
+        Ok(Err(error)) => {
+            let error = error.to_string();
+            eprintln!("{}\ntollgate: the old policy goes on", redactor.clean(&error));
+        }
         Err(_) => eprintln!("tollgate: the reload was lost; the old policy goes on"),
     }
 }

@@ -47,6 +47,9 @@ enum What {
         /// How long it lasts.
         #[arg(long, default_value_t = 60.0)]
         seconds: f64,
+        /// Requests are chats of OpenAI's.
+        #[arg(long)]
+        chats: bool,
         /// How wrong costs are foreseen.
         #[arg(long, default_value_t = 0.5)]
         sigma: f64,
@@ -81,8 +84,8 @@ async fn run(what: What) -> anyhow::Result<()> {
             println!("{}", listener.local_addr()?.port());
             stub::serve(listener, slots, deaf).await?;
         }
-        What::Play { to, keys, flood, seconds, sigma, seed } => {
-            let door = door(to, &keys)?;
+        What::Play { to, keys, flood, seconds, chats, sigma, seed } => {
+            let door = Door { chats, ..door(to, &keys)? };
             let scene = Scene { flood, seconds, sigma, seed, ..Scene::default() };
             let fates = play(&scene.play(), &door).await;
             let Figures { goodput, wasted, in_time, p99, jain } =
@@ -106,5 +109,5 @@ fn door(to: SocketAddr, keys: &PathBuf) -> anyhow::Result<Door> {
     let text = std::fs::read_to_string(keys).with_context(|| format!("`{}` cannot be read", keys.display()))?;
     let keys = text.lines().filter_map(|line| line.split_once(' '));
     let keys: HashMap<_, _> = keys.map(|(tenant, key)| (tenant.to_owned(), key.to_owned())).collect();
-    Ok(Door { to, keys: Arc::new(keys) })
+    Ok(Door { to, keys: Arc::new(keys), chats: false })
 }

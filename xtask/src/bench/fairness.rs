@@ -1,10 +1,14 @@
 //! `cargo xtask bench fairness`: good tenants and one that floods, through sockets, before a stub of a model server with
-//! eight places. The same flood goes to nginx with `limit_req`, and to the stub alone.
+//! eight places. The same flood goes to nginx with `limit_req`, to Envoy and to LiteLLM's proxy with limits for each key, as
+//! far as they can be had, and to the stub alone.
+
+mod peers;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
+use peers::{Counts, Peers};
 use serde_json::{Value, json};
 
 use super::build::Nginx;
@@ -28,11 +32,13 @@ pub(super) struct Options {
     deaf: bool,
     seconds: u32,
     tollgate: Option<PathBuf>,
+    flood: Option<PathBuf>,
 }
 
 impl Options {
     pub(super) fn parse(args: &[String]) -> anyhow::Result<Self> {
-        let mut options = Self { json: false, write: false, quick: false, deaf: false, seconds: 60, tollgate: None };
+        let mut options =
+            Self { json: false, write: false, quick: false, deaf: false, seconds: 60, tollgate: None, flood: None };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut value = || args.next().with_context(|| format!("`{arg}` takes a value"));
@@ -42,6 +48,7 @@ impl Options {
                 "--write" => options.write = true,
                 "--deaf" => options.deaf = true,
                 "--seconds" => options.seconds = value()?.parse()?,
+                "--flood" => options.flood = Some(value()?.into()),
                 "--tollgate" => options.tollgate = Some(value()?.into()),
                 other => bail!("`bench fairness` takes no `{other}`"),
             }
@@ -54,14 +61,28 @@ impl Options {
 /// Who stands before the stub.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Front {
+    Envoy(Counts),
+    LiteLlm,
     Nginx,
     Nobody,
     Tollgate,
 }
 
 impl Front {
+    const ALL: [Self; 6] = [
+        Self::Tollgate,
+        Self::Nginx,
+        Self::Envoy(Counts::Requests),
+        Self::Envoy(Counts::Bytes),
+        Self::LiteLlm,
+        Self::Nobody,
+    ];
+
     const fn name(self) -> &'static str {
         match self {
+            Self::Envoy(Counts::Bytes) => "Envoy, bytes of each key",
+            Self::Envoy(Counts::Requests) => "Envoy, requests of each key",
+            Self::LiteLlm => "LiteLLM",
             Self::Nginx => "nginx limit_req",
             Self::Nobody => "nobody",
             Self::Tollgate => "Tollgate",
@@ -80,16 +101,23 @@ struct Row {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<()> {
-    let flood = build_release("tollgate-sim", "flood")?;
+    let flood = match &options.flood {
+        Some(program) => program.clone(),
+        None => build_release("tollgate-sim", "flood")?,
+    };
     let tollgate = match &options.tollgate {
         Some(program) => program.clone(),
         None => build::build(&[("tollgate", "tollgate")])?.pop().context("no program")?,
     };
-    let programs = Programs { flood, tollgate, nginx: Nginx::find()? };
+    let programs = Programs { flood, tollgate, nginx: Nginx::find()?, peers: Peers::find()? };
     let (machine, folder) = (Machine::read(), Folder::make(false)?);
-    let mut rows = Vec::new();
-    for front in [Front::Tollgate, Front::Nginx, Front::Nobody] {
+    let (mut rows, mut lacking) = (Vec::new(), Vec::new());
+    for front in Front::ALL {
         let mut calm = f64::NAN;
+        if let Some(why) = programs.lack(front) {
+            lacking.push((front, why));
+            continue;
+        }
         for flood in [0, 2, 10] {
             say(&format!("{}, a flood of {flood}×, {} s …", front.name(), options.seconds));
             let report = Stage::set(&programs, front, folder.path(), options)?.play(flood, options.seconds)?;
@@ -100,16 +128,18 @@ pub(super) fn run(options: &Options) -> anyhow::Result<()> {
     say("two tenants that always want more …");
     let stage = Stage::set(&programs, Front::Tollgate, folder.path(), options)?;
     let backlog = stage.ask(&["backlog", "--seconds", &options.seconds.to_string()])?;
-    let text = text(&rows, &backlog, options, &machine);
+    let text = text((&rows, &lacking), &backlog, options, &machine);
     if options.json {
         let rows: Vec<_> = rows
             .iter()
             .map(|row| json!({ "front": row.front.name(), "flood": row.flood, "report": row.report }))
             .collect();
-        say(&format!(
-            "{:#}",
-            json!({ "bench": "fairness", "machine": machine.json(), "rows": rows, "backlog": backlog })
-        ));
+        let lacking: Vec<_> =
+            lacking.iter().map(|(front, why)| json!({ "front": front.name(), "not_run": why })).collect();
+        let machine = machine.json();
+        let all =
+            json!({ "bench": "fairness", "machine": machine, "rows": rows, "lacking": lacking, "backlog": backlog });
+        say(&format!("{all:#}"));
     } else {
         say(&text);
     }
@@ -125,6 +155,19 @@ struct Programs {
     flood: PathBuf,
     tollgate: PathBuf,
     nginx: Nginx,
+    peers: Peers,
+}
+
+impl Programs {
+    /// Why a front is not here.
+    fn lack(&self, front: Front) -> Option<String> {
+        let found = match front {
+            Front::Envoy(_) => &self.peers.envoy,
+            Front::LiteLlm => &self.peers.litellm,
+            Front::Nginx | Front::Nobody | Front::Tollgate => return None,
+        };
+        found.as_ref().err().cloned()
+    }
 }
 
 /// A stub, whoever stands before it, and the way to both.
@@ -134,6 +177,8 @@ struct Stage {
     port: u16,
     flood: PathBuf,
     keys: PathBuf,
+    /// Whether it takes nothing but chats.
+    chats: bool,
 }
 
 impl Stage {
@@ -144,8 +189,19 @@ impl Stage {
         let upstream: u16 = stub.first_line()?.parse().context("the stub's port")?;
         let keys = folder.join("keys.txt");
         std::fs::write(&keys, "")?;
+        let lacks = |why: &String| anyhow::anyhow!("{why}");
         let (running, port) = match front {
             Front::Nobody => (None, upstream),
+            Front::Envoy(counts) => {
+                let program = programs.peers.envoy.as_ref().map_err(lacks)?;
+                let (envoy, port) = peers::envoy(program, counts, (upstream, folder))?;
+                (Some(envoy), port)
+            }
+            Front::LiteLlm => {
+                let program = programs.peers.litellm.as_ref().map_err(lacks)?;
+                let (proxy, port) = peers::litellm(program, (upstream, folder))?;
+                (Some(proxy), port)
+            }
             Front::Nginx => {
                 let port = free_port()?;
                 let config = folder.join("nginx.conf");
@@ -171,11 +227,15 @@ impl Stage {
                 (Some(gateway), port)
             }
         };
-        Ok(Self { _front: running, _stub: stub, port, flood: programs.flood.clone(), keys })
+        let chats = front == Front::LiteLlm;
+        Ok(Self { _front: running, _stub: stub, port, flood: programs.flood.clone(), keys, chats })
     }
 
     fn play(&self, flood: u32, seconds: u32) -> anyhow::Result<Value> {
-        self.ask(&["play", "--flood", &flood.to_string(), "--seconds", &seconds.to_string()])
+        let (flood, seconds) = (flood.to_string(), seconds.to_string());
+        let mut words = vec!["play", "--flood", &flood, "--seconds", &seconds];
+        words.extend(self.chats.then_some("--chats"));
+        self.ask(&words)
     }
 
     fn ask(&self, verb: &[&str]) -> anyhow::Result<Value> {
@@ -290,7 +350,12 @@ fn missed(rows: &[Row], backlog: &Value) -> Vec<String> {
     missed
 }
 
-fn text(rows: &[Row], backlog: &Value, options: &Options, machine: &Machine) -> String {
+fn text(
+    (rows, lacking): (&[Row], &[(Front, String)]),
+    backlog: &Value,
+    options: &Options,
+    machine: &Machine,
+) -> String {
     let server = if options.deaf { "works on for clients that have left" } else { "stops when its client leaves" };
     let mut lines = vec![
         format!(
@@ -304,7 +369,7 @@ fn text(rows: &[Row], backlog: &Value, options: &Options, machine: &Machine) -> 
     for row in rows {
         let of = |name| number(&row.report, name);
         let table = match row.front {
-            Front::Nginx => &[],
+            Front::Envoy(_) | Front::LiteLlm | Front::Nginx => &[],
             Front::Nobody => &ALONE[..],
             Front::Tollgate => &DESIGN[..],
         };
@@ -324,6 +389,15 @@ fn text(rows: &[Row], backlog: &Value, options: &Options, machine: &Machine) -> 
             beside(3, of("jain"), 4),
         ));
     }
+    for (front, why) in lacking {
+        lines.push(format!("| {} | | not run: {why} | | | | |", front.name()));
+    }
+    lines.push(
+        "\nFor each key, nginx and Envoy have 16 requests a second with bursts of 32 (three times a good tenant's), or Envoy \
+         1.5 times an equal share of the server in bytes, of which each is thought to cost 100 µs; LiteLLM has 16 requests a \
+         second, the same share in tokens of a millisecond, and four requests at once, and gets the same flood as chats."
+            .to_owned(),
+    );
     let served = backlog["served_us"].as_array().into_iter().flatten().filter_map(Value::as_f64);
     let served: Vec<_> = served.map(|us| format!("{:.1} s", us / 1e6)).collect();
     lines.push(format!(

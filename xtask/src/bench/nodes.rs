@@ -20,11 +20,11 @@ use crate::tally::say;
 /// What is offered is so many times what is allowed.
 const FLOOD: u64 = 10;
 /// Of all processes together; each of them asks for half a second of it at once, at most.
-const TIGHT: Budget = Budget { burst: 300, rate: 300 };
+const TIGHT: Budget = Budget { burst: 200, rate: 200 };
 /// Enough for whatever is offered: then every request is admitted.
 const WIDE: Budget = Budget { burst: 100_000, rate: 100_000 };
 /// What is offered to that, a second.
-const CALM: u64 = 1_500;
+const CALM: u64 = 1_000;
 
 /// How long the server is away.
 const AWAY: Duration = Duration::from_secs(3);
@@ -257,7 +257,7 @@ fn text(bars: &[Bar], (rows, options): (&[Row], &Options), version: &str, machin
             "A `per: global` budget of {} requests a second and a burst of {}, {FLOOD} times as much offered, {} s each; {version} \
              on loopback, killed with SIGKILL and away for {AWAY:?}. \"Waited\" is the gateways' own `tollgate_store_wait_seconds`: \
              from when a request begins to wait until its task runs again, so a thread that is not scheduled counts as a wait. \
-             Beside it stands a thread of the benchmark that sleeps for 3 ms, as long as a gateway sets its timer for, at the same time. \
+             Beside it stands a thread of the benchmark that sleeps for 3 ms at the same time, as long as it takes until a gateway's timer rings. \
              Every fourth request of each connection goes to a route without a budget: the control of the last rows.\n",
             TIGHT.rate, TIGHT.burst, options.seconds
         ),

@@ -13,6 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long a process may take to end by itself. nginx needs a moment, a drain none: nothing runs any more.
 const PATIENCE: u32 = 50;
 const STEP: Duration = Duration::from_millis(100);
+/// How many steps a process may take to listen.
+const START: u32 = 100;
 
 /// The cores of the two sides.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,7 +74,12 @@ impl Running {
 
     /// Waits until it listens.
     pub(super) fn listening(&mut self, port: u16) -> anyhow::Result<()> {
-        for _ in 0..100 {
+        self.listening_within(port, START)
+    }
+
+    /// The same for one that takes its time.
+    pub(super) fn listening_within(&mut self, port: u16, steps: u32) -> anyhow::Result<()> {
+        for _ in 0..steps {
             if let Some(status) = self.child.try_wait()? {
                 bail!("`{}` ended with {status}\n{}", self.name, std::fs::read_to_string(&self.log)?);
             }

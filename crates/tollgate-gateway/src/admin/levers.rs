@@ -195,7 +195,7 @@ fn recorded(
         what,
         generation: state.generation(),
     };
-    match act.append(&state.recorder) {
+    match act.append(&state.recorder, &state.redactor) {
         Some(false) => Err((StatusCode::SERVICE_UNAVAILABLE, "the act could not be written to the record".to_owned())),
         Some(true) | None => Ok(()),
     }

@@ -5,6 +5,7 @@ pub mod releases;
 
 mod backends;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -25,8 +26,10 @@ use tollgate_limit::Moment;
 use crate::cache;
 use crate::drift;
 use crate::issuers;
+use crate::record::Redactor;
 use crate::record::metrics::{head, row};
 use crate::release;
+use crate::secrets;
 use crate::send::json;
 use crate::snapshot::Policy;
 use crate::start::{CERT_WATCH, Control, StartError};
@@ -62,7 +65,10 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         tasks.spawn_detached(release::watch(Arc::clone(&control.state)));
         tasks.spawn_detached(signals::watch(Arc::clone(&control.state)));
         tasks.spawn_detached(grant::watch(Arc::clone(&control.state)));
+        let leased = Arc::new(Tasks::default());
         if control.is_real() {
+            tasks.spawn_detached(secrets::watch(Arc::clone(control)));
+            leased.spawn(secrets::follow(Arc::clone(control), stop.clone()));
             tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
             tasks.spawn_detached(issuers::watch(Arc::clone(&control.state)));
             tasks.spawn_detached(statistics::watch(Arc::clone(&control.state)));
@@ -74,6 +80,7 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         drop(stop.wait_for(|stop| *stop).await);
         // What is leased goes back.
         drop(tokio::time::timeout(store::FAREWELL, store.all_ended()).await);
+        leased.all_ended().await;
     });
     // What the last exchanges used, and taught.
     write_state(control);
@@ -155,6 +162,7 @@ async fn answer(
     request: Request<Incoming>,
     from: SocketAddr,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    let redactor = Arc::clone(&control.state.redactor);
     let response = if is_operator(&control, &request) {
         match request.uri().path() {
             levers::PATH => levers::answer(control, request, from).await,
@@ -166,7 +174,15 @@ async fn answer(
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         response
     };
-    Ok(response.map(Full::new))
+    Ok(response.map(|body| Full::new(clean(&redactor, body))))
+}
+
+/// What an operator reads goes on into tickets and logs.
+fn clean(redactor: &Redactor, body: Bytes) -> Bytes {
+    match str::from_utf8(&body).map(|text| redactor.clean(text)) {
+        Ok(Cow::Owned(clean)) => Bytes::from(clean),
+        _ => body,
+    }
 }
 
 fn is_operator(control: &Control, request: &Request<Incoming>) -> bool {
@@ -181,7 +197,12 @@ async fn respond(control: Arc<Control>, request: &Request<Incoming>) -> Response
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/healthz") => json(StatusCode::OK, Bytes::from_static(b"{\"status\":\"ok\"}")),
         (&Method::GET, "/readyz") if control.state.is_ready() => {
-            json(StatusCode::OK, Bytes::from_static(b"{\"ready\":true}"))
+            let degraded = control.state.secrets.troubles();
+            let told = match degraded.is_empty() {
+                true => serde_json::json!({ "ready": true }),
+                false => serde_json::json!({ "ready": true, "degraded": degraded }),
+            };
+            json(StatusCode::OK, Bytes::from(told.to_string()))
         }
         (&Method::GET, "/readyz") => {
             json(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(b"{\"ready\":false,\"reason\":\"draining\"}"))
@@ -201,10 +222,16 @@ async fn respond(control: Arc<Control>, request: &Request<Incoming>) -> Response
         (&Method::GET, "/backends") => {
             json(StatusCode::OK, Bytes::from(backends::document(&control.state).to_string()))
         }
-        (&Method::POST, "/reload") => reload(control).await,
-        (_, "/backends" | "/costs" | "/drift" | "/healthz" | "/observed" | "/readyz" | "/metrics" | "/reload") => {
-            json(StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"{\"code\":\"method_not_allowed\"}"))
+        (&Method::GET, "/issuers") => {
+            let document = issuers::document(&control.state.issuers, control.state.clock.unix_ms());
+            json(StatusCode::OK, Bytes::from(document.to_string()))
         }
+        (&Method::POST, "/reload") => reload(control).await,
+        (
+            _,
+            "/backends" | "/costs" | "/drift" | "/healthz" | "/issuers" | "/observed" | "/readyz" | "/metrics"
+            | "/reload",
+        ) => json(StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"{\"code\":\"method_not_allowed\"}")),
         _ => json(StatusCode::NOT_FOUND, Bytes::from_static(b"{\"code\":\"not_found\"}")),
     }
 }
@@ -249,6 +276,11 @@ fn metrics(control: &Control) -> String {
     ];
     let counters = [
         ("tollgate_config_reloads_total", "Reloads that took effect.", meters.reloads.load(Relaxed)),
+        (
+            "tollgate_authz_policy_errors_total",
+            "Questions of `authz` in which a policy failed, so that it denied.",
+            meters.policies_failed.load(Relaxed),
+        ),
         ("tollgate_panics_total", "Panics that were caught.", meters.panics.load(Relaxed)),
         ("tollgate_tls_handshakes_failed_total", "Handshakes that failed.", meters.handshakes_failed.load(Relaxed)),
         (
@@ -281,6 +313,7 @@ fn metrics(control: &Control) -> String {
     if let Some(shared) = state.balances.shared() {
         shared.render(&mut out);
     }
+    state.secrets.render(&mut out);
     backends::render(state, &mut out);
     state.learned.render(&mut out);
     queues(&mut out, &policy);

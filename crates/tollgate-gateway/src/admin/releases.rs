@@ -81,7 +81,7 @@ fn act(state: &State, order: &Order, from: SocketAddr) -> Response<Bytes> {
     let _ = aws_lc_rs::rand::fill(&mut random);
     let at = (ExchangeId(u128::from_le_bytes(random)), from.ip().to_string(), policy.generation);
     // On record first: an act that nobody can find afterwards must not happen.
-    if told::act(release, &foreseen, at).append(&state.recorder) == Some(false) {
+    if told::act(release, &foreseen, at).append(&state.recorder, &state.redactor) == Some(false) {
         return wrong(StatusCode::SERVICE_UNAVAILABLE, "the act could not be written to the record");
     }
     let turn = match release.pull(order, now_ms) {

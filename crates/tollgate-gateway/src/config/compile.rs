@@ -40,7 +40,7 @@ use super::rules::RuleFiles;
 use crate::issuers::{Fresh, IssuerDesk};
 use crate::listen::head::HeadLimits;
 use crate::quota::Published;
-use crate::secrets::Vault;
+use crate::secrets::{Opened as OpenedSecrets, Opener};
 use crate::snapshot::{Model, Policy};
 use crate::state::State;
 use crate::store::Dial;
@@ -61,7 +61,7 @@ pub struct Compiled {
     /// How listeners ask for client certificates, by name.
     pub receptions: HashMap<String, Arc<Reception>>,
     /// Every loaded secret.
-    pub secrets: Vec<Secret>,
+    pub secrets: OpenedSecrets,
     /// The admin listener's key.
     pub admin_key: Option<Secret>,
     /// The log of the rules, to be opened when the policy begins to serve.
@@ -78,19 +78,26 @@ struct Desk<'a> {
     /// The folder that paths of the configuration begin in.
     base: &'a Path,
     state: &'a State,
-    vault: Vault<'a>,
+    opener: Opener<'a>,
     models: BTreeMap<String, ModelId>,
     upstreams: BTreeMap<String, usize>,
 }
 
 /// Reports every mistake of `config`, then builds the policy. `None` stands for at least one reported mistake.
-pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, check: &mut Checker) -> Option<Compiled> {
+pub fn compile(
+    config: &Config,
+    base: &Path,
+    state: &State,
+    mut opener: Opener<'_>,
+    check: &mut Checker,
+) -> Option<Compiled> {
+    opener.configure(&config.secrets, check);
     let (mut config, opened) = presets::opened(config, check);
     openapi::fill(&mut config, base, check);
     let config = &config;
     let models = (0..).map(ModelId).zip(config.models.keys()).map(|(id, name)| (name.clone(), id)).collect();
     let upstreams = config.upstreams.keys().cloned().enumerate().map(|(place, name)| (name, place)).collect();
-    let mut desk = Desk { config, base, state, vault, models, upstreams };
+    let mut desk = Desk { config, base, state, opener, models, upstreams };
     check_names(config, check);
     let upstreams = check.within("upstreams", |check| desk.upstreams(base, check));
     let certs = desk.listeners(base, check);
@@ -108,7 +115,7 @@ pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, ch
     let mut policy = desk.policy(check, upstreams, Rules { routes, waf, tokens }, classes);
     policy.auth.layer = policy.auth.layer.with_certificates(layer);
     let dial = desk.dial(base, check);
-    let secrets = desk.vault.opened();
+    let secrets = desk.opener.opened();
     let waf_log = config.waf.log.clone();
     let compiled = Compiled { policy, keys, issuers, certs, receptions, secrets, admin_key, waf_log, opened, dial };
     check.is_clean().then_some(compiled)
@@ -282,7 +289,7 @@ impl Desk<'_> {
     }
 
     fn open(&mut self, reference: &SecretRef, at: &str, check: &mut Checker) -> Option<Secret> {
-        self.vault.open(reference, at, check)
+        self.opener.open(reference, at, check)
     }
 
     fn keys(&mut self, base: &Path, check: &mut Checker) -> Keys {
@@ -290,18 +297,22 @@ impl Desk<'_> {
         let ids = self.state.id_key;
         let names = KeyNames { tenants: &config.tenants, models: &self.models, ids };
         let mut values = BTreeMap::new();
-        let vault = &mut self.vault;
+        let mut before = Vec::new();
+        let opener = &mut self.opener;
         check.within("auth", |check| {
             check.within("keys", |check| {
                 check.within("pepper", |check| {
                     for (name, reference) in config.auth.keys.iter().flat_map(|keys| &keys.pepper) {
-                        // The stand-in is for a policy never used: its keys must not be told of as well.
-                        let value = vault.open(reference, name, check).unwrap_or_else(|| Secret::new(vec![0; 32]));
+                        // The stand-in is for a policy that is never used, or for a pepper that was withdrawn: no seal was
+                        // made with it, and its keys need not be told of as well.
+                        let value = opener.open(reference, name, check).unwrap_or_else(|| opener.stand_in());
+                        before.extend(opener.before(reference).map(|value| (name.clone(), value)));
                         values.insert(name.clone(), value);
                     }
                 });
             });
-            let peppers = config.auth.compile(check, &values);
+            let mut peppers = config.auth.compile(check, &values);
+            before.iter().for_each(|(name, value)| peppers.accept_also(name, value));
             keyfile::read(&config.auth, base, check, &names, peppers)
         })
     }
@@ -339,8 +350,20 @@ impl Desk<'_> {
         });
         let budgets = config.limits.budgets.iter().map(|budget| budget.name.clone()).collect();
         let authz = check.within("tenants", |check| {
-            let names = authz::TenantNames { models: &self.models, routes: routes.all(), budgets: &budgets };
+            let policies = !config.authz.policies.is_empty();
+            let names = authz::TenantNames { models: &self.models, routes: routes.all(), budgets: &budgets, policies };
             authz::compile(&config.tenants, check, &names)
+        });
+        let authz = check.within("authz", |check| {
+            let (source, failed) = (&RuleFiles::new(self.base), Arc::clone(&self.state.meters.policies_failed));
+            let names = authz::PolicyNames {
+                tenants: &config.tenants,
+                models: &self.models,
+                routes: routes.all(),
+                source,
+                failed,
+            };
+            authz.with(config.authz.policies(check, &names))
         });
         let listed: BTreeMap<_, _> = check.within("tenants", |check| {
             let tenants = config.tenants.iter();

@@ -28,6 +28,7 @@ use super::oauth::OauthConfig;
 use super::tls::{CertConfig, ListenerTls, TlsConfig};
 use super::versions::{ReleaseConfig, Versions};
 use super::{ByteSize, DurationText};
+use crate::secrets::SecretsConfig;
 
 /// The configuration of one gateway.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -116,6 +117,9 @@ pub struct Config {
     /// What is written down.
     #[serde(default)]
     pub record: RecordConfig,
+    /// How secrets are come by.
+    #[serde(default)]
+    pub secrets: SecretsConfig,
     /// What survives a restart.
     #[serde(default)]
     pub state: StateConfig,

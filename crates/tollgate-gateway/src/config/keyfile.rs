@@ -11,7 +11,7 @@ use tollgate_core::secret::Secret;
 use tollgate_layers::auth::{AuthConfig, KeyFile, KeyNames, Keys, Peppers};
 
 use super::{Located, Places, Report, Sources, load, load_config};
-use crate::secrets::Vault;
+use crate::secrets::Opener;
 use crate::start::StartError;
 
 /// Reads and compiles the key file. Its mistakes are reported with their own file and line, under `auth.keys.file`.
@@ -84,7 +84,8 @@ impl KeyDesk {
         let loaded = load_config(path, &Sources::disk(env)).map_err(StartError::Config)?;
         let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
         let mut check = Checker::default();
-        let mut vault = Vault::new(&base, env);
+        let mut opener = Opener::new(&base, env);
+        opener.configure(&loaded.value.secrets, &mut check);
         let mut peppers = BTreeMap::new();
         let Some(config) = &loaded.value.auth.keys else {
             check.problem_hint("auth", "no key file is configured", "write `auth: { keys: { file: …, pepper: … } }`");
@@ -94,11 +95,12 @@ impl KeyDesk {
             check.within("keys", |check| {
                 check.within("pepper", |check| {
                     for (name, reference) in &config.pepper {
-                        peppers.extend(vault.open(reference, name, check).map(|value| (name.clone(), value)));
+                        peppers.extend(opener.open(reference, name, check).map(|value| (name.clone(), value)));
                     }
                 });
             });
         });
+        opener.farewell();
         if !check.is_clean() {
             return Err(refused(check, &loaded.places));
         }

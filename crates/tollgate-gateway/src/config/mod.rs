@@ -60,6 +60,8 @@ mod openapi;
 mod operator;
 mod parse;
 mod place;
+#[cfg(feature = "cedar")]
+mod policies;
 mod presets;
 mod report;
 mod rules;
@@ -81,6 +83,7 @@ mod tests;
 pub use backends::EndpointConfig;
 pub use compile::{Compiled, compile};
 pub(crate) use compile::{endpoint, is_endpoint};
+pub(crate) use disk::read_up_to;
 pub use disk::{list_directory, read_file};
 pub use document::{Config, EmbeddedConfig, HeadChecks, HttpConfig, ProxyProtocol, Serves};
 pub use format::Unfit;
@@ -89,6 +92,8 @@ pub use load::{Loaded, Sources, load};
 pub use meant::load_config;
 pub use operator::OperatorDesk;
 pub use place::Places;
+#[cfg(feature = "cedar")]
+pub use policies::PolicyDesk;
 pub use presets::Opened;
 pub use report::{Located, Report};
 pub use rules::RuleFiles;

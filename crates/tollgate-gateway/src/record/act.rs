@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tollgate_core::identity::ExchangeId;
 
-use super::Recorder;
+use super::{Recorder, Redactor};
 
 /// What an operator did.
 #[derive(Clone, Debug, Serialize)]
@@ -30,8 +30,11 @@ pub struct Act<'a> {
 impl Act<'_> {
     /// Writes it and waits for that; blocks. `None` where nothing is recorded.
     #[must_use]
-    pub fn append(&self, recorder: &Recorder) -> Option<bool> {
-        recorder.append(self.line())
+    pub fn append(&self, recorder: &Recorder, redactor: &Redactor) -> Option<bool> {
+        // The reason is whatever an operator wrote.
+        let line = self.line();
+        let clean = str::from_utf8(&line).map(|line| redactor.clean(line).into_owned().into_bytes());
+        recorder.append(clean.unwrap_or(line))
     }
 
     /// The line.

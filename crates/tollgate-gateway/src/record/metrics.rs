@@ -50,6 +50,8 @@ pub struct Meters {
     pub config_rejected: AtomicU64,
     /// Reloads that took effect.
     pub reloads: AtomicU64,
+    /// Questions of `authz` in which a policy failed.
+    pub policies_failed: Arc<AtomicU64>,
     /// Calls that went another way, by model and way.
     fallbacks: RwLock<BTreeMap<[Box<str>; 2], u64>>,
 }
@@ -111,6 +113,7 @@ impl Meters {
             proxies_refused: AtomicU64::new(0),
             config_rejected: AtomicU64::new(0),
             reloads: AtomicU64::new(0),
+            policies_failed: Arc::default(),
             fallbacks: RwLock::default(),
         }
     }

@@ -69,7 +69,7 @@ impl Sinks {
         firewall::finish(exchange, self.worker, &self.meters);
         release::learn(exchange, now, outcome, &self.recorder);
         if let Some(log) = &exchange.policy().waf_log {
-            log.write(exchange);
+            log.write(exchange, &self.redactor);
         }
         if let Some(began) = exchange.seen.working {
             // Its bill was settled by being dropped, which tells nobody.

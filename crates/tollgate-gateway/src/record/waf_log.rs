@@ -10,6 +10,7 @@ use std::path::Path;
 
 use tollgate_layers::waf::WafLogConfig;
 
+use super::Redactor;
 use crate::exchange::Exchange;
 
 /// The open log.
@@ -37,14 +38,14 @@ impl WafLog {
     }
 
     /// Writes the line of an exchange whose last phase has run.
-    pub fn write(&self, exchange: &Exchange) {
+    pub fn write(&self, exchange: &Exchange, redactor: &Redactor) {
         let id = match (&self.id_header, &exchange.seen.request_id) {
             (Some(_), id) => id.as_deref().map(lossless),
             (None, _) => Some(exchange.facts.id.to_string()),
         };
         let line = self.line(exchange, id.as_deref());
         // One call, one line, whichever worker writes it. A full disk loses lines and never requests.
-        drop((&self.file).write_all(line.as_bytes()));
+        drop((&self.file).write_all(redactor.clean(&line).as_bytes()));
     }
 
     fn line(&self, exchange: &Exchange, id: Option<&str>) -> String {

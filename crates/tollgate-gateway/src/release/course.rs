@@ -31,6 +31,9 @@ pub struct Progress {
     pub(super) lanes: Vec<Lane>,
     /// What happened, the newest last.
     pub(super) past: VecDeque<Turn>,
+    /// How often a trial has begun anew: what was dealt before says nothing of the version that stands there now.
+    #[serde(default)]
+    pub(super) trials: u64,
 }
 
 /// Where one version stands.
@@ -181,6 +184,16 @@ pub struct Choice {
     chances: [f64; MOST],
     /// The lot was drawn for this call alone.
     exact: bool,
+    /// How often a trial had begun.
+    trials: u64,
+}
+
+impl Choice {
+    /// How often a trial had begun when it was made.
+    #[must_use]
+    pub const fn trials(&self) -> u64 {
+        self.trials
+    }
 }
 
 /// What became of a call.
@@ -239,7 +252,7 @@ impl Progress {
             ..Lane::default()
         };
         let lanes = terms.versions.iter().enumerate().map(lane).collect();
-        Self { baseline, previous: None, lanes, past: VecDeque::new() }
+        Self { baseline, previous: None, lanes, past: VecDeque::new(), trials: 0 }
     }
 
     /// Whether what was read back from a file is what this type writes for so many versions.
@@ -264,7 +277,7 @@ impl Progress {
     pub fn choose(&self, lot: &Lot<impl Fn(usize) -> u64>) -> Choice {
         let weights = self.lanes.iter().map(|lane| lane.weight);
         let version = choose(weights, &lot.draw).unwrap_or(self.baseline);
-        let mut choice = Choice { version, chances: [0.0; MOST], exact: !lot.sticky };
+        let mut choice = Choice { version, chances: [0.0; MOST], exact: !lot.sticky, trials: self.trials };
         if lot.sticky && self.lanes.get(version).is_some_and(|lane| lane.doubt.active) {
             // Its callers are what it is suspected by: only a lot for each of their calls can tell.
             choice.version = if lot.coin & 1 == 0 { version } else { self.baseline };
@@ -285,6 +298,9 @@ impl Progress {
 
     /// Learns what became of a call.
     pub fn see(&mut self, terms: &Terms, choice: &Choice, outcome: Outcome, now_ms: u64) -> Option<Turn> {
+        if choice.trials != self.trials {
+            return None; // It may have hung since before the candidate was repaired.
+        }
         let mark = self.lanes.get(self.baseline).and_then(|lane| lane.pace.mark());
         let by_candidate = mark.map(|mark| f64::from(mark) * terms.slower);
         let of_baseline = choice.version == self.baseline;
@@ -302,8 +318,17 @@ impl Progress {
         self.verdict(terms, now_ms)
     }
 
-    /// Learns how the answer of a mirrored call compares.
-    pub fn compared(&mut self, terms: &Terms, version: usize, found: &Comparison, now_ms: u64) -> Option<Turn> {
+    /// Learns how the answer of a call compares that was mirrored to a version when so many trials had begun.
+    pub fn compared(
+        &mut self,
+        terms: &Terms,
+        (version, trials): (usize, u64),
+        found: &Comparison,
+        now_ms: u64,
+    ) -> Option<Turn> {
+        if trials != self.trials {
+            return None;
+        }
         let lane = self.lanes.get_mut(version)?;
         lane.tally.compare(found);
         if let Some(tolerated) = terms.drift.filter(|_| lane.standing == Standing::Trial) {
@@ -411,8 +436,17 @@ impl Progress {
         Ok(before)
     }
 
+    /// Begins the trial of a version, with nothing known of it.
+    pub(super) fn try_anew(&mut self, place: usize, weight: u8) {
+        self.trials = self.trials.wrapping_add(1);
+        if let Some(lane) = self.lanes.get_mut(place) {
+            *lane = Lane { weight, standing: Standing::Trial, ..Lane::default() };
+        }
+    }
+
     /// Makes a version the baseline.
     fn crown(&mut self, place: usize) {
+        self.trials = self.trials.wrapping_add(1);
         if place != self.baseline {
             self.previous = Some(self.baseline);
         }

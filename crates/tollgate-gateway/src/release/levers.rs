@@ -97,9 +97,7 @@ impl Progress {
             _ => {}
         }
         let before = self.weigh_anew(place, weight).map_err(Wrong::NotFree)?;
-        if let Some(lane) = self.lanes.get_mut(place) {
-            *lane = Lane { weight, standing: Standing::Trial, ..Lane::default() };
-        }
+        self.try_anew(place, weight);
         Ok(self.did(Act::Start, place, [before, weight], now))
     }
 
@@ -124,8 +122,8 @@ impl Progress {
         }
         let fresh = lane.standing == Standing::Idle;
         let before = self.weigh_anew(place, weight).map_err(Wrong::NotFree)?;
-        if let Some(lane) = self.lanes.get_mut(place).filter(|_| fresh && weight < 100) {
-            *lane = Lane { weight, standing: Standing::Trial, ..Lane::default() };
+        if fresh && weight < 100 {
+            self.try_anew(place, weight);
         }
         Ok(self.did(Act::Promote, place, [before, weight], now))
     }

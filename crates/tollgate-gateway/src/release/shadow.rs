@@ -112,6 +112,8 @@ struct Mirrored {
     release: Arc<Release>,
     worker: Arc<Worker>,
     place: usize,
+    /// How often a trial had begun.
+    trials: u64,
     how: How,
     remote: Arc<Remote>,
     order: Order<'static>,
@@ -161,6 +163,7 @@ impl Mirrored {
             release: Arc::clone(release),
             worker: Arc::clone(w),
             place,
+            trials: ex.seen.release?.choice.trials(),
             how: How::of(job.call.dialect),
             remote: Arc::clone(remote),
             order,
@@ -171,7 +174,7 @@ impl Mirrored {
     }
 
     async fn run(self, primary: oneshot::Receiver<Side>) {
-        let Self { release, worker: w, place, how, remote, order, began, until, mut room } = self;
+        let Self { release, worker: w, place, trials, how, remote, order, began, until, mut room } = self;
         let id = order.head.ours.id;
         let most = release.terms.shadow_bytes;
         let by = Caller { worker: w.index, ticker: &w.ticker, tasks: &w.tasks, now: began, until };
@@ -195,7 +198,7 @@ impl Mirrored {
         };
         drop(room);
         let now_ms = w.unix_ms(w.ticker.now());
-        let turn = release.course.progress.lock().compared(&release.terms, place, &found, now_ms);
+        let turn = release.course.progress.lock().compared(&release.terms, (place, trials), &found, now_ms);
         if let Some(turn) = turn {
             let at = (id, String::new(), w.state.generation());
             w.state.recorder.hand_over(told::act(&release, &turn, at).line());

@@ -175,7 +175,7 @@ fn replies_that_break_their_contract_and_answers_that_drift_are_found() {
         let mut progress = Progress::begin(drifts, NOW);
         (1..=5_000u64).find_map(|turn| {
             let found = if turn % every == 0 { other } else { Comparison::default() };
-            progress.compared(drifts, 1, &found, NOW + turn).map(|_| turn)
+            progress.compared(drifts, (1, 0), &found, NOW + turn).map(|_| turn)
         })
     };
     assert!(shown(&drifts, 1).is_some_and(|calls| calls <= 6), "{:?}", shown(&drifts, 1));
@@ -241,6 +241,20 @@ fn a_slow_candidate_is_found_although_its_callers_wait_for_it_and_so_call_less()
         let rolled_back = found.is_some_and(|turn| turn.act == Act::Rollback);
         assert!((rolled_back || served == 0) && of_candidate <= 60, "{seed}: {of_candidate}");
     }
+}
+
+#[test]
+fn what_was_dealt_in_an_earlier_trial_says_nothing_of_a_candidate_that_was_repaired() {
+    let mut run = Run::new(terms(&[("blue", 70), ("green", 30)]), 5);
+    let hung: Vec<_> = (0..400).map(|_| run.choose(None)).collect();
+    run.order(Lever::Rollback, Some("green"), None).expect("it is on trial");
+    run.order(Lever::Start, Some("green"), Some(30)).expect("it was rolled back");
+    for choice in hung {
+        assert_eq!(run.see(&choice, failed(choice.version == 1)), None);
+    }
+    assert_eq!((run.weights(), run.progress.lanes[1].tally.failed), (vec![70, 30], 0));
+    // What is dealt from now on does.
+    assert!(run.until_turn(200, None, |_, version, _| failed(version == 1)).is_some());
 }
 
 #[test]

@@ -19,6 +19,8 @@ use crate::worker::Tasks;
 
 /// How often what is due is flushed.
 const FLUSH: Duration = Duration::from_millis(5);
+/// How long an answer may lie unread when a call seems slow.
+const MOMENT: Duration = Duration::from_millis(5);
 /// How often a node says that it lives; it is forgotten after three times that.
 const BEAT: Duration = Duration::from_secs(1);
 /// How often a store that is away is looked for, and how much earlier or later at most.
@@ -115,7 +117,7 @@ async fn reach<C: Connect>(
         failed();
         return None;
     };
-    let Ok(Ok(nodes)) = timeout(SLOW, store.heartbeat(node)).await else {
+    let Some(Ok(nodes)) = soon(std::pin::pin!(store.heartbeat(node))).await else {
         failed();
         return None;
     };
@@ -249,9 +251,9 @@ impl<S: Store> Line<S> {
         let (clock, sent) = (self.shared.clock(), self.shared.clock().now());
         self.shared.meters.calls.fetch_add(1, Ordering::Relaxed);
         let mut call = std::pin::pin!(call);
-        let answer = match timeout(SLOW, call.as_mut()).await {
-            Ok(answer) => answer,
-            Err(_late) => {
+        let answer = match soon(call.as_mut()).await {
+            Some(answer) => answer,
+            None => {
                 self.failed(sent, false);
                 self.slow.notify_one();
                 call.await
@@ -280,6 +282,17 @@ impl<S: Store> Line<S> {
             self.broken.notify_one();
         }
     }
+}
+
+/// What a call comes to, unless it is slow. A thread that was not scheduled finds its alarm before the answer that lies in
+/// its socket: it gets a moment more to find that as well.
+async fn soon<F: Future + Unpin>(mut call: F) -> Option<F::Output> {
+    for patience in [SLOW, MOMENT] {
+        if let Ok(answer) = timeout(patience, &mut call).await {
+            return Some(answer);
+        }
+    }
+    None
 }
 
 /// This node is told to stop, or nobody is left to tell it.

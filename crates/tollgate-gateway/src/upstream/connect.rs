@@ -51,8 +51,13 @@ impl Address {
     /// Whether its key leaves this machine in plain text.
     #[must_use]
     pub fn shows_its_key(&self) -> bool {
-        let local = self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) || self.host == "localhost";
-        self.tls.is_none() && !local
+        self.tls.is_none() && !self.is_near()
+    }
+
+    /// Whether it is this machine.
+    #[must_use]
+    pub fn is_near(&self) -> bool {
+        self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) || self.host == "localhost"
     }
 }
 
@@ -95,16 +100,23 @@ pub enum Reach {
     Public,
 }
 
+impl Reach {
+    /// Whether a name may lead to this address.
+    #[must_use]
+    pub fn may(self, ip: IpAddr) -> bool {
+        match self {
+            Self::Private => may_be_used(ip),
+            Self::Public => is_public(ip),
+        }
+    }
+}
+
 /// Opens a connection for a question of our own. Whoever asks bounds the time.
 ///
 /// # Errors
 /// What the system says, or that the name leads nowhere it may lead.
 pub async fn reach(address: &Address, reach: Reach) -> std::io::Result<Wire> {
-    let may: fn(IpAddr) -> bool = match reach {
-        Reach::Private => may_be_used,
-        Reach::Public => is_public,
-    };
-    secured(address, dial(address, may).await?).await
+    secured(address, dial(address, |ip| reach.may(ip)).await?).await
 }
 
 async fn open(address: &Address) -> std::io::Result<Wire> {
@@ -119,7 +131,7 @@ async fn secured(address: &Address, stream: TcpStream) -> std::io::Result<Wire> 
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that connects")]
-async fn dial(address: &Address, may: fn(IpAddr) -> bool) -> std::io::Result<TcpStream> {
+async fn dial(address: &Address, may: impl Fn(IpAddr) -> bool) -> std::io::Result<TcpStream> {
     if let Ok(ip) = address.host.parse::<IpAddr>() {
         return TcpStream::connect(SocketAddr::new(ip, address.port)).await;
     }

@@ -104,6 +104,8 @@ pub struct Settings {
     pub max_idle: usize,
     /// Bounds of connections of HTTP/2.
     pub mux: MuxBounds,
+    /// Its key was withdrawn: nothing is sent.
+    pub closed: bool,
 }
 
 /// What goes up: a body that is held whole, or a stream under a cap.

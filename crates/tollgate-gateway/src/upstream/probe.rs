@@ -128,6 +128,7 @@ impl Place {
             stream_idle: PATIENCE,
             max_idle: 0,
             mux,
+            closed: false,
         };
         let ticker = Ticker::new(Clock::real());
         let fleet = |addresses| Fleet::new(addresses, FleetRules::default(), 0);

@@ -103,7 +103,7 @@ impl Remote {
     /// # Errors
     /// `overloaded` where nothing is left to send to, or a fault of the upstream.
     pub async fn send(self: &Arc<Self>, order: Order<'_>, by: Caller<'_>) -> Result<Sent, Stop> {
-        self.check_grant()?;
+        self.is_open()?;
         let Order { mut head, upload, over, want, patience } = order;
         let face = if over == Over::Rest { Face::Rest } else { Face::Rpc };
         let fleet = self.fleet(face);
@@ -353,13 +353,20 @@ impl Remote {
         head: &mut Upward,
         by: Caller<'_>,
     ) -> Result<Response<Answer>, Fault> {
-        self.check_grant()?;
+        self.is_open()?;
         let attempt = self.attempt(endpoint, head, (Upload::Held(None), Over::Rest, Patience::Caller), by).await;
         attempt.map(|got| got.response).map_err(|failure| failure.fault)
     }
 
-    /// Whether there is a token to show, where one is asked for.
-    pub(super) fn check_grant(&self) -> Result<(), Fault> {
+    /// Whether anything is sent at all.
+    pub(super) fn is_open(&self) -> Result<(), Fault> {
+        let closed = || {
+            Fault::new(Origin::Own, "the key of the upstream was withdrawn: where it comes from is away for too long")
+        };
+        if self.settings.closed {
+            return Err(closed());
+        }
+        // Nor without a token, where one is to be shown.
         self.grant.as_ref().map_or(Ok(()), |grant| grant.check())
     }
 

@@ -21,11 +21,14 @@ const MODELS: [&str; 2] = ["dealt", "loyal"];
 const CALLERS: u64 = 12;
 const GOOD: &str = r#"{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape":[1],"data":[0.5]}]}"#;
 /// A server under load on a busy machine: what takes longer was not rolled back by itself.
-const SOON: Duration = Duration::from_mins(1);
+const SOON: Duration = Duration::from_mins(2);
 /// Calls of the candidate from the one that turned bad to the one that was the last straw, by kind, for `alpha` 0.0001.
 /// Those that are under way at the end come on top.
 const WINDOW: [(Ill, u64); 5] =
     [(Ill::Errors, 80), (Ill::Slow, 160), (Ill::Breaks, 80), (Ill::Resets, 80), (Ill::Hangs, 80)];
+
+/// How long the canary may take to its first byte: it hangs for so long, and is slow for less.
+const FIRST_BYTE_MS: u64 = 4_000;
 
 /// What is wrong with the canary.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,6 +58,8 @@ pub(crate) struct Canary {
     blue: ModelServer,
     green: ModelServer,
     ill: Arc<AtomicU8>,
+    /// How long it takes when it is slow, in milliseconds.
+    slow: Arc<AtomicU64>,
     seen: Arc<Seen>,
 }
 
@@ -80,20 +85,21 @@ pub(crate) struct Fall {
 impl Canary {
     pub(crate) async fn start() -> Self {
         let ill = Arc::new(AtomicU8::new(Ill::Nothing as u8));
-        let now = Arc::clone(&ill);
-        let green = ModelServer::start(move |_| answer(now.load(Relaxed))).await;
-        let blue = ModelServer::start(|_| answer(Ill::Nothing as u8)).await;
-        Self { blue, green, ill, seen: Arc::default() }
+        let slow = Arc::new(AtomicU64::new(0));
+        let (now, wait) = (Arc::clone(&ill), Arc::clone(&slow));
+        let green = ModelServer::start(move |_| answer(now.load(Relaxed), wait.load(Relaxed))).await;
+        let blue = ModelServer::start(|_| answer(Ill::Nothing as u8, 0)).await;
+        Self { blue, green, ill, slow, seen: Arc::default() }
     }
 
     /// Upstreams and models of the configuration, and the names of tenants.
     pub(crate) fn config(&self) -> [String; 3] {
         // Where the machine stalls, the baseline's callers wait and see no failure.
-        let upstream = |server: &ModelServer, first_byte_ms: u32| {
+        let upstream = |server: &ModelServer, first_byte_ms: u64| {
             let times = format!("first_byte_ms: {first_byte_ms}, breaker: {{ open: 200ms, longest: 200ms }}");
             format!("{{ endpoints: [\"{}\"], inflight: {{ max: 32 }}, {times} }}", server.url())
         };
-        let (blue, green) = (upstream(&self.blue, 10_000), upstream(&self.green, 2_000));
+        let (blue, green) = (upstream(&self.blue, 10_000), upstream(&self.green, FIRST_BYTE_MS));
         let upstreams = format!("  blue: {blue}\n  green: {green}\n");
         let models = MODELS.map(|model| {
             let sticky = if model == "loyal" { "principal" } else { "request" };
@@ -171,6 +177,7 @@ impl Canary {
         };
         let (before, back) = calls().await;
         assert!(!back, "rolled back while it was well");
+        self.slow.store(self.slow_ms(house).await, Relaxed);
         self.ill.store(ill as u8, Relaxed);
         let began = Instant::now();
         loop {
@@ -180,9 +187,20 @@ impl Canary {
                 self.seen.sent_back.store(true, Relaxed);
                 return Fall { ill, took, calls: [now[0] - before[0], now[1] - before[1]] };
             }
+            if ill == Ill::Slow {
+                // The machine may have become busier.
+                self.slow.store(self.slow_ms(house).await, Relaxed);
+            }
             assert!(took < SOON, "{ill:?}: not rolled back after {now:?} of {before:?}: {}", release(house, 1).await);
             sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Four times what nine of ten calls of the baseline take now, which on a busy machine may be long.
+    async fn slow_ms(&self, house: &House) -> u64 {
+        let p90 = |told: &Value| of(told, "blue")["latency_us"]["p90"].as_u64().unwrap_or(0);
+        let most = p90(&release(house, 0).await).max(p90(&release(house, 1).await));
+        (4 * most / 1_000).clamp(400, FIRST_BYTE_MS - 500)
     }
 
     /// The audit tells of every rollback so far, and why.
@@ -244,14 +262,14 @@ pub(crate) fn worst(falls: &[Fall]) -> Vec<(usize, Fall)> {
     kinds.filter(|(times, _)| *times > 0).collect()
 }
 
-fn answer(ill: u8) -> Vec<Act> {
+fn answer(ill: u8, slow_ms: u64) -> Vec<Act> {
     match ill {
         _ if ill == Ill::Breaks as u8 => Act::json(&GOOD.replace("[0.5]", "[0.5,0.5]")),
         _ if ill == Ill::Errors as u8 => Act::answer("500 Internal Server Error", "", "{}"),
         _ if ill == Ill::Hangs as u8 => vec![Act::Stay],
         _ if ill == Ill::Resets as u8 => vec![Act::Reset],
         _ if ill == Ill::Slow as u8 => {
-            [Act::Wait(Duration::from_millis(400))].into_iter().chain(Act::json(GOOD)).collect()
+            [Act::Wait(Duration::from_millis(slow_ms))].into_iter().chain(Act::json(GOOD)).collect()
         }
         _ => Act::json(GOOD),
     }

@@ -99,6 +99,13 @@ impl Peppers {
         self.named.iter().position(|(known, _)| **known == *name)
     }
 
+    /// Accepts seals as well that were made with an earlier value of the pepper of that name.
+    pub fn accept_also(&mut self, name: &str, value: &Secret) {
+        if let Some((_, pepper)) = self.named.iter_mut().find(|(known, _)| **known == *name) {
+            pepper.accept_also(value);
+        }
+    }
+
     /// The pepper at a place, or the dummy.
     pub(super) fn at(&self, place: usize) -> &Pepper {
         self.named.get(place).map_or(&self.dummy, |(_, pepper)| pepper)

@@ -55,7 +55,12 @@ pub enum Malformed {
 pub struct BrokenRandom;
 
 /// A pepper, made ready for use: the secret that turns stored hashes into noise for who steals them.
-pub struct Pepper(hmac::Key);
+#[derive(Clone)]
+pub struct Pepper {
+    key: hmac::Key,
+    /// What it was until not long ago: seals made with that are still good.
+    before: Option<hmac::Key>,
+}
 
 /// HMAC-SHA-256 of id and secret under a pepper. The id is bound in: stored hashes cannot be swapped between records.
 #[derive(Clone, Copy)]
@@ -189,21 +194,38 @@ impl Pepper {
     /// Makes a pepper ready.
     #[must_use]
     pub fn new(value: &Secret) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, value.expose()))
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, value.expose()), before: None }
+    }
+
+    /// Accepts seals as well that were made with an earlier value.
+    pub fn accept_also(&mut self, value: &Secret) {
+        self.before = Some(hmac::Key::new(hmac::HMAC_SHA256, value.expose()));
+    }
+
+    /// Whether `seal` was made of `key`. Whichever value it was made with, the same is computed.
+    #[must_use]
+    pub fn made(&self, seal: &Seal, key: &Presented<'_>) -> bool {
+        let now = self.seal(key).is(seal);
+        let before = self.before.as_ref().is_some_and(|before| sealed(before, key).is(seal));
+        now | before
     }
 
     /// The seal of a key under this pepper.
     #[must_use]
     pub fn seal(&self, key: &Presented<'_>) -> Seal {
-        let mut context = hmac::Context::with_key(&self.0);
-        context.update(&key.id.0);
-        context.update(key.secret);
-        let mut seal = [0; 32];
-        for (to, from) in seal.iter_mut().zip(context.sign().as_ref()) {
-            *to = *from;
-        }
-        Seal(seal)
+        sealed(&self.key, key)
     }
+}
+
+fn sealed(by: &hmac::Key, key: &Presented<'_>) -> Seal {
+    let mut context = hmac::Context::with_key(by);
+    context.update(&key.id.0);
+    context.update(key.secret);
+    let mut seal = [0; 32];
+    for (to, from) in seal.iter_mut().zip(context.sign().as_ref()) {
+        *to = *from;
+    }
+    Seal(seal)
 }
 
 impl fmt::Debug for Pepper {

@@ -128,7 +128,7 @@ impl Auth {
             Credential::Bearer(text) if Tokens::looks_like_one(text) => {
                 return Ok(self.tokens.identify(shown(text, None)).await?);
             }
-            Credential::Bearer(text) if !text.starts_with(PREFIX.as_bytes()) && self.tokens.asks_about(text) => {
+            Credential::Bearer(text) if self.tokens.asks_about(text) => {
                 return Ok(self.tokens.introspect(shown(text, None)).await?);
             }
             Credential::Proved(text, proof) if Tokens::looks_like_one(text) => {
@@ -165,8 +165,8 @@ impl<'a> Asking<'a> {
     where
         'a: 'b,
     {
-        let Self { head, unix_ms, .. } = *self;
-        Shown { text, proof, method: &head.method, path: head.path(), certificate, unix_ms }
+        let Self { head, from, unix_ms, .. } = *self;
+        Shown { text, proof, method: &head.method, path: head.path(), certificate, from, unix_ms }
     }
 }
 

@@ -136,7 +136,7 @@ impl Keys {
         let id = key.id;
         let known = self.by_id.get(&id);
         let pepper = self.peppers.at(known.map_or(0, |known| known.pepper));
-        let right = pepper.seal(key).is(known.map_or(&Seal::NONE, |known| &known.seal));
+        let right = pepper.made(known.map_or(&Seal::NONE, |known| &known.seal), key);
         let Some(known) = known else { return Err(Failure::Unknown(id)) };
         if !right {
             return Err(Failure::WrongSecret(id));

@@ -1,7 +1,9 @@
 //! The `authz` and `tenants` sections, and their compilation.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,8 +11,10 @@ use tollgate_core::call::ModelId;
 use tollgate_core::check::Checker;
 use tollgate_core::guard::{Mode, OnFault, Switch};
 
-use super::{Authz, Tenant};
+use super::lists::Tenant;
+use super::{Attribute, Authz, Policies, attributes};
 use crate::routes::{AuthNeed, PriorityName, Route};
+use crate::waf::Source;
 
 /// How permissions are enforced.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -22,6 +26,19 @@ pub struct AuthzConfig {
     /// What a fault means. Only `close` is possible here, and the default.
     #[serde(default)]
     pub on_fault: OnFault,
+    /// Files with policies in Cedar, relative to this file: names that end with `.cedar`; `*` and `?` match within one name of
+    /// a path. Policies add to the allow lists of tenants, or take from them. Default: none.
+    #[serde(default)]
+    pub policies: Vec<String>,
+    /// Groups of models that policies may speak of: `ModelGroup::"NAME"`. Default: none.
+    #[serde(default)]
+    pub model_groups: BTreeMap<String, Vec<String>>,
+    /// The time zone of `context.hour`: `UTC`, a name such as `Europe/Berlin`, or an offset such as `+05:30`. Default: `UTC`.
+    #[serde(default)]
+    pub time_zone: Option<String>,
+    /// Where this gateway stands, as `context.region` tells policies. Default: an empty text.
+    #[serde(default)]
+    pub region: Option<String>,
 }
 
 /// One tenant: what its callers may do, and how they are billed. What is not listed is denied.
@@ -48,6 +65,10 @@ pub struct TenantConfig {
     /// the lower counts. Default: what the route says, or `normal`.
     #[serde(default)]
     pub priority: Option<PriorityName>,
+    /// What policies may read of it, as `principal.tenant.NAME`: whole numbers, texts, lists of texts, `true` and `false`.
+    /// Default: nothing.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, Attribute>,
 }
 
 /// What a credential or a tenant may be given.
@@ -71,6 +92,28 @@ pub struct TenantNames<'a> {
     pub routes: &'a [Arc<Route>],
     /// Budgets of the `limits` section.
     pub budgets: &'a BTreeSet<String>,
+    /// Whether there are policies, which alone read attributes.
+    pub policies: bool,
+}
+
+/// What policies may speak of, and where they are found.
+pub struct PolicyNames<'a> {
+    /// Tenants.
+    pub tenants: &'a BTreeMap<String, TenantConfig>,
+    /// Models, and their places.
+    pub models: &'a BTreeMap<String, ModelId>,
+    /// Routes, compiled.
+    pub routes: &'a [Arc<Route>],
+    /// Files.
+    pub source: &'a dyn Source,
+    /// Counts policies that failed while they decided. It outlives them.
+    pub failed: Arc<AtomicU64>,
+}
+
+impl fmt::Debug for PolicyNames<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicyNames").finish_non_exhaustive()
+    }
 }
 
 const fn default_weight() -> u32 {
@@ -86,6 +129,7 @@ impl Default for TenantConfig {
             budgets: Vec::new(),
             weight: default_weight(),
             priority: None,
+            attributes: BTreeMap::new(),
         }
     }
 }
@@ -103,6 +147,39 @@ impl AuthzConfig {
             Mode::Off => check.warn("mode", "permissions are not checked: every known caller may do everything"),
         }
         Switch { mode: self.mode, on_fault: OnFault::Close }
+    }
+
+    /// Reports every mistake of the policies, each with its file, line and column, and builds them. `None` without any.
+    /// `check` stands in the section.
+    pub fn policies(&self, check: &mut Checker, names: &PolicyNames<'_>) -> Option<Policies> {
+        if self.policies.is_empty() {
+            self.refuse_idle(check);
+            return None;
+        }
+        Policies::compile(self, check, names)
+    }
+
+    /// What speaks to policies alone does nothing without them.
+    fn refuse_idle(&self, check: &mut Checker) {
+        let hint = "list their files under `policies`, or leave it out";
+        let idle = [
+            ("model_groups", !self.model_groups.is_empty()),
+            ("region", self.region.is_some()),
+            ("time_zone", self.time_zone.is_some()),
+        ];
+        for (member, _) in idle.into_iter().filter(|(_, said)| *said) {
+            check.problem_hint(member, format!("`{member}` is for policies, and there are none"), hint);
+        }
+    }
+}
+
+/// Reports attributes that nobody reads. `check` stands in the tenants.
+fn refuse_unread(tenants: &BTreeMap<String, TenantConfig>, check: &mut Checker) {
+    for (name, _) in tenants.iter().filter(|(_, tenant)| !tenant.attributes.is_empty()) {
+        check.within(name.as_str(), |check| {
+            let hint = "list their files under `authz.policies`, or leave them out";
+            check.problem_hint("attributes", "`attributes` are for policies, and there are none", hint);
+        });
     }
 }
 
@@ -124,7 +201,11 @@ pub fn compile(tenants: &BTreeMap<String, TenantConfig>, check: &mut Checker, na
             *place = name.as_str().into();
         }
     }
-    Authz { tenants: compiled, models }
+    attributes::kinds(tenants, check);
+    if !names.policies {
+        refuse_unread(tenants, check);
+    }
+    Authz { tenants: compiled, models, policies: None }
 }
 
 fn is_name(name: &str) -> bool {
@@ -209,6 +290,15 @@ fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
 }
 
 impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Admin, Self::Infer, Self::List];
+
+    /// The scope of that word.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.name() == word)
+    }
+
     /// The word of the configuration.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -1,6 +1,7 @@
 //! What no rule allows is denied.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use proptest::prelude::{Strategy, any, proptest};
@@ -11,8 +12,10 @@ use tollgate_core::guard::{Mode, OnFault, Switch};
 use tollgate_core::identity::{Identity, Method, Person};
 use tollgate_core::ruling::{Ruling, Stop};
 
-use super::{Authz, AuthzConfig, Scope, TenantConfig, TenantNames, compile};
-use crate::routes::{self, RouteConfig, RouteNames, Routes, Verb};
+use super::{Asked, Authz, AuthzConfig, Occasion, Scope, TenantConfig, TenantNames, compile};
+use crate::routes::{self, Found, RouteConfig, RouteNames, Routes, Verb};
+
+const NOWHERE: Occasion = Occasion { from: IpAddr::V4(Ipv4Addr::LOCALHOST), unix_ms: 0 };
 
 const ROUTES: &str = "
 - { name: oip, path: '/v2/{*rest}', protocol: oip, models: [digits, text] }
@@ -41,7 +44,8 @@ fn all_routes() -> Routes {
 fn built(tenants: &BTreeMap<String, TenantConfig>) -> (Authz, Vec<String>, Vec<String>) {
     let (models, routes) = (models(), all_routes());
     let budgets = BTreeSet::from(["gold".to_owned()]);
-    let names = TenantNames { models: &models, routes: routes.all(), budgets: &budgets };
+    let policies = tenants.values().any(|tenant| !tenant.attributes.is_empty());
+    let names = TenantNames { models: &models, routes: routes.all(), budgets: &budgets, policies };
     let mut check = Checker::default();
     let authz = compile(tenants, &mut check, &names);
     let (problems, warnings) = check.finish();
@@ -112,9 +116,11 @@ impl Step {
         }
         let name = self.route.as_deref().expect("a question is about a route");
         let route = routes.all().iter().find(|route| &*route.name == name).expect("the route is there");
+        let found = Found { route, verb: self.verb.verb(), model: None };
+        let asked = Asked::new(&who, &found, "/", NOWHERE);
         match &self.model {
-            Some(model) => authz.use_model(&who, route, models()[model]),
-            None => authz.permit(&who, route, self.verb.verb()),
+            Some(model) => authz.may_use(&asked, models()[model], None),
+            None => authz.permit(&asked),
         }
     }
 }
@@ -162,10 +168,13 @@ fn a_gate_without_tenants_permits_nobody() {
     let authz = Authz::default();
     let who = caller(Some("acme"), &[], &[]);
     for route in routes.all() {
-        let permitted = authz.permit(&who, route, Verb::Infer).is_ok();
+        let found = Found { route, verb: Verb::Infer, model: None };
+        let permitted = authz.permit(&Asked::new(&who, &found, "/", NOWHERE)).is_ok();
         assert_eq!(permitted, matches!(&*route.name, "open" | "health"), "{}", route.name);
     }
-    authz.use_model(&who, &routes.all()[0], ModelId(u32::MAX)).expect_err("there is no such model");
+    let found = Found { route: &routes.all()[0], verb: Verb::Infer, model: None };
+    let asked = Asked::new(&who, &found, "/", NOWHERE);
+    authz.may_use(&asked, ModelId(u32::MAX), None).expect_err("there is no such model");
 }
 
 #[test]
@@ -236,7 +245,7 @@ fn the_blocks_of_the_page_load() {
         tenants: BTreeMap<String, TenantConfig>,
     }
     let blocks: Vec<&str> = include_str!("README.md").split("```yaml\n").skip(1).collect();
-    assert_eq!(blocks.len(), 1);
+    assert_eq!(blocks.len(), 2);
     for block in blocks {
         let page: Page = serde_saphyr::from_str(block.split("```").next().expect("a block ends")).expect("it parses");
         let mut check = Checker::default();
@@ -284,11 +293,13 @@ proptest! {
         let has = |scope: Scope| scopes.is_empty() || scopes.iter().any(|held| held == scope.name());
         let may_verb = has(Scope::Infer) || (!infer && has(Scope::List));
         let verb = if infer { Verb::Infer } else { Verb::ServerReady };
-        assert_eq!(authz.permit(&who, route, verb).is_ok(), may_route && may_verb);
+        let found = Found { route, verb, model: None };
+        let asked = Asked::new(&who, &found, "/", NOWHERE);
+        assert_eq!(authz.permit(&asked).is_ok(), may_route && may_verb);
 
         let id = ModelId(model);
         let may_model = route.models.contains(&id)
             && name_of(&id).is_some_and(|name| config.models.contains(&name) && (held.is_empty() || held.contains(&name)));
-        assert_eq!(authz.use_model(&who, route, id).is_ok(), may_model);
+        assert_eq!(authz.may_use(&asked, id, None).is_ok(), may_model);
     }
 }

@@ -143,7 +143,7 @@ impl Coding {
         }
         let word = value.as_bytes();
         Self::from_word(word).ok_or_else(|| {
-            let why = format_args!("coding `{}` is not one of {ACCEPTED_CODINGS}", word.escape_ascii());
+            let why = format_args!("the content coding is not one of {ACCEPTED_CODINGS}");
             Refusal::new(Code::Unsupported).because(why).into()
         })
     }

@@ -238,6 +238,20 @@ fn a_store_that_forgot_everything_is_told_what_was_known() {
 }
 
 #[test]
+fn a_node_that_dies_takes_its_chunk_with_it_and_no_more() {
+    let mut world = World::new(rate(1_000, 10, 0), 2, LeaseTime::Auto);
+    assert!(world.request(0, 1, 0) && world.request(1, 1, 0));
+    let lost = world.nodes[0].lease.balance();
+    world.nodes[0] = Node::default();
+    assert!(lost > 0 && lost <= world.nodes[1].lease.chunk(&world.limit, &world.terms));
+    let mut admitted = 0;
+    while world.request(1, 1, 0) {
+        admitted += 1;
+    }
+    assert_eq!(admitted + lost + 2, 1_000);
+}
+
+#[test]
 fn late_answers_are_taken_from_the_lease_that_comes() {
     let limit = Limit::from(rate(10_000, 1_000, 0));
     let mut lease = Lease::default();

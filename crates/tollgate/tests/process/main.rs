@@ -4,3 +4,4 @@ mod broken;
 mod cost_verb;
 mod gateway;
 mod kept_quotas;
+mod leaks;

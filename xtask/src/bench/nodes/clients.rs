@@ -14,7 +14,7 @@ const CONNECTIONS: u64 = 6;
 /// One request in so many has no budget.
 const CONTROL: u64 = 4;
 const SLOW: Duration = Duration::from_millis(5);
-/// A gateway sets its timer so much earlier.
+/// A gateway's timer rings so much earlier, if nothing delays it.
 const SLACK: Duration = Duration::from_millis(2);
 /// Longer than any answer takes.
 const STUCK: Duration = Duration::from_secs(10);

@@ -19,7 +19,7 @@ use crate::egress::{Egress, basic};
 use crate::tls::{Speaks, client_config};
 use crate::upstream::fleet::MOST;
 use crate::upstream::grant::{self, Grant, Terms};
-use crate::upstream::{Address, Fleet, MuxBounds, Reach, Remote, Settings};
+use crate::upstream::{Address, Fleet, MuxBounds, Remote, Settings};
 
 /// The field that carries a key, and that.
 pub(super) type Key = (HeaderName, HeaderValue);
@@ -40,6 +40,7 @@ impl Desk<'_> {
             idle: ms(config.idle_ms.unwrap_or(defaults.idle_ms)),
             stream_idle: ms(config.stream_idle_ms.unwrap_or(defaults.stream_idle_ms)),
             max_idle: defaults.max_idle_per_worker,
+            closed: config.key.as_ref().is_some_and(|key| self.opener.is_withdrawn(key)),
             mux: MuxBounds {
                 streams: defaults.h2.max_streams_per_connection,
                 age: ms(defaults.h2.max_connection_age_ms),
@@ -81,15 +82,15 @@ impl Desk<'_> {
         check.within("oauth", |check| {
             check.require(oauth.token_url.starts_with("https://"), "token_url", "tokens come over `https://` alone");
             check.require(!oauth.client_id.is_empty(), "client_id", "the client has no name");
-            let secret = self.vault.open(&oauth.client_secret, "client_secret", check)?;
+            let secret = self.opener.open(&oauth.client_secret, "client_secret", check)?;
             let ca = oauth.ca.as_ref().map(|file| disk::read_up_to(&self.base.join(file), 4 << 20)).transpose();
             let ca = ca.map_err(|error| check.problem("ca", format!("it cannot be read: {error}"))).ok()?;
-            let tls = client_config(ca.as_deref(), Speaks::H1).map_err(|why| check.problem("ca", why)).ok()?;
-            let reach = if oauth.allow_private { Reach::Private } else { Reach::Public };
+            let egress =
+                Egress::new(ca.as_deref(), oauth.allow_private).map_err(|why| check.problem("ca", why)).ok()?;
             let authorization = basic(oauth.client_id.as_bytes(), secret.expose());
             let form = grant::form(oauth.scope.as_deref(), oauth.audience.as_deref(), oauth.resource.as_deref());
-            let stamp = format!("{} {form} {reach:?} {ca:?} {:?}", oauth.token_url, authorization.as_bytes());
-            let terms = Terms { url: oauth.token_url.clone(), authorization, form, egress: Egress { tls, reach } };
+            let stamp = format!("{} {form} {:?} {ca:?} {:?}", oauth.token_url, egress.reach, authorization.as_bytes());
+            let terms = Terms { url: oauth.token_url.clone(), authorization, form, egress };
             Some((Some(terms), Some(digest(&SHA256, stamp.as_bytes()))))
         })
     }
@@ -100,7 +101,7 @@ impl Desk<'_> {
         check.require(!lonely, "key_header", "`key_header` says where `key` is sent, and there is none");
         let reference = config.key.as_ref()?;
         check.require(config.embedded.is_none(), "key", "`key` is for a model server, not for an `embedded` model");
-        let secret = self.vault.open(reference, "key", check)?;
+        let secret = self.opener.open(reference, "key", check)?;
         let (name, scheme) = match config.key_header.unwrap_or_default() {
             KeyHeader::ApiKey => (HeaderName::from_static("api-key"), &b""[..]),
             KeyHeader::Authorization => (AUTHORIZATION, &b"Bearer "[..]),

@@ -261,6 +261,17 @@ fn a_store_that_is_gone_leaves_each_node_its_share_and_is_found_again() {
 }
 
 #[test]
+fn fewer_nodes_than_are_expected_get_no_larger_share() {
+    let settings = Settings { lasts: LeaseTime::Auto, fault_when_down: false, expected_nodes: 3 };
+    let shared = Shared::new(settings, Clock::driven());
+    assert_eq!(shared.nodes(), 3, "before any is heard of");
+    for (heard, counts) in [(1, 3), (3, 3), (5, 5), (0, 3)] {
+        shared.counted(heard);
+        assert_eq!(shared.nodes(), counts, "{heard}");
+    }
+}
+
+#[test]
 fn a_store_that_is_gone_is_a_fault_where_that_is_asked_for() {
     run(async || {
         let node = Node::start(true).await;

@@ -18,9 +18,9 @@ use super::{Place, Question, Shared, is_strict};
 use crate::store::meters::How;
 use crate::store::{Charged, Claim};
 
-/// A timer rings up to two milliseconds late, for it and the wait of the thread are rounded up to whole ones: it is set so
-/// much earlier than patience ends.
-const SLACK: std::time::Duration = std::time::Duration::from_millis(2);
+/// A timer rings one to two milliseconds late, for it and the wait of the thread are rounded up to whole ones, and a busy
+/// thread hears it later yet: it is set so much earlier than patience ends.
+const SLACK: std::time::Duration = std::time::Duration::from_millis(3);
 
 /// What became of one charge.
 struct Judged {

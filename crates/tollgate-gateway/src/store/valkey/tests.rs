@@ -162,6 +162,57 @@ fn nodes_are_counted_while_they_live() {
 }
 
 #[test]
+fn a_node_that_says_nothing_any_more_is_forgotten() {
+    let Some(server) = server() else { return };
+    runtime().block_on(async {
+        let store = dial(&server.url()).connect().await.expect("it is there");
+        // One that was heard last as long ago as a node is remembered.
+        let beat = ["beat".to_owned(), name(2), "0".to_owned()];
+        let counted: Vec<i64> = store.run(&[store.nodes()], &beat).await.expect("it answers");
+        assert_eq!(counted, [1]);
+        let forgotten = async { while store.heartbeat(1).await != Ok(1) {} };
+        tollgate_testkit::soon("it is forgotten", forgotten).await;
+    });
+}
+
+#[test]
+fn a_clock_that_leapt_locks_nobody_out_for_longer_than_a_burst_and_its_debt() {
+    let Some(server) = server() else { return };
+    runtime().block_on(async {
+        let valkey = dial(&server.url()).connect().await.expect("it is there");
+        let Line::One(mut line) = valkey.line.clone() else { panic!("one server") };
+        let one = claim(6, Demand::charge(&rate(), 1, Tick(0)));
+        // As a server left it whose clock was a thousand years ahead.
+        let far = "33349837248000000";
+        let set: () =
+            redis::cmd("SET").arg(valkey.key(one.name)).arg(far).query_async(&mut line).await.expect("it may");
+        let () = set;
+        let Charged::No { wait, standing, .. } = valkey.charge(&[one]).await.expect("it answers") else {
+            panic!("it is spent")
+        };
+        // 1,000 and 500 units at 100 a second.
+        assert_eq!(standing, Standing(15_000_000));
+        assert!(wait <= Duration::from_millis(5_010), "{wait:?}");
+    });
+}
+
+#[test]
+fn the_list_of_levers_is_written_by_whoever_has_read_the_last_one() {
+    let Some(server) = server() else { return };
+    runtime().block_on(async {
+        let store = dial(&server.url()).connect().await.expect("it is there");
+        assert_eq!(store.read_levers().await, Ok(String::new()));
+        let keep = Duration::from_mins(1);
+        assert_eq!(store.write_levers("", "[1]", keep).await, Ok(true));
+        assert_eq!(store.write_levers("", "[2]", keep).await, Ok(false), "somebody was faster");
+        assert_eq!(store.read_levers().await.as_deref(), Ok("[1]"));
+        assert_eq!(store.write_levers("[1]", "[2]", Duration::from_millis(1)).await, Ok(true));
+        let gone = async { while store.read_levers().await != Ok(String::new()) {} };
+        tollgate_testkit::soon("it is over", gone).await;
+    });
+}
+
+#[test]
 fn a_server_that_restarts_is_given_the_script_again() {
     let Some(mut server) = server() else { return };
     runtime().block_on(async {

@@ -125,12 +125,14 @@ pub(crate) fn claims(now: u64) -> Value {
 /// `base` with some members replaced; `null` removes one.
 pub(crate) fn with(base: &Value, changes: Value) -> Value {
     let mut base: Map<String, Value> = base.as_object().cloned().unwrap_or_default();
-    for (name, value) in changes.as_object().cloned().unwrap_or_default() {
-        if value.is_null() {
-            base.remove(&name)
-        } else {
-            base.insert(name, value)
-        };
+    if let Value::Object(changes) = changes {
+        for (name, value) in changes {
+            if value.is_null() {
+                base.remove(&name)
+            } else {
+                base.insert(name, value)
+            };
+        }
     }
     Value::Object(base)
 }

@@ -57,7 +57,15 @@ impl FuzzedTokens {
     /// If a token is accepted, or has to wait.
     pub fn refuse(&self, text: &[u8]) {
         let (method, path) = (&Method::POST, "/predict");
-        let shown = Shown { text, proof: Some(text), method, path, certificate: None, unix_ms: NOW * 1000 };
+        let shown = Shown {
+            text,
+            proof: Some(text),
+            method,
+            path,
+            certificate: None,
+            from: [192, 0, 2, 1].into(),
+            unix_ms: NOW * 1000,
+        };
         match pin!(self.0.identify(shown)).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(_)) => {}
             Poll::Ready(Ok(who)) => panic!("`{}` was let in", who.principal),

@@ -208,8 +208,8 @@ corp:
     let who = ask(json!({ "org": { "id": "o2" }, "scp": ["models:see", "other", "models:use"] })).expect("it is good");
     assert_eq!((&*who.principal, &*who.tenant), ("corp:app", "globex"));
     assert_eq!(who.scopes, ["list".into(), "infer".into()]);
-    // No word about scopes is all of the tenant's; words that mean nothing are nothing.
-    assert!(ask(json!({ "org": { "id": "o1" } })).expect("it is good").scopes.is_empty());
+    // Where scopes mean something, no word about them is nothing, and so are words that mean nothing.
+    assert_eq!(ask(json!({ "org": { "id": "o1" } })).expect("it is good").scopes, ["none".into()]);
     assert_eq!(ask(json!({ "org": { "id": "o1" }, "scp": "infer" })).expect("it is good").scopes, ["none".into()]);
     for org in [json!(null), json!({}), json!({ "id": "o3" }), json!({ "id": 1 }), json!("o1"), json!({ "id": "" })] {
         assert_eq!(reason(ask(json!({ "org": org }))), "its claims name no tenant");

@@ -1,6 +1,7 @@
 //! Tokens that say nothing themselves.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -36,7 +37,7 @@ impl Outside for Teller {
         Box::pin(async {})
     }
 
-    fn introspect<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Bytes, Fault>> {
+    fn introspect<'a>(&'a self, token: &'a str, _from: IpAddr) -> BoxFuture<'a, Result<Bytes, Fault>> {
         self.1.lock().push(token.to_owned());
         let answer = self.0.lock().pop_front().map(Bytes::from);
         Box::pin(async { answer.ok_or_else(|| Fault::new(Origin::Store, "nobody answers")) })
