@@ -11,8 +11,9 @@ use crate::test::Done;
 /// A Debian package, and how to tell that it is there.
 type Need = (&'static str, fn() -> bool);
 
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 7] = [
     ("curl", || answers("curl", &["--version"])),
+    ("haproxy", || answers("haproxy", &["-v"]) || answers("/usr/sbin/haproxy", &["-v"])),
     ("modsecurity-crs", || Path::new("/usr/share/modsecurity-crs/rules").is_dir()),
     ("nginx", || Path::new("/usr/sbin/nginx").exists() || answers("nginx", &["-v"])),
     ("openssl", || answers("openssl", &["version"])),

@@ -74,8 +74,14 @@ pub struct Certificate {
     pub emails: Vec<Box<str>>,
     /// Its serial number, in hexadecimal digits.
     pub serial: Box<str>,
-    /// When it ends, milliseconds since the Unix epoch.
+    /// When it begins, milliseconds since the Unix epoch.
+    pub not_before_ms: u64,
+    /// When it ends, likewise.
     pub not_after_ms: u64,
+    /// Name of the trust whose bundle it was verified against.
+    pub trust: Box<str>,
+    /// SHA-256 of issuer and serial number of each certificate that was shown: what revocation lists speak of.
+    pub lineage: Vec<[u8; 32]>,
 }
 
 /// What is known of an exchange before its head is read.

@@ -46,8 +46,10 @@ impl Rehearsal {
         }
         for listener in config.listeners.values_mut() {
             listener.tls = None;
+            listener.proxy_protocol = Default::default();
         }
         config.certs.clear();
+        config.tls = Default::default();
         if config.auth.keys.is_some() {
             config.auth.keys = Some(self.keys.clone());
         }

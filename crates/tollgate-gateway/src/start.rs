@@ -24,7 +24,7 @@ use crate::admin;
 use crate::body::Budget;
 use crate::compute::{Compute, step_back};
 use crate::config::{
-    Compiled, Config, HeadChecks, Located, Opened, Places, Report, Serves, Sources, compile, load_config,
+    Compiled, Config, HeadChecks, Located, Opened, Places, ProxyProtocol, Report, Serves, Sources, compile, load_config,
 };
 use crate::keep::Keep;
 use crate::listen::accept::{Door, accept};
@@ -340,7 +340,8 @@ impl Control {
     }
 
     fn apply(&self, compiled: Compiled) -> Result<u64, StartError> {
-        let Compiled { mut policy, keys, issuers, certs, secrets, admin_key, waf_log, dial, opened: _ } = compiled;
+        let Compiled { mut policy, keys, issuers, certs, receptions, secrets, admin_key, waf_log, dial, opened: _ } =
+            compiled;
         if let Some(config) = waf_log {
             let opened = WafLog::open(&config, &base_of(&self.path));
             let failed = |error| system(format!("opening `{}` for the log of the rules", config.path), error);
@@ -348,6 +349,7 @@ impl Control {
         }
         self.state.secrets.adopt(secrets, &self.state.redactor);
         self.state.certs.swap(certs);
+        self.state.certs.receive(receptions);
         self.state.ring.swap(keys);
         self.state.issuers.install(issuers);
         self.state.dial.store(dial.map(Arc::new));
@@ -399,7 +401,8 @@ fn fixed(config: &Config) -> String {
         .listeners
         .iter()
         .map(|(name, l)| {
-            (name, &l.bind, l.exposure, l.serves, l.head_checks, l.tls.as_ref().map(|tls| tls.min_version))
+            let tls = l.tls.as_ref().map(|tls| tls.min_version);
+            (name, &l.bind, l.exposure, l.serves, l.head_checks, l.proxy_protocol, tls)
         })
         .collect();
     let http = (config.http.max_connections, config.http.drain_ms);
@@ -408,8 +411,10 @@ fn fixed(config: &Config) -> String {
 }
 
 fn cert_files(config: &Config, base: &Path) -> Watched {
-    let chains = config.certs.values().map(|cert| base.join(&cert.cert));
-    chains.map(|path| (modified(&path), path)).map(|(then, path)| (path, then)).collect()
+    let chains = config.certs.values().map(|cert| &cert.cert);
+    let trust = config.tls.client_auth.trust.iter().flat_map(|trust| std::iter::once(&trust.bundle).chain(&trust.crl));
+    let paths = chains.chain(trust).map(|file| base.join(file));
+    paths.map(|path| (modified(&path), path)).map(|(then, path)| (path, then)).collect()
 }
 
 fn modified(path: &Path) -> Option<std::time::SystemTime> {
@@ -521,12 +526,13 @@ fn bind(config: &Config, state: &Arc<State>) -> Result<Sockets, StartError> {
             continue;
         }
         let tls = match &listener.tls {
-            Some(tls) => Some(server_config(&state.certs, name, tls.min_version).map_err(failed)?),
+            Some(tls) => Some(server_config(&state.certs, name, tls.min_version.unwrap_or_default()).map_err(failed)?),
             None => None,
         };
         let (connections, handshakes) = (Arc::clone(&connections), Arc::clone(&handshakes));
         let lenient = listener.head_checks == HeadChecks::Lenient;
-        let door = Arc::new(Door { name: name.as_str().into(), tls, connections, handshakes, lenient });
+        let proxied = listener.proxy_protocol == ProxyProtocol::Required;
+        let door = Arc::new(Door { name: name.as_str().into(), tls, connections, handshakes, proxied, lenient });
         for worker in &mut sockets.data {
             let socket = listen(at, true).map_err(failed)?;
             // Port 0 takes a free port once; the other workers join it.

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "../../../fuzz/targets/certificate.rs"]
+mod certificate;
 #[path = "../../../fuzz/targets/chat.rs"]
 mod chat;
 #[path = "../../../fuzz/targets/config_load.rs"]
@@ -27,6 +29,8 @@ mod oip_contract;
 mod oip_grpc;
 #[path = "../../../fuzz/targets/plain.rs"]
 mod plain;
+#[path = "../../../fuzz/targets/proxy_protocol.rs"]
+mod proxy_protocol;
 #[path = "../../../fuzz/targets/rows.rs"]
 mod rows;
 #[path = "../../../fuzz/targets/strict_head.rs"]
@@ -120,6 +124,16 @@ fn messages_of_grpc_hold_what_their_shapes_say() {
 #[test]
 fn rows_and_columns_hold_what_their_shapes_say() {
     replay("rows", rows::run);
+}
+
+#[test]
+fn names_of_certificates_are_visible_and_few() {
+    replay("certificate", certificate::run);
+}
+
+#[test]
+fn headers_of_proxies_are_bounded_and_mean_one_thing() {
+    replay("proxy_protocol", proxy_protocol::run);
 }
 
 #[test]

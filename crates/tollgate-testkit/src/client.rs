@@ -79,6 +79,12 @@ impl Client {
         drop(self.io.shutdown().await);
     }
 
+    /// How its handshake went, over TLS.
+    #[must_use]
+    pub fn handshake(&self) -> Option<rustls::HandshakeKind> {
+        self.io.handshake()
+    }
+
     /// Leaves with a reset instead of a goodbye.
     pub fn reset(self) {
         dial::doom(&*self.io);

@@ -5,6 +5,7 @@
 
 pub mod ca;
 pub mod client;
+pub mod clients;
 pub mod dial;
 pub mod folder;
 pub mod h2;

@@ -283,6 +283,11 @@ fn metrics(control: &Control) -> String {
         ),
         ("tollgate_panics_total", "Panics that were caught.", meters.panics.load(Relaxed)),
         ("tollgate_tls_handshakes_failed_total", "Handshakes that failed.", meters.handshakes_failed.load(Relaxed)),
+        (
+            "tollgate_proxy_protocol_refused_total",
+            "Connections closed because no trusted proxy said whose they are.",
+            meters.proxies_refused.load(Relaxed),
+        ),
         ("tollgate_records_dropped_total", "Access lines that found no room.", state.recorder.dropped()),
         ("tollgate_ledger_evictions_total", "Address balances that made room.", state.ledger.evictions()),
         (
@@ -297,6 +302,7 @@ fn metrics(control: &Control) -> String {
             row(&mut out, name, &[], value);
         }
     }
+    meters.refused_certificates.render(&mut out);
     let policy = state.policy();
     head(&mut out, "tollgate_upstream_requests", "gauge", "Requests at and before each upstream.");
     for upstream in &policy.upstreams {

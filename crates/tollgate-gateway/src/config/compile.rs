@@ -4,6 +4,7 @@ mod fallback;
 mod issuers;
 mod queueing;
 mod remote;
+mod trust;
 mod versions;
 
 use std::collections::{BTreeMap, HashMap};
@@ -29,7 +30,9 @@ use tollgate_layers::routes::{self, Protocol, ReplyMode, RouteConfig, RouteNames
 use tollgate_layers::waf::{Given, Waf, WafLogConfig};
 
 use super::caching;
-use super::document::{Config, EmbeddedConfig, HeadChecks, ListenerConfig, ModelConfig, Serves, UpstreamConfig};
+use super::document::{
+    Config, EmbeddedConfig, HeadChecks, ListenerConfig, ModelConfig, ProxyProtocol, Serves, UpstreamConfig,
+};
 use super::keyfile;
 use super::openapi;
 use super::presets::{self, Opened};
@@ -41,7 +44,7 @@ use crate::secrets::{Opened as OpenedSecrets, Opener};
 use crate::snapshot::{Model, Policy};
 use crate::state::State;
 use crate::store::Dial;
-use crate::tls::Certified;
+use crate::tls::{Certified, Reception};
 use crate::upstream::{Target, Upstream};
 pub(crate) use remote::{endpoint, is_endpoint};
 
@@ -55,6 +58,8 @@ pub struct Compiled {
     pub issuers: Vec<(Arc<IssuerDesk>, Fresh)>,
     /// Certificates of each listener.
     pub certs: HashMap<String, Certified>,
+    /// How listeners ask for client certificates, by name.
+    pub receptions: HashMap<String, Arc<Reception>>,
     /// Every loaded secret.
     pub secrets: OpenedSecrets,
     /// The admin listener's key.
@@ -106,11 +111,14 @@ pub fn compile(
     check.require(!config.routes.is_empty(), "routes", "no route: nothing would be served");
     let keys = desk.keys(base, check);
     let (tokens, issuers) = desk.tokens(check);
-    let policy = desk.policy(check, upstreams, Rules { routes, waf, tokens }, classes);
+    let trust::Asking { layer, receptions } = desk.client_auth(base, check);
+    let mut policy = desk.policy(check, upstreams, Rules { routes, waf, tokens }, classes);
+    policy.auth.layer = policy.auth.layer.with_certificates(layer);
     let dial = desk.dial(base, check);
     let secrets = desk.opener.opened();
     let waf_log = config.waf.log.clone();
-    check.is_clean().then(|| Compiled { policy, keys, issuers, certs, secrets, admin_key, waf_log, opened, dial })
+    let compiled = Compiled { policy, keys, issuers, certs, receptions, secrets, admin_key, waf_log, opened, dial };
+    check.is_clean().then_some(compiled)
 }
 
 /// What decides about requests by their form.
@@ -237,6 +245,7 @@ impl Desk<'_> {
                         Err(_) => check.problem("bind", format!("`{}` is not an address and a port", listener.bind)),
                     }
                     check_leniency(check, listener);
+                    check_proxies(check, listener, config);
                     let Some(tls) = &listener.tls else { return };
                     let table = check.within("tls", |check| certified(&tls.certs, config, &keys, check));
                     tables.insert(name.clone(), table);
@@ -549,6 +558,18 @@ fn check_leniency(check: &mut Checker, listener: &ListenerConfig) {
     if check.require(near, "head_checks", "`lenient` is for a listener on loopback that serves `data` without TLS") {
         check.warn("head_checks", "malformed heads reach the rules here: for conformance runs, never for clients");
     }
+}
+
+/// A listener whose clients a proxy names needs one to be trusted.
+fn check_proxies(check: &mut Checker, listener: &ListenerConfig, config: &Config) {
+    if listener.proxy_protocol == ProxyProtocol::Refused {
+        return;
+    }
+    let data = listener.serves == Serves::Data;
+    check.require(data, "proxy_protocol", "`required` is for listeners that serve `data`");
+    let trusted = !config.network.trusted_proxies.is_empty();
+    let why = "every connection would be closed: `network.trusted_proxies` is empty";
+    check.require(trusted, "proxy_protocol", why);
 }
 
 fn certified(

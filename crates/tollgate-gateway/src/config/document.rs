@@ -25,6 +25,7 @@ use super::backends::{
     RetryConfig, UpstreamDefaults,
 };
 use super::oauth::OauthConfig;
+use super::tls::{CertConfig, ListenerTls, TlsConfig};
 use super::versions::{ReleaseConfig, Versions};
 use super::{ByteSize, DurationText};
 use crate::secrets::SecretsConfig;
@@ -53,6 +54,9 @@ pub struct Config {
     /// Certificates, by name.
     #[serde(default)]
     pub certs: BTreeMap<String, CertConfig>,
+    /// Whose client certificates are believed, and whom they name.
+    #[serde(default)]
+    pub tls: TlsConfig,
     /// The admin listener's key.
     #[serde(default)]
     pub admin: Option<AdminConfig>,
@@ -238,6 +242,20 @@ pub struct ListenerConfig {
     /// How heads of HTTP/1.1 are checked. Default: `strict`.
     #[serde(default)]
     pub head_checks: HeadChecks,
+    /// Whether connections begin with a header of the PROXY protocol, version 2. Default: `refused`.
+    #[serde(default)]
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// Whether a proxy says who its client is, before the first byte of that client.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyProtocol {
+    /// It does not; who sends such a header is refused.
+    #[default]
+    Refused,
+    /// It does, from `network.trusted_proxies`; every other connection is closed.
+    Required,
 }
 
 /// How heads of HTTP/1.1 are checked.
@@ -261,41 +279,6 @@ pub enum Serves {
     /// Inference.
     #[default]
     Data,
-}
-
-/// TLS of a listener.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ListenerTls {
-    /// Names of `certs`, chosen by SNI; the first serves clients that name no known host.
-    pub certs: Vec<String>,
-    /// The lowest version. Default: `"1.2"`.
-    #[serde(default)]
-    pub min_version: TlsVersion,
-}
-
-/// A version of TLS.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum TlsVersion {
-    /// TLS 1.2 (RFC 5246), forward-secret AEAD suites only.
-    #[default]
-    #[serde(rename = "1.2")]
-    V12,
-    /// TLS 1.3 (RFC 8446).
-    #[serde(rename = "1.3")]
-    V13,
-}
-
-/// A certificate from files. Both files are read again on reload and when they change.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CertConfig {
-    /// Host names that it serves, exact or `*.example.com`.
-    pub names: Vec<String>,
-    /// PEM file with the chain, leaf first; relative to this file.
-    pub cert: String,
-    /// The private key, PEM: `secret://file/key.pem`.
-    pub key: SecretRef,
 }
 
 /// The field that a model server reads its key from.

@@ -1,6 +1,7 @@
 //! From the listening socket to the exchange: accept, handshake, codec, and one exchange for each request.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use http_body::Body as _;
 use hyper::body::Incoming as IncomingBody;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -33,6 +35,7 @@ use crate::listen::h1::{Deadlines, StrictIo, StrictSettings};
 use crate::listen::h2::serve_h2;
 use crate::listen::head::RawHead;
 use crate::listen::heads::{HeadQueue, Turn};
+use crate::listen::proxy_protocol::{self, Said};
 use crate::listen::streams::OpenStream;
 use crate::pipeline::{Incoming, serve};
 use crate::problem::{Face, Figures, good_trailers, problem};
@@ -41,6 +44,7 @@ use crate::reply::{Kept, Open, ReplyBody, Stream};
 use crate::send::{Reply, stamp};
 use crate::snapshot::Policy;
 use crate::tick::within;
+use crate::tls::Shaken;
 use crate::worker::Worker;
 
 /// What an HTTP/2 connection begins with (RFC 9113 §3.4).
@@ -64,11 +68,13 @@ pub struct Door {
     /// Its name.
     pub name: Arc<str>,
     /// TLS, if it speaks that.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Arc<ServerConfig>>,
     /// Open connections of the whole process.
     pub connections: Arc<Semaphore>,
     /// TLS handshakes in progress in the whole process.
     pub handshakes: Arc<Semaphore>,
+    /// A proxy says who its client is, by the PROXY protocol, and nobody else is served.
+    pub proxied: bool,
     /// For conformance runs: flawed heads are shown to the rules before they are refused.
     pub lenient: bool,
 }
@@ -105,45 +111,91 @@ async fn connection(
     let meters = Arc::clone(&worker.state.meters);
     meters.connections.fetch_add(1, Ordering::Relaxed);
     drop(stream.set_nodelay(true));
-    let at = |address: SocketAddr| (address.ip().to_canonical(), address.port());
-    let (ip, port) = at(from);
-    let local = stream.local_addr().map_or((ip, 0), at);
-    let listener = Arc::clone(&door.name);
-    match &door.tls {
+    match ends(&worker, &door, stream, from).await {
+        Some((stream, ends)) => welcome(&worker, &door, stream, ends).await,
         None => {
-            let peer = Arc::new(Peer { ip, port, local, listener, sni: None, tls: false, certificate: None });
-            plain(&worker, stream, peer, door.lenient).await;
-        }
-        Some(tls) => {
-            let policy = worker.state.policy();
-            let limit = Duration::from_millis(policy.http.deadlines.handshake_ms);
-            drop(policy);
-            let alarm = worker.ticker.alarm(worker.ticker.after(limit));
-            let handshake = async {
-                // Handshakes are dear and come before any verdict: only so many at once.
-                let _place = door.handshakes.acquire().await.ok()?;
-                TlsAcceptor::from(Arc::clone(tls)).accept(ReadAhead::new(stream)).await.ok()
-            };
-            match within(alarm, handshake).await {
-                Ok(Some(stream)) => {
-                    let session = stream.get_ref().1;
-                    let h2 = session.alpn_protocol() == Some(b"h2");
-                    let sni = session.server_name().map(Arc::from);
-                    let peer = Arc::new(Peer { ip, port, local, listener, sni, tls: true, certificate: None });
-                    if h2 {
-                        serve_h2(&worker, stream, peer).await;
-                    } else {
-                        serve_h1(&worker, stream, peer, door.lenient).await;
-                    }
-                }
-                _ => {
-                    meters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
-                }
-            }
+            meters.proxies_refused.fetch_add(1, Ordering::Relaxed);
         }
     }
     meters.connections.fetch_sub(1, Ordering::Relaxed);
     drop(permit);
+}
+
+/// The two ends of a connection: its client's and ours.
+struct Ends {
+    from: SocketAddr,
+    local: SocketAddr,
+}
+
+/// The ends of a connection as its socket says or, where a proxy must do so, as that says. `None` for one that is no proxy
+/// of ours, or does not say it.
+async fn ends(worker: &Worker, door: &Door, mut stream: TcpStream, from: SocketAddr) -> Option<(TcpStream, Ends)> {
+    let ends = Ends { from, local: stream.local_addr().unwrap_or(SocketAddr::new(from.ip(), 0)) };
+    if !door.proxied {
+        return Some((stream, ends));
+    }
+    if !worker.state.policy().network.layer.as_ref().is_some_and(|network| network.trusts(from.ip())) {
+        return None;
+    }
+    let alarm = worker.ticker.alarm(worker.ticker.after(proxy_protocol::PATIENCE));
+    match within(alarm, proxy_protocol::read(&mut stream)).await {
+        Ok(Ok(Said::Local)) => Some((stream, ends)),
+        Ok(Ok(Said::Proxied { from, to })) => Some((stream, Ends { from, local: to })),
+        _ => None,
+    }
+}
+
+async fn welcome(worker: &Arc<Worker>, door: &Door, stream: TcpStream, Ends { from, local }: Ends) {
+    let meters = &worker.state.meters;
+    let at = |address: SocketAddr| (address.ip().to_canonical(), address.port());
+    let ((ip, port), local) = (at(from), at(local));
+    let listener = Arc::clone(&door.name);
+    let Some(tls) = &door.tls else {
+        let peer = Arc::new(Peer { ip, port, local, listener, sni: None, tls: false, certificate: None });
+        return plain(worker, stream, peer, door.lenient).await;
+    };
+    let policy = worker.state.policy();
+    let limit = Duration::from_millis(policy.http.deadlines.handshake_ms);
+    drop(policy);
+    let alarm = worker.ticker.alarm(worker.ticker.after(limit));
+    let handshake = async {
+        // Handshakes are dear and come before any verdict: only so many at once.
+        let _place = door.handshakes.acquire().await.map_err(io::Error::other)?;
+        shake(worker, &door.name, tls, ReadAhead::new(stream)).await
+    };
+    match within(alarm, handshake).await {
+        Ok(Ok(Shaken { stream, certificate })) => {
+            let session = stream.get_ref().1;
+            let h2 = session.alpn_protocol() == Some(b"h2");
+            let sni = session.server_name().map(Arc::from);
+            let peer = Arc::new(Peer { ip, port, local, listener, sni, tls: true, certificate });
+            if h2 {
+                serve_h2(worker, stream, peer).await;
+            } else {
+                serve_h1(worker, stream, peer, door.lenient).await;
+            }
+        }
+        failed => {
+            meters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+            if let Ok(Err(error)) = failed {
+                meters.refused_certificates.count(&error);
+            }
+        }
+    }
+}
+
+/// The handshake of a listener, which may ask for a client certificate.
+async fn shake<T>(worker: &Worker, listener: &str, tls: &Arc<ServerConfig>, stream: T) -> io::Result<Shaken<T>>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    match worker.state.certs.reception(listener) {
+        None => {
+            let stream = TlsAcceptor::from(Arc::clone(tls)).accept(stream).await?;
+            Ok(Shaken { stream, certificate: None })
+        }
+        Some(reception) => reception.shake(stream, tls, worker.state.clock.unix_ms()).await,
+    }
 }
 
 /// Plain text: HTTP/2 by prior knowledge if the first bytes are the beginning of its preface, else HTTP/1.1.

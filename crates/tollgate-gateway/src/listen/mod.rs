@@ -10,6 +10,7 @@ pub mod head;
 pub mod heads;
 mod kinds;
 mod line;
+pub mod proxy_protocol;
 pub mod streams;
 pub mod wire;
 

@@ -11,6 +11,7 @@ use tollgate_core::journal::{Event, Fact};
 use tollgate_core::ruling::Code;
 use tollgate_core::stage::{STAGES, Stage};
 
+use super::certificates::CertificateMeters;
 use super::rules::RuleMeters;
 use crate::exchange::{Ending, Exchange, Outcome};
 
@@ -41,6 +42,10 @@ pub struct Meters {
     pub panics: AtomicU64,
     /// Connections that ended during the TLS handshake.
     pub handshakes_failed: AtomicU64,
+    /// Those among them that ended for a client's certificate.
+    pub refused_certificates: CertificateMeters,
+    /// Connections that had to begin with a header of a trusted proxy, and did not.
+    pub proxies_refused: AtomicU64,
     /// 1 while the newest configuration file is not the one that serves.
     pub config_rejected: AtomicU64,
     /// Reloads that took effect.
@@ -104,6 +109,8 @@ impl Meters {
             running: AtomicI64::new(0),
             panics: AtomicU64::new(0),
             handshakes_failed: AtomicU64::new(0),
+            refused_certificates: CertificateMeters::default(),
+            proxies_refused: AtomicU64::new(0),
             config_rejected: AtomicU64::new(0),
             reloads: AtomicU64::new(0),
             policies_failed: Arc::default(),

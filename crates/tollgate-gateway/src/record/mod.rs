@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod act;
+pub mod certificates;
 pub mod metrics;
 pub mod redact;
 pub mod rules;

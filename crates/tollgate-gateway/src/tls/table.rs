@@ -6,19 +6,23 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tollgate_core::secret::Secret;
 
+use super::reception::Reception;
 use crate::config::TlsVersion;
 
 /// The certificates of one listener, by name. Swapped whole when files change.
 #[derive(Debug, Default)]
 pub struct CertTable {
     listeners: ArcSwap<HashMap<String, Certified>>,
+    /// Of the listeners that ask for client certificates.
+    receptions: ArcSwap<HashMap<String, Arc<Reception>>>,
 }
 
 /// What one listener may show.
@@ -34,6 +38,17 @@ impl CertTable {
     /// Replaces the certificates of every listener.
     pub fn swap(&self, listeners: HashMap<String, Certified>) {
         self.listeners.store(Arc::new(listeners));
+    }
+
+    /// Replaces how clients are asked for certificates, at every listener.
+    pub fn receive(&self, receptions: HashMap<String, Arc<Reception>>) {
+        self.receptions.store(Arc::new(receptions));
+    }
+
+    /// How a listener asks its clients for certificates, if it does.
+    #[must_use]
+    pub fn reception(&self, listener: &str) -> Option<Arc<Reception>> {
+        self.receptions.load().get(listener).cloned()
     }
 }
 
@@ -90,7 +105,7 @@ impl ResolvesServerCert for Resolver {
     }
 }
 
-fn provider() -> CryptoProvider {
+pub(super) fn provider() -> CryptoProvider {
     aws_lc_rs::default_provider()
 }
 
@@ -99,6 +114,21 @@ fn provider() -> CryptoProvider {
 /// # Errors
 /// If the provider has no random numbers.
 pub fn server_config(table: &Arc<CertTable>, listener: &str, min: TlsVersion) -> io::Result<Arc<ServerConfig>> {
+    let mut config = guarded_config(table, listener, min, WebPkiClientVerifier::no_client_auth())?;
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(io::Error::other)?;
+    Ok(Arc::new(config))
+}
+
+/// The same without tickets, and with a verifier of client certificates.
+///
+/// # Errors
+/// If the provider does not know the versions.
+pub(super) fn guarded_config(
+    table: &Arc<CertTable>,
+    listener: &str,
+    min: TlsVersion,
+    verifier: Arc<dyn ClientCertVerifier>,
+) -> io::Result<ServerConfig> {
     let versions: &[_] = match min {
         TlsVersion::V12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
         TlsVersion::V13 => &[&rustls::version::TLS13],
@@ -107,13 +137,12 @@ pub fn server_config(table: &Arc<CertTable>, listener: &str, min: TlsVersion) ->
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(versions)
         .map_err(io::Error::other)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.ticketer = aws_lc_rs::Ticketer::new().map_err(io::Error::other)?;
     // Answers to early data can be replayed; an inference costs money.
     config.max_early_data_size = 0;
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 /// What is offered to a model server by ALPN.

@@ -1,4 +1,4 @@
-//! Who is asking: API keys and access tokens. A gate: it cannot be watched, switched off or fail open.
+//! Who is asking: API keys, access tokens and client certificates. A gate: it cannot be watched, switched off or fail open.
 //!
 //! Reads no file, no clock and no store: the gateway loads the key file and the keys of issuers, and swaps them when they
 //! change. What a caller may do is `authz`.
@@ -8,6 +8,7 @@ mod credential;
 mod file;
 mod issue;
 mod key;
+mod mtls;
 mod ring;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tollgate_core::identity::{Identity, Peer};
+use tollgate_core::identity::{Certificate, Identity, Peer};
 use tollgate_core::ruling::{Code, Refusal, Ruling, Stop};
 
 use crate::hygiene::Head;
@@ -30,6 +31,10 @@ pub use file::{KeyFile, KeyRecord, KeyState};
 pub use issue::{IssuedKey, KeyFileError, KeyRow, NewKey, PepperValue, Revoked, Standing};
 pub use key::{
     BrokenRandom, KeyId, Malformed, PREFIX, Pepper, Presented, Random, SCANNER_PATTERN, Seal, compose, is_env,
+};
+pub use mtls::{
+    AskFor, ClientAuth, ClientAuthConfig, Door, ForwardedConfig, MapConfig, Revocation, RevocationList, SpiffeId,
+    Surroundings, TrustConfig, TrustKind, Unreadable, read_certificate, read_revoked,
 };
 pub use ring::{IdKey, KeyNames, KeyRing, Keys};
 pub use timestamp::{NotATime, Timestamp};
@@ -43,6 +48,7 @@ use token::{Shown, Unproved};
 #[derive(Debug)]
 pub struct Auth {
     ring: Arc<KeyRing>,
+    certificates: ClientAuth,
     tokens: Tokens,
     anonymous: Identity,
 }
@@ -51,6 +57,7 @@ pub struct Auth {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Failure {
     Address(KeyId),
+    Certificate(mtls::Refused),
     Expired(KeyId),
     InQuery,
     Malformed(Malformed),
@@ -68,7 +75,13 @@ impl Auth {
     /// The layer over a ring of keys, and issuers of tokens.
     #[must_use]
     pub fn new(ring: Arc<KeyRing>, tokens: Tokens) -> Self {
-        Self { ring, tokens, anonymous: Identity::anonymous() }
+        Self { ring, tokens, certificates: ClientAuth::default(), anonymous: Identity::anonymous() }
+    }
+
+    /// The same, with what it knows of client certificates.
+    #[must_use]
+    pub fn with_certificates(self, certificates: ClientAuth) -> Self {
+        Self { certificates, ..self }
     }
 
     /// The ring that it asks.
@@ -83,11 +96,13 @@ impl Auth {
     /// whoever sent it could as well have left it out.
     ///
     /// # Errors
-    /// `bad_request` for more than one credential; for everything else `unauthenticated`, the same in every case. A fault
-    /// where we cannot tell.
+    /// `bad_request` for more than one credential, `misdirected` for a host that requires a certificate where the connection
+    /// was made for another; for everything else `unauthenticated`, the same in every case. A fault where we cannot tell.
     pub async fn identify(&self, asking: &Asking<'_>) -> Ruling<Identity> {
-        match (self.caller(asking).await, asking.need) {
-            (Ok(who), _) => Ok(who),
+        // A certificate that holds no longer is no certificate left out: it refuses, whatever the route asks for.
+        let shown = self.certificates.shown(asking).map_err(Failure::Certificate)?;
+        match (self.caller(asking, shown.as_deref()).await, asking.need) {
+            (Ok(who), _) => Ok(who.over(shown.is_some())),
             (Err(_), AuthNeed::None) => Ok(self.anonymous.clone()),
             (Err(stop), AuthNeed::Required) => Err(stop),
         }
@@ -99,20 +114,28 @@ impl Auth {
         &self.tokens
     }
 
-    async fn caller(&self, asking: &Asking<'_>) -> Ruling<Identity> {
-        let text = match credential::of(asking.head)? {
+    async fn caller(&self, asking: &Asking<'_>, certificate: Option<&Certificate>) -> Ruling<Identity> {
+        let found = match (credential::of(asking.head), certificate) {
+            // What is sent names the caller; a certificate does so alone.
+            (Err(Failure::Missing), Some(certificate)) => {
+                return Ok(self.certificates.identify(certificate).map_err(Failure::Certificate)?);
+            }
+            (found, _) => found?,
+        };
+        let shown = |text, proof| asking.shown(text, proof, certificate);
+        let text = match found {
             // Only `Authorization` carries tokens: a key is told from one by its shape.
             Credential::Bearer(text) if Tokens::looks_like_one(text) => {
-                return Ok(self.tokens.identify(asking.shown(text, None)).await?);
+                return Ok(self.tokens.identify(shown(text, None)).await?);
             }
             Credential::Bearer(text) if self.tokens.asks_about(text) => {
-                return Ok(self.tokens.introspect(asking.shown(text, None)).await?);
+                return Ok(self.tokens.introspect(shown(text, None)).await?);
             }
             Credential::Proved(text, proof) if Tokens::looks_like_one(text) => {
-                return Ok(self.tokens.identify(asking.shown(text, Some(proof))).await?);
+                return Ok(self.tokens.identify(shown(text, Some(proof))).await?);
             }
             Credential::Proved(text, proof) if self.tokens.asks_about(text) => {
-                return Ok(self.tokens.introspect(asking.shown(text, Some(proof))).await?);
+                return Ok(self.tokens.introspect(shown(text, Some(proof))).await?);
             }
             Credential::Proved(..) => return Err(Failure::Scheme.into()),
             Credential::Bearer(text) | Credential::Key(text) => text,
@@ -138,15 +161,19 @@ pub struct Asking<'a> {
 }
 
 impl<'a> Asking<'a> {
-    fn shown(&self, text: &'a [u8], proof: Option<&'a [u8]>) -> Shown<'a> {
-        let Self { head, peer, from, unix_ms, .. } = *self;
-        Shown { text, proof, method: &head.method, path: head.path(), peer, from, unix_ms }
+    fn shown<'b>(&self, text: &'b [u8], proof: Option<&'b [u8]>, certificate: Option<&'b Certificate>) -> Shown<'b>
+    where
+        'a: 'b,
+    {
+        let Self { head, from, unix_ms, .. } = *self;
+        Shown { text, proof, method: &head.method, path: head.path(), certificate, from, unix_ms }
     }
 }
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         let code = match failure {
+            Failure::Certificate(mtls::Refused::Misdirected) => Code::Misdirected,
             Failure::TwoCredentials => Code::BadRequest,
             _ => Code::Unauthenticated,
         };
@@ -167,6 +194,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(id) => write!(f, "key `{id}` is not for this address"),
+            Self::Certificate(why) => why.fmt(f),
             Self::Expired(id) => write!(f, "key `{id}` has expired"),
             Self::InQuery => f.write_str("a credential stands in the query string"),
             Self::Malformed(why) => why.fmt(f),

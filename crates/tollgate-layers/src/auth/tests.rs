@@ -89,7 +89,7 @@ pub(super) fn told(problem: &tollgate_core::check::Problem) -> String {
     format!("{}: {}", path.join("."), problem.message)
 }
 
-fn auth(file: &KeyFile) -> Auth {
+pub(super) fn auth_of(file: &KeyFile) -> Auth {
     let (keys, problems, warnings) = compile(file, peppers(&["v1", "v2"]));
     assert_eq!((problems, warnings), (vec![], vec![]));
     Auth::new(Arc::new(KeyRing::new(keys)), Tokens::none())
@@ -200,7 +200,7 @@ impl Case {
             record.state = given.state;
             record.expires_at = given.expires_at.unwrap_or(record.expires_at);
         }
-        let auth = auth(&file);
+        let auth = auth_of(&file);
         for (i, step) in self.steps.iter().enumerate() {
             step.run(&auth, &texts, &format!("{}, step {i}", self.what));
         }
@@ -275,7 +275,7 @@ fn every_failure_looks_the_same_from_outside() {
     let other_pepper = issue(&mut file, request(), 5);
     file.revoke(id_of(&revoked), at(NOW)).expect("it is there");
     file.keys[4].pepper_id = "v2".into();
-    let auth = auth(&file);
+    let auth = auth_of(&file);
     ask(&auth, &with_key(&good), at(NOW).unix_ms()).expect("it is good");
 
     let end = "2028-01-01T00:00:00Z";
@@ -307,7 +307,7 @@ fn an_identity_is_made_once_and_carries_keyed_ids() {
     let mut file = KeyFile::default();
     let narrow = NewKey { scopes: vec![Scope::Infer], models: vec!["digits".into()], ..request() };
     let key = issue(&mut file, narrow, 1);
-    let auth = auth(&file);
+    let auth = auth_of(&file);
     let again = || ask(&auth, &with_key(&key), at(NOW).unix_ms()).expect("it is good");
     let (first, second) = (again(), again());
     assert!(std::ptr::eq(&raw const *first, &raw const *second), "passing allocates no identity");
@@ -324,7 +324,7 @@ fn an_identity_is_made_once_and_carries_keyed_ids() {
 fn a_swap_revokes_at_once_and_keeps_when_keys_were_used() {
     let mut file = KeyFile::default();
     let (kept, gone) = (issue(&mut file, request(), 1), issue(&mut file, request(), 2));
-    let auth = auth(&file);
+    let auth = auth_of(&file);
     let now = at("2027-01-01T00:01:30Z").unix_ms();
     let ask = |key: &str, now| ask(&auth, &with_key(key), now);
     ask(&kept, now).expect("it is good");
@@ -347,7 +347,7 @@ fn seals_cannot_be_swapped_between_records() {
     let (first, second) = (issue(&mut file, request(), 1), issue(&mut file, request(), 2));
     let (a, b) = (file.keys[0].hash.clone(), file.keys[1].hash.clone());
     (file.keys[0].hash, file.keys[1].hash) = (b, a);
-    let auth = auth(&file);
+    let auth = auth_of(&file);
     for key in [&first, &second] {
         let (_, why) = refused(&auth, &with_key(key), NOW);
         assert_eq!(why, format!("the secret of key `{}` is wrong", id_of(key)));
@@ -475,7 +475,7 @@ fn nothing_prints_a_secret() {
     let issued = file.issue(request(), PepperValue { id: "v1", value: &value }, &mut random(1), at(NOW)).expect("fit");
     let secret = issued.reveal().rsplit('_').next().expect("a secret").to_owned();
     let presented = Presented::parse(issued.reveal().as_bytes()).expect("a key");
-    let auth = auth(&file);
+    let auth = auth_of(&file);
     let seal = Pepper::new(&value).seal(&presented);
     let printed = format!("{issued:?} {presented:?} {auth:?} {seal:?} {:?}", IdKey::new([7; 16]));
     for hidden in [&secret[..6], &file.keys[0].hash[..8], "pepper v1", "7, 7"] {

@@ -9,9 +9,11 @@ use super::bad;
 
 /// Fields that decide who is asking, from where, for what host, or where the body ends. Nobody may name them in
 /// `Connection`, or write them with other punctuation.
-const GUARDED: [&str; 14] = [
+const GUARDED: [&str; 16] = [
     "api-key",
     "authorization",
+    "client-cert",
+    "client-cert-chain",
     "connection",
     "cookie",
     "expect",

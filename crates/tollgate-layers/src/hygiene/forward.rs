@@ -36,9 +36,11 @@ pub struct Ours {
 
 /// Fields that never go on: of the hop (RFC 9110 §7.6.1), framing (the body is framed anew), credentials, and claims
 /// that only we may make. `host` is the upstream's own name, set where the connection is known.
-const DROPPED: [&str; 25] = [
+const DROPPED: [&str; 27] = [
     "api-key",
     "authorization",
+    "client-cert",
+    "client-cert-chain",
     "connection",
     "content-encoding",
     "content-length",

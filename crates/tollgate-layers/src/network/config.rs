@@ -54,6 +54,13 @@ impl NetworkConfig {
         Switch { mode: self.mode, on_fault: self.on_fault }
     }
 
+    /// The networks of the proxies that are believed. Mistakes in them are told by [`NetworkConfig::compile`].
+    #[must_use]
+    pub fn proxies(&self) -> Nets {
+        let nets: Vec<IpNet> = self.trusted_proxies.iter().filter_map(|entry| nets::parse(entry).ok()).collect();
+        Nets::new(&nets)
+    }
+
     /// Reports every mistake, then builds the layer.
     pub fn compile(&self, check: &mut Checker) -> Network {
         let allow = networks(check, "allow", &self.allow);

@@ -52,6 +52,12 @@ impl Network {
         Ok(Some(client))
     }
 
+    /// Whether this is the address of a trusted proxy.
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.contains(address)
+    }
+
     /// The right-most address that is not a trusted proxy's. Everything to the left of it was written by somebody whom
     /// nobody trusts, and is not looked at.
     fn client(&self, socket: IpAddr, head: &Head) -> Ruling<IpAddr> {

@@ -8,7 +8,6 @@ use std::task::{Context, Poll, Waker};
 use http::Method;
 use serde_json::json;
 use tollgate_core::check::Checker;
-use tollgate_core::identity::Peer;
 
 use super::dpop::Asked;
 use super::{IssuerConfig, KeyRoom, KeySet, Proof, Shown, TokenNames, Tokens};
@@ -57,11 +56,16 @@ impl FuzzedTokens {
     /// # Panics
     /// If a token is accepted, or has to wait.
     pub fn refuse(&self, text: &[u8]) {
-        let ip = [192, 0, 2, 1].into();
-        let peer =
-            Peer { ip, port: 1, local: (ip, 443), listener: "x".into(), sni: None, tls: true, certificate: None };
         let (method, path) = (&Method::POST, "/predict");
-        let shown = Shown { text, proof: Some(text), method, path, peer: &peer, from: peer.ip, unix_ms: NOW * 1000 };
+        let shown = Shown {
+            text,
+            proof: Some(text),
+            method,
+            path,
+            certificate: None,
+            from: [192, 0, 2, 1].into(),
+            unix_ms: NOW * 1000,
+        };
         match pin!(self.0.identify(shown)).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(_)) => {}
             Poll::Ready(Ok(who)) => panic!("`{}` was let in", who.principal),

@@ -32,7 +32,7 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
 use tollgate_core::backend::BoxFuture;
-use tollgate_core::identity::{Identity, Peer};
+use tollgate_core::identity::{Certificate, Identity};
 use tollgate_core::ruling::{Fault, Origin};
 
 pub use algorithm::Algorithm;
@@ -109,8 +109,8 @@ pub(super) struct Shown<'a> {
     pub(super) method: &'a Method,
     /// Its path.
     pub(super) path: &'a str,
-    /// The other end of the connection.
-    pub(super) peer: &'a Peer,
+    /// The client certificate behind the request.
+    pub(super) certificate: Option<&'a Certificate>,
     /// The address that it counts as coming from.
     pub(super) from: IpAddr,
     /// Milliseconds since the Unix epoch.
@@ -244,7 +244,7 @@ impl Tokens {
     fn decide(&self, known: &Known, shown: &Shown<'_>) -> Result<Identity, Unproved> {
         let who = known.who.as_ref().ok_or(Unproved::Flaw(Flaw::Inactive))?;
         if let Some(print) = known.bound.certificate
-            && shown.peer.certificate.as_ref().is_none_or(|certificate| certificate.sha256 != print)
+            && shown.certificate.is_none_or(|certificate| certificate.sha256 != print)
         {
             return Err(Unproved::Flaw(Flaw::OtherCertificate));
         }

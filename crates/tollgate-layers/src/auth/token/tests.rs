@@ -177,7 +177,11 @@ fn a_token_that_is_bound_to_a_certificate_needs_it_each_time() {
     let scene = scene(CONFIG);
     let token = scene.token(json!({ "cnf": { "x5t#S256": corpus::b64([7; 32]) } }));
     let with = |byte: u8| Peer {
-        certificate: Some(Arc::new(Certificate { sha256: [byte; 32], ..Certificate::default() })),
+        certificate: Some(Arc::new(Certificate {
+            sha256: [byte; 32],
+            not_after_ms: u64::MAX,
+            ..Certificate::default()
+        })),
         ..peer()
     };
     assert!(scene.ask_as(&token, NOW, &with(7)).is_ok());
