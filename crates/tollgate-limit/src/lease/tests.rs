@@ -239,7 +239,7 @@ fn a_store_that_forgot_everything_is_told_what_was_known() {
 
 #[test]
 fn a_node_that_dies_takes_its_chunk_with_it_and_no_more() {
-    let mut world = World::new(rate(1_000, 10, 0), 2, LeaseTime::Auto);
+    let mut world = World::new(rate(1_000, 100, 0), 2, LeaseTime::Auto);
     assert!(world.request(0, 1, 0) && world.request(1, 1, 0));
     let lost = world.nodes[0].lease.balance();
     world.nodes[0] = Node::default();
