@@ -16,6 +16,7 @@ pub mod firewall;
 pub mod flow;
 pub mod inspect;
 pub mod keep;
+pub mod keys;
 pub mod learned;
 pub mod leave;
 pub mod lenient;

@@ -178,6 +178,7 @@ impl Gateway {
             turn: Mutex::new(Vec::new()),
         });
         control.apply(compiled)?;
+        control.state.restore_used();
         *control.turn.lock() = cert_files(config, &base);
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
@@ -329,7 +330,7 @@ impl Control {
         }
         self.state.redactor.learn(&secrets);
         self.state.certs.swap(certs);
-        self.state.ring.swap(keys);
+        self.state.keys.adopt(keys);
         self.state.dial.store(dial.map(Arc::new));
         self.admin_key.store(admin_key.map(Arc::new));
         Ok(self.state.set_policy(policy))

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tollgate_core::backend::Backend;
 use tollgate_core::time::Clock;
-use tollgate_layers::auth::{IdKey, KeyRing};
+use tollgate_layers::auth::{IdKey, KeyRing, Refusals};
 use tollgate_layers::limits::Levers;
 use tollgate_limit::{Gauges, Memory};
 
@@ -19,6 +19,7 @@ use crate::compute::Compute;
 use crate::config::EmbeddedConfig;
 use crate::drift::Drift;
 use crate::keep::Keep;
+use crate::keys::Shelf;
 use crate::learned::Learned;
 use crate::observed::Observed;
 use crate::record::{Meters, Recorder, Redactor};
@@ -92,6 +93,10 @@ pub struct State {
     pub recorder: Arc<Recorder>,
     /// API keys.
     pub ring: Arc<KeyRing>,
+    /// How often callers were refused, by reason.
+    pub refusals: Arc<Refusals>,
+    /// Where keys are kept.
+    pub keys: Shelf,
     /// Certificates.
     pub certs: Arc<CertTable>,
     /// Opens embedded models.
@@ -150,6 +155,7 @@ impl State {
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, workers, ledger, shared, keep, seed, dice, bodies, compute, recorder, redactor, embed } =
             parts;
+        let ring: Arc<KeyRing> = Arc::default();
         let id_key = IdKey::new((u128::from(seed.0) << 64 | u128::from(seed.1)).to_le_bytes());
         Self {
             clock,
@@ -168,7 +174,9 @@ impl State {
             meters: Arc::new(Meters::new(workers)),
             redactor,
             recorder,
-            ring: Arc::default(),
+            refusals: Arc::default(),
+            keys: Shelf::new(Arc::clone(&ring)),
+            ring,
             certs: Arc::default(),
             embed,
             observed: Observed::default(),
@@ -212,6 +220,13 @@ impl State {
     pub fn release_retired(&self) {
         let gone: Vec<_> = self.retired.lock().extract_if(.., |policy| Arc::strong_count(policy) == 1).collect();
         drop(gone);
+    }
+
+    /// Takes over when keys were last used before a restart.
+    pub fn restore_used(&self) {
+        if let Some(keep) = &self.keep {
+            self.keys.restore_used(keep);
+        }
     }
 
     /// Number of the policy that serves.

@@ -45,7 +45,7 @@ enum Verb {
     Crs(crs::Crs),
     /// See it at work: three models, real requests, and what an attacker would try. Needs nothing.
     Demo(demo::Demo),
-    /// Issue, list and revoke API keys.
+    /// Issue, list, rotate, revoke and take over API keys.
     Keys(keys::Keys),
     Limits(limits::Limits),
     /// Print what the pages of the reference are made from.

@@ -145,7 +145,7 @@ fn release(state: &State, target: &Target, from: SocketAddr) -> Response<Bytes> 
 }
 
 /// Writes down what was done before anybody is told that it was.
-fn recorded(
+pub(super) fn recorded(
     state: &State,
     (act, what): (&'static str, serde_json::Value),
     from: SocketAddr,
@@ -195,6 +195,6 @@ fn lever_json(lever: &Lever) -> serde_json::Value {
     })
 }
 
-fn told(status: StatusCode, why: &str) -> Response<Bytes> {
+pub(super) fn told(status: StatusCode, why: &str) -> Response<Bytes> {
     json(status, Bytes::from(json!({ "error": why }).to_string()))
 }

@@ -16,7 +16,7 @@ use tollgate_core::check::Checker;
 use tollgate_core::guard::{Gate, Guard};
 use tollgate_core::secret::{Secret, SecretRef};
 use tollgate_core::stage::Stage;
-use tollgate_layers::auth::{Auth, KeyNames, Keys};
+use tollgate_layers::auth::{Auth, Sentry};
 use tollgate_layers::authz;
 use tollgate_layers::contract::{Contract, Contracts};
 use tollgate_layers::cost::{Classes, Costs, Priced};
@@ -33,6 +33,7 @@ use super::keyfile;
 use super::openapi;
 use super::presets::{self, Opened};
 use super::rules::RuleFiles;
+use crate::keys::{Keyed, Recipe, Stamp};
 use crate::listen::head::HeadLimits;
 use crate::quota::Published;
 use crate::secrets::Vault;
@@ -48,7 +49,7 @@ pub struct Compiled {
     /// The policy.
     pub policy: Policy,
     /// API keys.
-    pub keys: Keys,
+    pub keys: Keyed,
     /// Certificates of each listener.
     pub certs: HashMap<String, Certified>,
     /// Every loaded secret.
@@ -270,10 +271,10 @@ impl Desk<'_> {
         self.vault.open(reference, at, check)
     }
 
-    fn keys(&mut self, base: &Path, check: &mut Checker) -> Keys {
+    fn keys(&mut self, base: &Path, check: &mut Checker) -> Keyed {
         let config = self.config;
         let ids = self.state.id_key;
-        let names = KeyNames { tenants: &config.tenants, models: &self.models, ids };
+        let models = self.models.clone();
         let mut values = BTreeMap::new();
         let vault = &mut self.vault;
         check.within("auth", |check| {
@@ -287,8 +288,19 @@ impl Desk<'_> {
                 });
             });
             let peppers = config.auth.compile(check, &values);
-            keyfile::read(&config.auth, base, check, &names, peppers)
+            let Some(keys) = &config.auth.keys else { return Keyed::default() };
+            let (path, tenants, opaque) = (base.join(&keys.file), config.tenants.clone(), keys.opaque);
+            let recipe = Recipe { path, tenants, models, ids, peppers, values, opaque };
+            // Before it is read: a change while it is read is seen later.
+            let stamp = Stamp::of(&recipe.path);
+            Keyed { keys: keyfile::read(&recipe, check), recipe: Some(recipe), stamp }
         })
+    }
+
+    /// What stands before a credential.
+    fn sentry(&self, check: &mut Checker) -> Sentry {
+        let (ledger, refusals) = (&self.state.ledger, Arc::clone(&self.state.refusals));
+        check.within("auth", |check| self.config.auth.sentry(check, ledger, refusals))
     }
 
     /// Calendar quotas without a directory to keep them in.
@@ -363,7 +375,10 @@ impl Desk<'_> {
                 switch: config.flood.switch(),
                 layer: check.within("flood", |check| config.flood.compile(check, &ledger)),
             },
-            auth: Gate { stage: Stage::Auth, layer: Auth::new(Arc::clone(&self.state.ring)) },
+            auth: Gate {
+                stage: Stage::Auth,
+                layer: Auth::new(Arc::clone(&self.state.ring)).behind(self.sentry(check)),
+            },
             authz: Guard {
                 stage: Stage::Authz,
                 switch: check.within("authz", |check| config.authz.switch(check)),

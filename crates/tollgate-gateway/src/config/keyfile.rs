@@ -1,41 +1,35 @@
 //! The key file: read beside the configuration, with located errors of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use tollgate_core::check::Checker;
 use tollgate_core::secret::Secret;
-use tollgate_layers::auth::{AuthConfig, KeyFile, KeyNames, Keys, Peppers};
+use tollgate_layers::auth::{KeyFile, Keys};
 
-use super::{Located, Places, Report, Sources, load, load_config};
+use super::{Config, Located, Places, Report, Sources, load, load_config};
+use crate::keep::used_in;
+use crate::keys::{Recipe, Stamp};
 use crate::secrets::Vault;
 use crate::start::StartError;
 
-/// Reads and compiles the key file. Its mistakes are reported with their own file and line, under `auth.keys.file`.
-pub(super) fn read(
-    auth: &AuthConfig,
-    base: &Path,
-    check: &mut Checker,
-    names: &KeyNames<'_>,
-    peppers: Peppers,
-) -> Keys {
-    let Some(keys) = &auth.keys else { return Keys::default() };
-    let path = base.join(&keys.file);
+/// Reads and compiles the key file. Its mistakes are reported with their own file and line, under `keys.file`.
+pub(crate) fn read(recipe: &Recipe, check: &mut Checker) -> Keys {
     let sources = Sources::disk(&|_| None);
-    if !path.exists() {
+    if !recipe.path.exists() {
         check.within("keys", |check| {
             let hint = "`tollgate keys new` makes it, with the first key";
-            check.problem_hint("file", format!("`{}` does not exist", keys.file), hint);
+            check.problem_hint("file", format!("`{}` does not exist", recipe.path.display()), hint);
         });
         return Keys::default();
     }
-    check.within("keys", |check| match load::<KeyFile>(&path, &sources) {
+    check.within("keys", |check| match load::<KeyFile>(&recipe.path, &sources) {
         Ok(loaded) => {
             let mut own = Checker::default();
-            let compiled = Keys::compile(&loaded.value, &mut own, names, peppers);
+            let compiled = Keys::compile(&loaded.value, &mut own, &recipe.names(), recipe.peppers.clone());
             let (problems, warnings) = own.finish();
             for problem in &problems {
                 report(check, &loaded.places.locate(problem));
@@ -70,7 +64,13 @@ pub struct KeyDesk {
     pub peppers: BTreeMap<String, Secret>,
     /// Names of the tenants that a key may belong to.
     pub tenants: Vec<String>,
+    /// Names of the models that it may be held to.
+    pub models: BTreeSet<String>,
+    /// Whether keys of other systems are accepted.
+    pub opaque: bool,
     path: PathBuf,
+    /// What the file looked like when it was read.
+    stamp: Option<Stamp>,
     /// Held until the desk is closed: two changes at once would lose one.
     _turn: File,
 }
@@ -102,21 +102,42 @@ impl KeyDesk {
         if !check.is_clean() {
             return Err(refused(check, &loaded.places));
         }
-        let path = base.join(&config.file);
+        let (path, opaque) = (base.join(&config.file), config.opaque);
+        let used = loaded.value.state.directory.as_ref().map(|directory| used_in(&base.join(directory)));
+        let Config { tenants, models, .. } = loaded.value;
+        let (tenants, models) = (tenants.into_keys().collect(), models.into_keys().collect());
+        let mut desk = Self::at(path, peppers)?;
+        desk.keys.note_used(&used.unwrap_or_default());
+        Ok(Self { tenants, models, opaque, ..desk })
+    }
+
+    /// Opens the key file of a gateway that runs.
+    ///
+    /// # Errors
+    /// Every mistake of the file, or what the system says.
+    pub fn beside(recipe: &Recipe) -> Result<Self, StartError> {
+        let desk = Self::at(recipe.path.clone(), recipe.values.clone())?;
+        let tenants = recipe.tenants.keys().cloned().collect();
+        Ok(Self { tenants, models: recipe.models.keys().cloned().collect(), opaque: recipe.opaque, ..desk })
+    }
+
+    fn at(path: PathBuf, peppers: BTreeMap<String, Secret>) -> Result<Self, StartError> {
         let turn = turn(&path)?;
+        let stamp = Stamp::of(&path);
         let keys = match load::<KeyFile>(&path, &Sources::disk(&|_| None)) {
             Ok(loaded) => loaded.value,
             Err(_) if !path.exists() => KeyFile::default(),
             Err(report) => return Err(StartError::Config(report)),
         };
-        let tenants = loaded.value.tenants.into_keys().collect();
-        Ok(Self { keys, peppers, tenants, path, _turn: turn })
+        let (tenants, models) = (Vec::new(), BTreeSet::new());
+        Ok(Self { keys, peppers, tenants, models, opaque: false, path, stamp, _turn: turn })
     }
 
-    /// Writes the file: whole or not at all, readable by its owner only.
+    /// Writes the file: whole or not at all, readable by its owner only, and never over a change that somebody else has made
+    /// since it was read.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says, or that there is such a change.
     pub fn save(self) -> Result<PathBuf, StartError> {
         let what = || format!("writing `{}`", self.path.display());
         let failed = |error| StartError::System { what: what(), error };
@@ -126,7 +147,15 @@ impl KeyDesk {
         let mut file = options.open(&fresh).map_err(failed)?;
         file.write_all(self.keys.to_yaml().as_bytes()).map_err(failed)?;
         file.sync_all().map_err(failed)?;
+        // Who keeps to the lock cannot have been here: an editor, or a copy from elsewhere.
+        if Stamp::of(&self.path) != self.stamp {
+            drop(std::fs::remove_file(&fresh));
+            return Err(failed(io::Error::other("somebody else has changed it meanwhile: try again")));
+        }
         std::fs::rename(&fresh, &self.path).map_err(failed)?;
+        if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        }
         Ok(self.path)
     }
 }

@@ -83,6 +83,7 @@ pub use disk::{list_directory, read_file};
 pub use document::{Config, EmbeddedConfig, HeadChecks, HttpConfig, Serves, TlsVersion};
 pub use format::Unfit;
 pub use keyfile::KeyDesk;
+pub(crate) use keyfile::read as read_keys;
 pub use load::{Loaded, Sources, load};
 pub use meant::load_config;
 pub use operator::OperatorDesk;

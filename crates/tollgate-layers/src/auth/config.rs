@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tollgate_core::check::Checker;
 use tollgate_core::secret::{Secret, SecretRef};
 
-use super::Pepper;
+use super::{AttemptsConfig, Pepper};
 
 const MIN_PEPPER: usize = 16;
 const GOOD_PEPPER: usize = 32;
@@ -16,13 +16,20 @@ const GOOD_PEPPER: usize = 32;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthConfig {
+    /// How often somebody may fail before they wait.
+    #[serde(default)]
+    pub attempts: AttemptsConfig,
+    /// Networks that a credential may come from in plain text, besides this machine: of a proxy that ends TLS before the
+    /// gateway. From anywhere else it is refused, because others may have read it on its way. Default: none.
+    #[serde(default)]
+    pub plaintext_from: Vec<String>,
     /// API keys. Default: none, and every route that asks for a credential refuses everybody.
     #[serde(default)]
     pub keys: Option<KeysConfig>,
 }
 
 /// Where API keys are kept.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeysConfig {
     /// The key file, relative to this file; `tollgate keys` writes it.
@@ -30,12 +37,18 @@ pub struct KeysConfig {
     /// Peppers by name, such as `v1`: references to secrets of at least 16 bytes, better 32. Several stand here while
     /// one replaces another.
     pub pepper: BTreeMap<String, SecretRef>,
+    /// Whether keys of other systems are accepted that `tollgate keys import` has taken over. A text that is no key of ours
+    /// then costs a look for it under each pepper. Default: false.
+    #[serde(default)]
+    pub opaque: bool,
 }
 
 /// The peppers, ready for use.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Peppers {
     named: Vec<(Box<str>, Pepper)>,
+    /// Whether keys of other systems are looked for.
+    pub(super) opaque: bool,
     /// What a miss is computed with where no pepper is configured.
     dummy: Pepper,
 }
@@ -56,7 +69,7 @@ impl AuthConfig {
                 }
             });
         });
-        Peppers { named, ..Peppers::default() }
+        Peppers { named, opaque: keys.opaque, ..Peppers::default() }
     }
 }
 
@@ -88,6 +101,18 @@ impl Peppers {
         self.named.iter().position(|(known, _)| **known == *name)
     }
 
+    /// Accepts seals as well that were made with an earlier value of the pepper of that name.
+    pub fn accept_also(&mut self, name: &str, value: &Secret) {
+        if let Some((_, pepper)) = self.named.iter_mut().find(|(known, _)| **known == *name) {
+            pepper.accept_also(value);
+        }
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Pepper> {
+        self.named.iter().map(|(_, pepper)| pepper)
+    }
+
     /// The pepper at a place, or the dummy.
     pub(super) fn at(&self, place: usize) -> &Pepper {
         self.named.get(place).map_or(&self.dummy, |(_, pepper)| pepper)
@@ -96,6 +121,6 @@ impl Peppers {
 
 impl Default for Peppers {
     fn default() -> Self {
-        Self { named: Vec::new(), dummy: Pepper::new(&Secret::new(vec![0; GOOD_PEPPER])) }
+        Self { named: Vec::new(), opaque: false, dummy: Pepper::new(&Secret::new(vec![0; GOOD_PEPPER])) }
     }
 }

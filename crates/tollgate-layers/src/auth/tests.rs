@@ -1,5 +1,7 @@
 //! Keys are made, written, read, recognised and refused.
 
+mod hostile;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
@@ -13,6 +15,7 @@ use tollgate_core::check::Checker;
 use tollgate_core::identity::{Identity, Peer};
 use tollgate_core::ruling::{Code, Denial, Ruling, Stop};
 use tollgate_core::secret::Secret;
+use tollgate_core::time::Tick;
 
 use super::{
     Asking, Auth, AuthConfig, IdKey, KeyFile, KeyId, KeyNames, KeyRecord, KeyRing, KeyState, Keys, NewKey, Pepper,
@@ -44,7 +47,7 @@ pub(super) fn pepper(name: &str) -> Secret {
     Secret::new(format!("pepper {name} of the tests, 32 bytes").into_bytes())
 }
 
-fn peppers(names: &[&str]) -> Peppers {
+pub(super) fn peppers(names: &[&str]) -> Peppers {
     let config = format!("keys: {{ file: keys.yaml, pepper: {{ {} }} }}", {
         names.iter().map(|name| format!("{name}: 'secret://env/{name}'")).collect::<Vec<_>>().join(", ")
     });
@@ -115,7 +118,7 @@ fn peer() -> Peer {
 
 fn ask(auth: &Auth, head: &Head, unix_ms: u64) -> Ruling<Identity> {
     let peer = peer();
-    auth.identify(&Asking { head, peer: &peer, from: peer.ip, unix_ms, need: AuthNeed::Required })
+    auth.identify(&Asking { head, peer: &peer, from: peer.ip, at: Tick(0), unix_ms, need: AuthNeed::Required })
 }
 
 fn refused(auth: &Auth, head: &Head, now: &str) -> (Denial, String) {
@@ -203,7 +206,14 @@ impl Step {
         let head = head(&fill(self.target.as_deref().unwrap_or("/predict"), texts), &filled);
         let from = self.from.unwrap_or_else(|| [192, 0, 2, 7].into());
         let now = self.at.unwrap_or_else(|| at(NOW));
-        match auth.identify(&Asking { head: &head, peer: &peer(), from, unix_ms: now.unix_ms(), need: self.route }) {
+        match auth.identify(&Asking {
+            head: &head,
+            peer: &peer(),
+            from,
+            at: Tick(0),
+            unix_ms: now.unix_ms(),
+            need: self.route,
+        }) {
             Ok(who) => {
                 let expected = texts.get(&self.is).map_or("anonymous", |text| id_of(text));
                 assert_eq!(*who.principal, *expected, "{place}");
