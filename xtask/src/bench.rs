@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: runs the benchmarks and keeps their page, `docs/benchmarks.md`.
 //!
-//! `proxy`, `waf`, `contracts`, `fairness` and `streams` are driven from here: they need peers, pinned cores and interleaved rounds. The others are programs of
+//! `proxy`, `waf`, `contracts`, `fairness`, `nodes` and `streams` are driven from here: they need peers, pinned cores and interleaved rounds. The others are programs of
 //! `bench/` that need nobody; they are built, run and written down.
 
 mod build;
@@ -9,6 +9,7 @@ mod contracts;
 mod fairness;
 mod load;
 mod machine;
+mod nodes;
 pub(crate) mod page;
 mod process;
 mod proxy;
@@ -34,6 +35,7 @@ usage: cargo xtask bench proxy [OPTIONS]        nginx and Tollgate side by side
        cargo xtask bench embedded|parse [OPTIONS]
        cargo xtask bench contracts [OPTIONS]    bodies held to their contracts, beside pydantic and numpy
        cargo xtask bench fairness [OPTIONS]     a flood of dear requests before eight places, beside nginx limit_req
+       cargo xtask bench nodes [OPTIONS]        gateway processes that share a limit in one redis-server
        cargo xtask bench streams [OPTIONS]      ten thousand streams of events at once
        cargo xtask bench waf [OPTIONS]          the Core Rule Set in Tollgate and in nginx with libmodsecurity
        cargo xtask bench waf --callgrind [--pin]
@@ -58,6 +60,8 @@ proxy only:
 
 fairness: --seconds S (default 60), --deaf (the server works on for clients that have left), --tollgate FILE
 
+nodes: --seconds S (default 15), --store FILE (a valkey-server, instead of `redis-server`), --tollgate FILE
+
 contracts: --rounds as above; streams: --streams N (default 10000), --seconds S (default 60); both:
   --programs DIR   programs of that folder instead of a build of this tree
 
@@ -79,6 +83,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
         "proxy" => proxy::run(&proxy::Options::parse(rest).with_context(|| USAGE)?),
         "contracts" => contracts::run(&contracts::Options::parse(rest).with_context(|| USAGE)?),
         "fairness" => fairness::run(&fairness::Options::parse(rest).with_context(|| USAGE)?),
+        "nodes" => nodes::run(&nodes::Options::parse(rest).with_context(|| USAGE)?),
         "streams" => streams::run(&streams::Options::parse(rest).with_context(|| USAGE)?),
         "waf" => waf::run(&waf::Options::parse(rest).with_context(|| USAGE)?),
         program if PROGRAMS.contains(&program) => run_program(program, rest),

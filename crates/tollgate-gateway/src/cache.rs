@@ -200,7 +200,8 @@ pub fn consider(ex: &mut Exchange, reply: Reply) -> Reply {
             Reply::Messages(_) => None,
             Reply::Stream(response, pending) => {
                 let framed = pending.flow.as_ref().is_some_and(crate::flow::Flow::is_framed);
-                may_keep(response.status(), response.headers()).filter(|_| !framed)
+                let told = response.body().tells_its_end();
+                may_keep(response.status(), response.headers()).filter(|_| !framed && told)
             }
             Reply::Whole(response) => may_keep(response.status(), response.headers()),
         };

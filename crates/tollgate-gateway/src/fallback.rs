@@ -16,13 +16,14 @@ use tollgate_core::identity::Identity;
 use tollgate_core::journal::Journal;
 use tollgate_core::ruling::Denial;
 use tollgate_core::stage::Stage;
+use tollgate_layers::contract::Awaited;
 use tollgate_layers::hygiene::Head;
 use tollgate_layers::parse::Given;
 use tollgate_layers::protocol::json;
 use tollgate_layers::routes::{Found, Route, Verb};
 
 use crate::body::Payload;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Seen};
 use crate::inspect::{INLINE, on_pool};
 use crate::pipeline::Admitted;
 use crate::send::{Failed, Placed, Reply, once, place};
@@ -51,9 +52,11 @@ pub fn ways<'a>(p: &'a Policy, job: &Admitted) -> &'a [Fallback] {
     model.and_then(|model| p.models.get(model.index())).map_or(&[], |model| &model.fallback)
 }
 
-/// Tells a caller which way its call went.
+/// Tells a caller which way its call went. The names of our servers are for those who proved who they are.
 pub fn announce(exchange: &Exchange, fields: &mut HeaderMap) {
     let Some(name) = exchange.seen.fallback.as_deref() else { return };
+    let known = exchange.seen.who.as_ref().is_some_and(|who| !who.is_anonymous());
+    let name = if known { name } else { "true" };
     if let Ok(name) = HeaderValue::try_from(name) {
         fields.insert(HEADER, name);
     }
@@ -118,7 +121,7 @@ pub async fn run(
             Err(failed) => failed,
         };
         if let Some(own) = own {
-            own.put_back(&mut failed.job);
+            own.put_back(&mut failed.job, &mut ex.seen);
         }
     }
     Err(failed.end(ex))
@@ -138,12 +141,13 @@ struct Said {
     body: Option<Bytes>,
     call: Call,
     estimate: Estimate,
+    awaited: Option<Box<Awaited>>,
 }
 
 impl Said {
     /// Takes the place of what a call says, and gives that back.
-    fn put_back(self, job: &mut Admitted) -> Self {
-        let Self { head, body, call, estimate } = self;
+    fn put_back(self, job: &mut Admitted, seen: &mut Seen) -> Self {
+        let Self { head, body, call, estimate, awaited } = self;
         let body = match (&mut job.body, body) {
             (Payload::Held(held, _), Some(body)) => Some(std::mem::replace(held, body)),
             _ => None,
@@ -153,6 +157,7 @@ impl Said {
             body,
             call: std::mem::replace(&mut job.call, call),
             estimate: std::mem::replace(&mut job.estimate, estimate),
+            awaited: std::mem::replace(&mut seen.awaited, awaited),
         }
     }
 }
@@ -201,10 +206,9 @@ async fn renamed(
     };
     let found = Found { route: &job.route, verb: job.verb, model: Some(name) };
     let estimate = p.estimate(&found, &call, &job.who);
-    if p.contract.mode(&ex.log) != Mode::Off {
-        ex.seen.awaited = p.contract.layer.as_ref().and_then(|contracts| contracts.awaits(&call));
-    }
-    Some(Said { head: asked.head, body: Some(asked.body), call, estimate }.put_back(job))
+    let judged = p.contract.mode(&ex.log) != Mode::Off;
+    let awaited = p.contract.layer.as_ref().filter(|_| judged).and_then(|contracts| contracts.awaits(&call));
+    Some(Said { head: asked.head, body: Some(asked.body), call, estimate, awaited }.put_back(job, &mut ex.seen))
 }
 
 /// A call for another model, owned, to cross to another thread.

@@ -17,6 +17,19 @@ const MAX_BODY: usize = 1 << 20;
 pub struct Flow {
     meter: Meter,
     form: Form,
+    /// Not all of it was read: what was written is not known.
+    blind: bool,
+    /// More tokens than this were not written, whatever the server says.
+    most: u64,
+}
+
+/// More tokens than this are read or written by no call.
+const MOST_TOKENS: u64 = 1 << 21;
+
+/// Whether answers to a call say how much they wrote.
+#[must_use]
+pub const fn generates(call: &Call) -> bool {
+    matches!(call.dialect, Dialect::Anthropic | Dialect::Ollama | Dialect::OpenAi)
 }
 
 enum Form {
@@ -30,9 +43,7 @@ impl Flow {
     /// For an answer to `call` with these header fields, where its dialect says what it cost.
     #[must_use]
     pub fn of(call: &Call, headers: &HeaderMap) -> Option<Self> {
-        if !matches!(call.dialect, Dialect::Anthropic | Dialect::Ollama | Dialect::OpenAi)
-            || headers.contains_key(CONTENT_ENCODING)
-        {
+        if !generates(call) || headers.contains_key(CONTENT_ENCODING) {
             return None;
         }
         let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -41,7 +52,8 @@ impl Flow {
             "application/x-ndjson" | "application/jsonl" => Form::Frames(Box::new(Ndjson::default())),
             _ => Form::Whole(BytesMut::new()),
         };
-        Some(Self { meter: Meter::new(call.dialect, !call.knobs.usage), form })
+        let most = call.knobs.output_tokens.map_or(MOST_TOKENS, |most| most.saturating_mul(call.knobs.choices.max(1)));
+        Some(Self { meter: Meter::new(call.dialect, !call.knobs.usage), form, blind: false, most })
     }
 
     /// Whether the answer comes in frames, of which some may be taken out.
@@ -61,7 +73,7 @@ impl Flow {
     /// # Errors
     /// A frame without end.
     pub fn pass(&mut self, data: Bytes) -> Result<Bytes, TooLong> {
-        let Self { meter, form } = self;
+        let Self { meter, form, blind, .. } = self;
         match form {
             Form::Frames(frames) => {
                 let mut out = BytesMut::with_capacity(data.len());
@@ -69,7 +81,10 @@ impl Flow {
                 Ok(out.freeze())
             }
             Form::Whole(body) => {
-                if body.len() + data.len() <= MAX_BODY {
+                if *blind || body.len() + data.len() > MAX_BODY {
+                    *blind = true;
+                    *body = BytesMut::new();
+                } else {
                     body.extend_from_slice(&data);
                 }
                 Ok(data)
@@ -88,7 +103,7 @@ impl Flow {
 
     /// The answer has ended: what is left of it.
     pub fn end(&mut self) -> Bytes {
-        let Self { meter, form } = self;
+        let Self { meter, form, blind, .. } = self;
         match form {
             Form::Frames(frames) => {
                 let mut out = BytesMut::new();
@@ -96,7 +111,9 @@ impl Flow {
                 out.freeze()
             }
             Form::Whole(body) => {
-                meter.body(&std::mem::take(body));
+                if !*blind {
+                    meter.body(&std::mem::take(body));
+                }
                 Bytes::new()
             }
         }
@@ -106,17 +123,21 @@ impl Flow {
     #[must_use]
     pub fn told(&self) -> Told {
         let Self { meter, .. } = self;
-        Told {
-            read: meter.input_tokens(),
-            cached: meter.cached_tokens(),
-            written: meter.output_tokens(),
-            compute_us: meter.compute_us(),
-        }
+        let (read, written) = self.tokens();
+        Told { read, cached: meter.cached_tokens(), written, compute_us: meter.compute_us() }
     }
 
-    /// Tokens read, where the server said so, and written.
+    /// Whether it was too large to be read: what was reserved for it stays, and nothing is learned.
+    #[must_use]
+    pub const fn is_blind(&self) -> bool {
+        self.blind
+    }
+
+    /// Tokens read, where the server said so, and written. A server that says more than can be is not believed: one number
+    /// must not use up a month.
     #[must_use]
     pub fn tokens(&self) -> (Option<u64>, u64) {
-        (self.meter.input_tokens(), self.meter.output_tokens())
+        let read = self.meter.input_tokens().map(|read| read.min(MOST_TOKENS));
+        (read, self.meter.output_tokens().min(self.most))
     }
 }

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::Body as _;
+use tollgate_core::cost::Cost;
 use tollgate_core::guard::Mode;
 use tollgate_core::journal::{Event, Fact, Journal};
-use tollgate_core::ruling::{Denial, Fault, Origin, Ruling};
+use tollgate_core::ruling::{Code, Denial, Fault, Origin, Ruling};
 use tollgate_core::stage::Stage;
 use tollgate_layers::contract::{Awaited, Held, broken};
 use tollgate_layers::intake::{Coding, Limits, decode};
@@ -62,7 +63,8 @@ pub async fn leave(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, reply: Reply)
             Err(denial) => {
                 let now = w.tick(&ex.facts, &mut ex.log);
                 ex.seen.spent = pending.tab.settle(now);
-                pending.slot.spent = Some(ex.seen.spent);
+                // What is given back of the bill was worked on all the same: its turn is not given back.
+                pending.slot.spent = pending.slot.spent.or(Some(ex.seen.spent).filter(|spent| spent.0 > 0));
                 Err(denial)
             }
         },
@@ -79,6 +81,7 @@ async fn guard(
     ask_of_head(p, w, ex, response)?;
     if let Err(stop) = p.output.verdict(response.status(), response.headers()) {
         // The model server's own words stay inside; a failed call costs nothing.
+        pending.slot.spent = Some(Cost(0));
         pending.tab.refund();
         return Err(ex.log.stop(Stage::Upstream, stop));
     }
@@ -86,14 +89,21 @@ async fn guard(
         // A call of gRPC that failed says so in place of its first message, under status 200.
         let none = HeaderMap::new();
         p.output.rpc_verdict(response.body().trailers().unwrap_or(&none)).map_err(|stop| {
+            pending.slot.spent = Some(Cost(0));
             pending.tab.refund();
             ex.log.stop(Stage::Upstream, stop)
         })?;
     }
     ex.log.note(Stage::Upstream, Event::Passed);
     let judged = hold_to_contract(p, w, ex, response, &pending.alarm).await;
-    // The caller pays for no reply that the gateway keeps.
-    let held = judged.inspect_err(|_| pending.tab.refund())?;
+    let held = judged.map_err(|kept| match kept {
+        NotPassed::Broken(denial) => {
+            // The caller pays for no reply that the gateway keeps.
+            pending.tab.refund();
+            denial
+        }
+        NotPassed::Costly(denial) => denial,
+    })?;
     let mode = ex.seen.route.as_ref().and_then(|route| route.reply);
     let may_hold = mode.is_none_or(|mode| mode == ReplyMode::Hold);
     if may_hold && wants_body(p, ex, response.headers(), mode.is_some()) {
@@ -119,6 +129,20 @@ async fn guard(
     Ok(())
 }
 
+/// Why a reply that was held does not leave.
+enum NotPassed {
+    /// By the model server's doing.
+    Broken(Denial),
+    /// It took too long, or is too large: callers can bring that about, so it costs what it took.
+    Costly(Denial),
+}
+
+impl From<Denial> for NotPassed {
+    fn from(denial: Denial) -> Self {
+        if denial.code == Code::UpstreamLate { Self::Costly(denial) } else { Self::Broken(denial) }
+    }
+}
+
 /// Reads a reply, or its beginning.
 async fn begin(
     p: &Arc<Policy>,
@@ -140,7 +164,7 @@ async fn hold_to_contract(
     ex: &mut Exchange,
     response: &mut Response<Answer>,
     alarm: &Alarm,
-) -> Result<Option<Begun>, Denial> {
+) -> Result<Option<Begun>, NotPassed> {
     // An error that is relayed has another form than a reply.
     let is_reply = response.status().is_success();
     let Some(awaited) = ex.seen.awaited.take().filter(|_| is_reply) else {
@@ -162,7 +186,8 @@ async fn hold_to_contract(
         _ => Ok(None),
     };
     let (body, _hold) = plain.map_err(|stop| ex.log.stop(Stage::Contract, stop))?.unzip();
-    ask_contract(p, w, ex, ToJudge::new(awaited, response.headers(), body)).await?;
+    let judged = ask_contract(p, w, ex, ToJudge::new(awaited, response.headers(), body)).await;
+    judged.map_err(if begun.whole { NotPassed::Broken } else { NotPassed::Costly })?;
     Ok(Some(begun))
 }
 
@@ -173,7 +198,7 @@ async fn hold(
     ex: &mut Exchange,
     response: &mut Response<Answer>,
     alarm: &Alarm,
-) -> Result<Option<Begun>, Denial> {
+) -> Result<Option<Begun>, NotPassed> {
     let most = ex.seen.route.as_ref().filter(|route| route.reply == Some(ReplyMode::Hold));
     let Some(most) = most.map(|route| route.max_reply_bytes) else { return Ok(None) };
     let share = Share::Whole(usize::try_from(most).unwrap_or(usize::MAX));
@@ -182,7 +207,7 @@ async fn hold(
         return Ok(Some(begun));
     }
     let fault = Fault::new(Origin::Upstream, format_args!("a reply of more than {most} bytes"));
-    Err(ex.log.stop(Stage::Upstream, fault.into()))
+    Err(NotPassed::Costly(ex.log.stop(Stage::Upstream, fault.into())))
 }
 
 /// A reply before its contract, owned, to cross to another thread.

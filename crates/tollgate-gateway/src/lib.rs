@@ -25,6 +25,7 @@ pub mod observed;
 pub mod pipeline;
 pub mod problem;
 pub mod quota;
+pub mod reading;
 pub mod record;
 pub mod rehearsal;
 pub mod release;

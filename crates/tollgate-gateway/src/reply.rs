@@ -20,6 +20,7 @@ use crate::flow::Flow;
 use crate::listen::heads::Turn;
 use crate::listen::streams::OpenStream;
 use crate::problem::{Face, Figures, event, trailers};
+use crate::reading::Reading;
 use crate::release;
 use crate::tab::Tab;
 use crate::talk::Spoken;
@@ -101,6 +102,8 @@ pub struct Pending {
     pub flow: Option<Flow>,
     /// What is kept of it.
     pub fill: Option<Box<Fill>>,
+    /// How long its client takes to read it.
+    pub reading: Reading,
 }
 
 /// How long an answer that flows may say nothing. Counted in quarters, so that a piece of it costs no look at a clock.
@@ -115,6 +118,15 @@ pub struct Lull {
 }
 
 impl Pending {
+    /// What is wrong with going on, if anything is: the route's deadline also passes while it is the client that is slow, and the
+    /// model server always has something ready.
+    fn outlived(&mut self, cx: &Context<'_>) -> Option<Fault> {
+        self.reading.asked(self.ticker.walks());
+        // Before the answer flows the alarm rings for the deadline alone, then for each quarter of a silence as well.
+        let past = self.alarm.poll_rung(cx).is_ready() && self.ticker.now() >= self.lull.until;
+        past.then(outlived)
+    }
+
     /// What is wrong with waiting longer, if anything is.
     fn overdue(&mut self, cx: &Context<'_>) -> Option<Fault> {
         let Lull { until, longest, quarters } = self.lull;
@@ -125,7 +137,7 @@ impl Pending {
         while self.alarm.poll_rung(cx).is_ready() {
             let now = self.ticker.now();
             if now >= until {
-                return Some(Fault::new(Origin::UpstreamLate, "the answer outlived the route's deadline"));
+                return Some(outlived());
             }
             let quarters = self.lull.quarters.unwrap_or(0) + 1;
             if quarters > 4 {
@@ -137,6 +149,10 @@ impl Pending {
         }
         None
     }
+}
+
+fn outlived() -> Fault {
+    Fault::new(Origin::UpstreamLate, "the answer outlived the route's deadline")
 }
 
 /// Why an answer was broken off; hyper then closes the connection or resets the stream.
@@ -232,14 +248,18 @@ impl Stream {
 
     fn complete(&mut self) {
         let Some(Open { mut exchange, pending }) = self.open.take() else { return };
-        let Pending { mut tab, mut slot, running, worker, ticker, flow, fill, .. } = *pending;
+        let Pending { mut tab, mut slot, running, worker, ticker, flow, fill, reading, .. } = *pending;
         count_use(&mut exchange, &mut tab, flow.as_ref());
         if let Some(fill) = fill {
             fill.done();
         }
         tab.answered(flow.as_ref().map(Flow::told).unwrap_or_default());
         let now = ticker.now();
-        running.done(worker, &mut self.body, now);
+        slot.hindered = reading.is_slow(now.since(running.began()));
+        if slot.hindered || flow.as_ref().is_some_and(Flow::is_blind) {
+            tab.learn_nothing();
+        }
+        running.done(worker, &mut self.body, (now, !slot.hindered));
         exchange.seen.spent = tab.settle(now);
         slot.spent = Some(exchange.seen.spent);
         exchange.answered(now);
@@ -297,6 +317,7 @@ impl Stream {
             }
         };
         exchange.seen.bytes_out += data.len() as u64;
+        pending.reading.given(pending.ticker.walks());
         pending.fill.take_if(|fill| !fill.push(&data));
         Ok((!data.is_empty()).then(|| Frame::data(data)))
     }
@@ -374,7 +395,7 @@ impl Stream {
 /// Notes what an answer was, for the bill, and for the record what a generating one was.
 fn count_use(exchange: &mut Exchange, tab: &mut Tab, flow: Option<&Flow>) {
     let seen = &mut exchange.seen;
-    let written = flow.map(Flow::tokens).map(|(read, written)| {
+    let written = flow.filter(|flow| !flow.is_blind()).map(Flow::tokens).map(|(read, written)| {
         seen.tokens_in = read.unwrap_or(seen.tokens_in);
         seen.tokens_out = written;
         seen.tokens_in.saturating_add(written)
@@ -414,6 +435,10 @@ impl Body for Stream {
         }
         if let Some(denial) = self.failed.take() {
             return Poll::Ready(Some(self.cut(&denial)));
+        }
+        if let Some(fault) = self.open.as_mut().and_then(|open| open.pending.outlived(cx)) {
+            let denial = self.broken(fault);
+            return self.fail(denial, cx);
         }
         if let Some((data, _hold)) = self.open.as_mut().and_then(|open| open.pending.ahead.take())
             && !data.is_empty()

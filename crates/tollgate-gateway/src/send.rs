@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
 use tollgate_core::backend::{Backend, Output};
 use tollgate_core::call::{Call, Dialect, ModelId};
+use tollgate_core::cost::Cost;
 use tollgate_core::guard::Mode;
 use tollgate_core::identity::ExchangeId;
 use tollgate_core::journal::{Event, Fact};
@@ -22,9 +23,10 @@ use tollgate_layers::routes::Verb;
 use crate::body::{Hold, Payload};
 use crate::exchange::Exchange;
 use crate::fallback;
-use crate::flow::Flow;
+use crate::flow::{self, Flow};
 use crate::pipeline::Admitted;
 use crate::quota;
+use crate::reading::Reading;
 use crate::release;
 use crate::reply::{Lull, Pending};
 use crate::rpc;
@@ -283,6 +285,7 @@ async fn local(
     let output = match inferred {
         Ok(output) => output,
         Err(fault) => {
+            slot.spent = Some(Cost(0));
             let first = Stopped { stage: Stage::Upstream, stop: fault.into(), refund: true, at: now };
             return Err(Failed { job, first: Box::new(first), whole: true });
         }
@@ -322,8 +325,13 @@ async fn forward(
     placed: Placed,
     (remote, spares): (&Arc<Remote>, bool),
 ) -> Result<Reply, Failed> {
-    let Placed { mut job, slot, at } = placed;
-    let (head, body, whole) = outgoing(&mut job, spares);
+    let Placed { mut job, mut slot, at } = placed;
+    let (mut head, body, whole) = outgoing(&mut job, spares);
+    let generates = flow::generates(&job.call);
+    if generates {
+        // What it wrote is read off its answer, and costs.
+        head.headers.remove(ACCEPT_ENCODING);
+    }
     let (upload, hold) = match body.edited(&job.call.edits) {
         Payload::Held(bytes, hold) => (Upload::Held(Some(bytes)), Some(hold)),
         Payload::Streamed(body, most) => (Upload::Streamed(body, most), None),
@@ -339,7 +347,8 @@ async fn forward(
     let beginnings =
         remembers.then(|| Beginnings::of(model.unwrap_or_default(), &call.prompts, who.tenant_id, w.state.seed));
     let repeatable = *verb == Verb::Infer || head.method.is_idempotent();
-    let want = Want { model, cost: estimate.cost.0, repeatable, beginnings: beginnings.as_ref() };
+    let hedges = repeatable && *verb == Verb::Infer && !call.knobs.stream;
+    let want = Want { model, cost: estimate.cost.0, repeatable, hedges, beginnings: beginnings.as_ref() };
     let spoken = *verb == Verb::Infer && call.dialect != Dialect::Upload;
     let order = Order { head: upward(ex, head, spoken), upload, over, want, patience: patience(ex) };
     job.tab.begin(at);
@@ -359,11 +368,20 @@ async fn forward(
         Err(stop) => {
             // What took too long was perhaps worked on; a fault of our own is one of a program that runs.
             let worked = matches!(&stop, Stop::Fault(fault) if fault.origin != Origin::Upstream);
+            if !worked {
+                // Nor does it say what calls cost.
+                slot.spent = Some(Cost(0));
+            }
+            let stop = match stop {
+                Stop::Refuse(refusal) => turn::spread(*refusal, w.random()).into(),
+                fault @ Stop::Fault(_) => fault,
+            };
             return Err(failed(job, stop, !worked));
         }
     };
     note(ex, &sent);
     if whole && let Some(stop) = failure(p, &sent.response) {
+        slot.spent = Some(Cost(0));
         return Err(failed(job, stop, true));
     }
     let Sent { mut response, running, alarm, retried, .. } = sent;
@@ -375,6 +393,9 @@ async fn forward(
         ex.held = Some(hold).filter(|_| ex.waf.holds_body());
     }
     let flow = Flow::of(&call, response.headers());
+    if generates && flow.is_none() {
+        tab.learn_nothing();
+    }
     if flow.as_ref().is_some_and(Flow::is_framed) {
         // A frame may be taken out.
         response.headers_mut().remove(CONTENT_LENGTH);
@@ -383,8 +404,21 @@ async fn forward(
     alarm.reset(until);
     let lull = Lull { until, longest: remote.settings.stream_idle, quarters: None };
     let (worker, ticker) = (w.index, Arc::clone(&w.ticker));
-    let fill = None;
-    let pending = Pending { tab, slot, running, worker, ticker, alarm, lull, ahead: None, window: None, flow, fill };
+    let reading = Reading::begun(ticker.walks());
+    let pending = Pending {
+        tab,
+        slot,
+        running,
+        worker,
+        ticker,
+        alarm,
+        lull,
+        ahead: None,
+        window: None,
+        flow,
+        fill: None,
+        reading,
+    };
     Ok(Reply::Stream(response, Box::new(pending)))
 }
 

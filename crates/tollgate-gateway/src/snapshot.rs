@@ -117,6 +117,17 @@ pub struct Model {
     pub release: Option<Arc<Release>>,
 }
 
+impl Model {
+    /// Whether calls of it may be sent to that upstream: its own, that of one of its versions, or one that stands in.
+    #[must_use]
+    pub fn is_served_by(&self, upstream: usize) -> bool {
+        let versions = self.release.iter().flat_map(|release| release.terms.versions.iter());
+        let ways = self.fallback.iter().filter(|way| way.model.is_none());
+        self.upstream == upstream
+            || versions.map(|version| version.upstream).chain(ways.map(|way| way.upstream)).any(|at| at == upstream)
+    }
+}
+
 /// What a tenant gets of a full queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {

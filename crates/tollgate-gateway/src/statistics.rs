@@ -26,6 +26,8 @@ type Before = HashMap<String, (u64, Totals)>;
 /// What a server has done since it began, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Totals {
+    /// Whose they are: each endpoint counts for itself.
+    endpoint: usize,
     /// From a request's first byte to the last of its answer.
     whole: u64,
     /// Reading the input, computing, writing the output.
@@ -64,8 +66,9 @@ async fn round(policy: &Policy, ticker: &Arc<Ticker>, before: &mut Before) {
             }
             _ => {}
         }
-        let body = probe::ask(remote, &path, ticker).await;
-        let Some(totals) = body.ok().and_then(|body| read(&body)) else {
+        let answer = probe::ask_any(remote, &path, ticker).await.ok();
+        let totals = answer.and_then(|(endpoint, body)| Some(Totals { endpoint, ..read(&body)? }));
+        let Some(totals) = totals else {
             learner.set_computing(1.0);
             continue;
         };
@@ -78,8 +81,12 @@ async fn round(policy: &Policy, ticker: &Arc<Ticker>, before: &mut Before) {
 }
 
 impl Totals {
-    /// Which part of the time since then was computing. `None` where nothing was done, or the server has begun anew.
+    /// Which part of the time since then was computing. `None` where nothing was done, the server has begun anew, or it was
+    /// another one.
     fn part_since(self, before: Self) -> Option<f64> {
+        if self.endpoint != before.endpoint {
+            return None;
+        }
         let whole = self.whole.checked_sub(before.whole).filter(|whole| *whole > 0)?;
         let computed = self.computed.checked_sub(before.computed)?;
         Some(computed as f64 / whole as f64)
@@ -111,7 +118,11 @@ fn read(body: &[u8]) -> Option<Totals> {
     let sum = |totals: Totals, version: Version| {
         let Statistics { success, compute_input, compute_infer, compute_output } = version.inference_stats;
         let computed = [compute_input.ns, compute_infer.ns, compute_output.ns].into_iter().fold(0, u64::saturating_add);
-        Totals { whole: totals.whole.saturating_add(success.ns), computed: totals.computed.saturating_add(computed) }
+        Totals {
+            endpoint: 0,
+            whole: totals.whole.saturating_add(success.ns),
+            computed: totals.computed.saturating_add(computed),
+        }
     };
     Some(answer.model_stats.into_iter().fold(Totals::default(), sum))
 }

@@ -1,158 +1,37 @@
-//! Chaos: model servers that hang, reset, are slow, lie, fail in bursts, say that they are busy, disappear and return, under
-//! load, for as long as `TOLLGATE_CHAOS_SECONDS` says (`cargo xtask chaos`); a few seconds in the test suite.
+//! Chaos: model servers that hang, reset, are slow, lie, fail in bursts, say that they are busy, disappear and return, and a
+//! canary that turns bad, under load, for as long as `TOLLGATE_CHAOS_SECONDS` says (`cargo xtask chaos`); a few seconds in
+//! the test suite.
 //!
 //! What must hold: every answer belongs to its request; what a caller is told is one of few things, and a 503 says when to
-//! come back; ejection never takes more than half of the endpoints; nothing panics; memory does not grow; and once it is
-//! over, everything is well again and nothing is left behind.
+//! come back; ejection never takes more than half of the endpoints; what is ejected or behind an open breaker gets no calls
+//! but those that try it (`chaos/drill.rs`); a canary that turns bad is rolled back by itself within its window, and callers
+//! of the baseline see nothing (`chaos/canary.rs`); nothing panics; memory does not grow; and once it is over, everything is
+//! well again and nothing is left behind.
+
+mod chaos {
+    pub(crate) mod canary;
+    pub(crate) mod drill;
+    pub(crate) mod moods;
+}
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use chaos::canary::{Canary, Fall, worst};
+use chaos::drill::{self, Drill};
+use chaos::moods::{BAD, Dice, Mood, Moody, acts};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tollgate_testkit::client::post;
-use tollgate_testkit::{Act, House, ModelServer, Taken};
+use tollgate_testkit::{House, ModelServer};
 
-/// What a server does.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u8)]
-enum Mood {
-    Well,
-    Busy,
-    Errors,
-    Gateway,
-    Hangs,
-    Lies,
-    Resets,
-    Silent,
-    Slow,
-    Gone,
-}
-
-const BAD: [Mood; 9] = [
-    Mood::Busy,
-    Mood::Errors,
-    Mood::Gateway,
-    Mood::Hangs,
-    Mood::Lies,
-    Mood::Resets,
-    Mood::Silent,
-    Mood::Slow,
-    Mood::Gone,
-];
-
-/// Random numbers that can be had again by their seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, most: u64) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % most
-    }
-}
-
-/// A server whose mood changes, at an address of its own.
-struct Moody {
-    at: SocketAddr,
-    mood: Arc<AtomicU8>,
-    server: Option<ModelServer>,
-}
-
-impl Moody {
-    async fn start() -> Self {
-        let mood = Arc::new(AtomicU8::new(Mood::Well as u8));
-        let now = Arc::clone(&mood);
-        let server = ModelServer::start(move |taken| acts(now.load(Relaxed), taken)).await;
-        Self { at: server.at(), mood, server: Some(server) }
-    }
-
-    async fn turn(&mut self, mood: Mood) {
-        self.mood.store(mood as u8, Relaxed);
-        match (mood, self.server.take()) {
-            (Mood::Gone, Some(server)) => {
-                server.kill().await;
-            }
-            (Mood::Gone, None) => {}
-            (_, None) => {
-                let now = Arc::clone(&self.mood);
-                self.server = Some(ModelServer::start_at(self.at, move |taken| acts(now.load(Relaxed), taken)).await);
-            }
-            (_, server) => self.server = server,
-        }
-        // What came is not kept: it is the memory of the gateway that is looked at.
-        if let Some(server) = &self.server {
-            server.forget();
-        }
-    }
-}
-
-fn acts(mood: u8, taken: &Taken) -> Vec<Act> {
-    if taken.line().starts_with("GET ") {
-        // Readiness: what is gone does not get here, and what hangs does so here too.
-        return if mood == Mood::Hangs as u8 { vec![Act::Stay] } else { Act::json("{}") };
-    }
-    let asked: Value = serde_json::from_slice(&taken.body).unwrap_or_default();
-    let well = if asked.get("messages").is_some() { chat(&asked, mood) } else { tensors(&asked) };
-    match BAD.into_iter().find(|bad| *bad as u8 == mood) {
-        None => well,
-        Some(Mood::Busy) => Act::answer("429 Too Many Requests", "Retry-After: 1\r\n", "{}"),
-        Some(Mood::Errors) => Act::answer("500 Internal Server Error", "", "{}"),
-        Some(Mood::Gateway) => Act::answer("503 Service Unavailable", "", "{}"),
-        Some(Mood::Hangs) => vec![Act::Stay],
-        Some(Mood::Lies) if asked.get("messages").is_none() => {
-            vec![Act::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{\"id\":\"none\"}".to_vec()), Act::Close]
-        }
-        Some(Mood::Lies) => well,
-        Some(Mood::Resets) => vec![Act::Reset],
-        Some(Mood::Silent) => well.into_iter().take(1).chain([Act::Stay]).map(halved).collect(),
-        Some(Mood::Slow) => [Act::Wait(Duration::from_millis(300))].into_iter().chain(well).collect(),
-        Some(Mood::Gone | Mood::Well) => well,
-    }
-}
-
-/// An answer that ends in its middle.
-fn halved(act: Act) -> Act {
-    match act {
-        Act::Send(bytes) => Act::Send(bytes[..bytes.len() - 3].to_vec()),
-        other => other,
-    }
-}
-
-/// The answer to tensors, with the id of the call.
-fn tensors(asked: &Value) -> Vec<Act> {
-    let id = asked["id"].as_str().unwrap_or_default();
-    Act::json(&format!("{{\"id\":\"{id}\",\"model_name\":\"m\",\"outputs\":[]}}"))
-}
-
-/// The answer to a chat, as a stream; the name of its author is that of the call. A liar says that it used what nobody has.
-fn chat(asked: &Value, mood: u8) -> Vec<Act> {
-    let user = asked["user"].as_str().unwrap_or_default();
-    let usage = if mood == Mood::Lies as u8 { u64::MAX } else { 3 };
-    let chunk = |text: &str| {
-        let data = format!(
-            "data: {{\"id\":\"{user}\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n"
-        );
-        format!("{:x}\r\n{data}\r\n", data.len())
-    };
-    let last = format!(
-        "data: {{\"id\":\"{user}\",\"choices\":[],\"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":{usage}}}}}\n\ndata: [DONE]\n\n"
-    );
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let first = format!("{head}{}", chunk("one"));
-    let rest = format!("{}{:x}\r\n{last}\r\n0\r\n\r\n", chunk("two"), last.len());
-    vec![Act::Send(first.into_bytes()), Act::Wait(Duration::from_millis(5)), Act::Send(rest.into_bytes())]
-}
-
-fn config(servers: &[Moody], spare: &ModelServer) -> String {
+fn config(servers: &[Moody], spare: &ModelServer, canary: &Canary) -> String {
+    let [upstreams, versions, callers] = canary.config();
     let urls: Vec<String> = servers.iter().map(|server| format!("http://{}", server.at)).collect();
     let (tensors, chats) = urls.split_at(4);
     format!(
@@ -179,13 +58,15 @@ upstreams:
     breaker: {{ open: 200ms, longest: 1s }}
     balance: {{ prefix_affinity: true, slow_start: 1s }}
   spare: {{ endpoints: [\"{}\"], inflight: {{ max: 64 }} }}
-models:
+{upstreams}models:
   m: {{ upstream: m, contract: {{ inputs: [{{ name: x, dtype: FP32, shape: [batch, 2] }}] }} }}
   talks: {{ upstream: chat, fallback: [{{ upstream: spare }}] }}
-routes:
+{versions}routes:
+  - {{ name: dealt, path: /v2/models/dealt/infer, methods: [POST], protocol: oip, models: [dealt], timeout_ms: 12000 }}
+  - {{ name: loyal, path: /v2/models/loyal/infer, methods: [POST], protocol: oip, models: [loyal], timeout_ms: 12000 }}
   - {{ name: oip, path: \"/v2/{{*rest}}\", protocol: oip, models: [m], auth: none, timeout_ms: 3000 }}
   - {{ name: chat, path: /v1/chat/completions, protocol: openai, models: [talks], timeout_ms: 3000 }}
-tenants: {{ acme: {{ models: [talks, m], routes: [chat], budgets: [compute] }} }}
+tenants: {{ acme: {{ models: [talks, m], routes: [chat], budgets: [compute] }}{callers} }}
 limits:
   budgets: [{{ name: compute, per: tenant, burst: 1000000000, refill_per_sec: 1000000000 }}]
 record: {{ access: \"off\" }}
@@ -292,8 +173,7 @@ fn resident() -> u64 {
 
 /// Looks at how every endpoint stands: ejection takes half of them at most, and a breaker is seen when it is open.
 async fn look(house: &House, tally: &Tally) {
-    let shown: Value = serde_json::from_str(&house.admin("GET", "/backends").await.text()).expect("JSON");
-    for face in shown["backends"].as_array().expect("a list") {
+    for face in shown(house).await["backends"].as_array().expect("a list") {
         let endpoints = face["endpoints"].as_array().expect("a list");
         let out = |endpoint: &&Value| matches!(endpoint["state"].as_str(), Some("ejected" | "half_open"));
         if endpoints.iter().filter(out).count() > endpoints.len() / 2 {
@@ -303,6 +183,10 @@ async fn look(house: &House, tally: &Tally) {
             tally.open.fetch_add(1, Relaxed);
         }
     }
+}
+
+async fn shown(house: &House) -> Value {
+    serde_json::from_str(&house.admin("GET", "/backends").await.text()).expect("JSON")
 }
 
 async fn wait_for(what: &str, house: &House, mut holds: impl FnMut(&Value) -> bool) {
@@ -338,7 +222,8 @@ async fn a_gateway_before_servers_that_misbehave_stays_well() {
         servers.push(Moody::start().await);
     }
     let spare = ModelServer::start(|taken| acts(Mood::Well as u8, taken)).await;
-    let house = House::start(&config(&servers, &spare));
+    let canary = Canary::start().await;
+    let house = House::start(&config(&servers, &spare, &canary));
     let (tally, stop) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
     let mut askers = JoinSet::new();
     for number in 0..16 {
@@ -346,7 +231,11 @@ async fn a_gateway_before_servers_that_misbehave_stays_well() {
         let asker = Asker { at: house.at("plain"), bearer: house.bearer("acme"), tally, stop };
         askers.spawn(asker.run(seed * 1000 + number));
     }
-    let (before, after) = drive(&house, &mut servers, (&spare, &tally), (seconds, seed)).await;
+    let mut callers = canary.callers(&house, &tally, &stop);
+    let drill = drill::run(&house, &mut servers).await;
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let (memory, falls) =
+        tokio::join!(drive(&house, &mut servers, (&spare, &tally), (seconds, seed)), canary.run(&house, end));
     // It is over.
     for server in &mut servers {
         server.turn(Mood::Well).await;
@@ -360,23 +249,31 @@ async fn a_gateway_before_servers_that_misbehave_stays_well() {
     })
     .await;
     stop.store(true, Relaxed);
-    while let Some(asker) = askers.join_next().await {
-        asker.expect("no asker panics");
+    for running in [&mut askers, &mut callers] {
+        while let Some(asker) = running.join_next().await {
+            asker.expect("no asker panics");
+        }
     }
     house.quiet().await;
     wait_for("every endpoint to be well and at rest", &house, all_well).await;
-    report(&house, &tally, (before, after)).await;
+    report(&house, &tally, (&memory, &drill, &falls)).await;
 }
 
-/// Changes moods for so long; how much memory there was after the first quarter, and at the end.
+/// How much memory there was, in MiB: the least in the second quarter of the time, and the most ever.
+struct Memory {
+    least: u64,
+    most: u64,
+}
+
+/// Changes moods for so long.
 async fn drive(
     house: &House,
     servers: &mut [Moody],
     (spare, tally): (&ModelServer, &Tally),
     (seconds, seed): (u64, u64),
-) -> (u64, u64) {
+) -> Memory {
     let (began, whole) = (Instant::now(), Duration::from_secs(seconds));
-    let (mut dice, mut before) = (Dice(seed), 0);
+    let (mut dice, mut memory) = (Dice(seed), Memory { least: u64::MAX, most: 0 });
     while began.elapsed() < whole {
         // Mostly one or two are bad; now and then all of them.
         let storm = dice.below(8) == 0;
@@ -392,15 +289,17 @@ async fn drive(
             look(house, tally).await;
             sleep(Duration::from_millis(100)).await;
         }
-        if began.elapsed() >= whole / 4 && before == 0 {
-            before = resident();
+        let now = resident();
+        memory.most = memory.most.max(now);
+        if (whole / 4..whole / 2).contains(&began.elapsed()) || memory.least == u64::MAX {
+            memory.least = memory.least.min(now);
         }
     }
-    (before, resident())
+    memory
 }
 
 #[expect(clippy::print_stdout, reason = "what `cargo xtask chaos` is run for")]
-async fn report(house: &House, tally: &Tally, (before, after): (u64, u64)) {
+async fn report(house: &House, tally: &Tally, (memory, drill, falls): (&Memory, &Drill, &[Fall])) {
     let ejections = house.sum("tollgate_upstream_ejections_total").await;
     let retries = house.sum("tollgate_upstream_retries_total").await;
     let fallbacks = house.sum("tollgate_fallbacks_total").await;
@@ -411,13 +310,22 @@ async fn report(house: &House, tally: &Tally, (before, after): (u64, u64)) {
     for (what, count) in tally.statuses.lock().iter() {
         println!("{count:>9} {what}");
     }
-    println!("resident: {before} MiB after a quarter of the time, {after} MiB at the end");
+    println!("{drill}");
+    for (times, fall) in worst(falls) {
+        println!("{times} times, at most: {fall}");
+    }
+    // At rest: what is held while so many connections are open, by the servers and callers of this process as well, is not
+    // what grows.
+    let (Memory { least, most }, after) = (memory, resident());
+    println!(
+        "resident: at least {least} MiB in the second quarter, {most} MiB at most, {after} MiB at rest in the end"
+    );
     assert_eq!(*tally.strange.lock(), Vec::<String>::new());
     assert_eq!(tally.mixed_up.load(Relaxed), 0, "an answer to somebody else");
     assert_eq!(tally.waitless.load(Relaxed), 0, "a 503 that does not say when to come back");
     assert_eq!(house.metric("tollgate_panics_total").await, Some(0.0));
     assert_eq!(house.metric("tollgate_running_exchanges").await, Some(0.0));
-    assert!(after <= before + 64, "memory grew from {before} to {after} MiB");
+    assert!(after <= least + 64 && *most <= least + 512, "memory grew from {least} to {most} and {after} MiB");
     assert!(sent > 100 && answered * 2 > sent, "{answered} of {sent} were answered");
     // In a few seconds there may be no storm.
     assert!(sent < 20_000 || open > 0, "no breaker ever opened");

@@ -10,7 +10,11 @@ const ANSWER: &str =
 
 /// A gateway before two upstreams; `ways` are those of model `big`.
 fn house(first: &ModelServer, second: &ModelServer, ways: &str, more: &str) -> House {
-    House::start(&format!(
+    House::start(&config(first, second, ways, more))
+}
+
+fn config(first: &ModelServer, second: &ModelServer, ways: &str, more: &str) -> String {
+    format!(
         "runtime: {{ workers: 1 }}
 upstreams:
   one: {{ endpoints: [\"{}\"], first_byte_ms: 600, breaker: {{ failures: 3, open: 30s }} }}
@@ -27,7 +31,7 @@ limits: {{ budgets: [{{ name: calls, per: tenant, unit: requests, burst: 100, re
 {more}",
         first.url(),
         second.url()
-    ))
+    )
 }
 
 async fn ask(house: &House, tenant: &str, body: &str) -> Reply {
@@ -143,4 +147,33 @@ async fn a_server_cannot_pretend_that_a_call_went_another_way() {
     let house = house(&one, &two, "[{ upstream: two }]", "");
     let reply = ask(&house, "acme", CHAT).await;
     assert_eq!((reply.status, reply.field("x-tollgate-fallback")), (200, None));
+}
+
+#[tokio::test]
+async fn who_stands_in_is_named_to_those_who_proved_who_they_are() {
+    let (one, two) = (failing().await, answering().await);
+    let text = config(&one, &two, "[{ upstream: two }]", "");
+    let house = House::start(&text.replace("models: [big, small] }", "models: [big, small], auth: none }"));
+    let lines = "Content-Type: application/json\r\n";
+    let reply = house.plain().await.ask(post("/v1/chat/completions", lines, CHAT)).await;
+    assert_eq!((reply.status, reply.field("x-tollgate-fallback")), (200, Some("true")), "{}", reply.text());
+    house.quiet().await;
+}
+
+#[tokio::test]
+async fn a_way_that_failed_leaves_nothing_of_its_contract_behind() {
+    // The own way fails, then the other model's, whose contract speaks of replies; the third is the own model's again.
+    let (one, two) = (
+        failing().await,
+        ModelServer::start(|taken| match String::from_utf8_lossy(&taken.body).contains("\"small\"") {
+            true => Act::answer("503 Service Unavailable", "", "{}"),
+            false => Act::answer("200 OK", "Content-Type: application/json\r\n", ANSWER),
+        })
+        .await,
+    );
+    let text = config(&one, &two, "[{ model: small }, { upstream: two }]", "");
+    let house = House::start(&text.replace("max_output_tokens: 32", "max_output_tokens: 32, reply: { max_bytes: 10 }"));
+    let reply = ask(&house, "acme", CHAT).await;
+    assert_eq!((reply.status, reply.field("x-tollgate-fallback")), (200, Some("two")), "{}", reply.text());
+    house.quiet().await;
 }

@@ -230,3 +230,31 @@ routes:
     assert!(began.elapsed() >= Duration::from_secs(5), "the first window is free");
     assert_eq!(server.connections(), 0);
 }
+
+#[tokio::test]
+async fn an_answer_ends_with_its_routes_deadline_however_steadily_its_client_reads() {
+    let server = ModelServer::start(|_| {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 268435456\r\n\r\n".to_vec();
+        vec![Act::Send(head), Act::Send(vec![b'x'; 256 << 20]), Act::Stay]
+    })
+    .await;
+    let house = House::start(&format!(
+        "upstreams: {{ m: {{ endpoints: [\"{}\"] }} }}
+routes:
+  - {{ name: all, path: \"/{{*rest}}\", methods: [GET], protocol: none, upstream: m, auth: none, timeout_ms: 400 }}
+",
+        server.url()
+    ));
+    let mut client = house.plain().await;
+    client.send(get("/x")).await;
+    let head = client.head().await;
+    assert_eq!(head.status, 200);
+    // Some megabytes a second: never so slowly that it counts as not reading, and not a fifth of it in time.
+    while client.more().await {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let line = house.line(&head.id()).await;
+    assert_eq!((line["outcome"].as_str(), line["code"].as_str()), (Some("cut"), Some("upstream_late")), "{line}");
+    until("the model server to be let go", || server.open() == 0).await;
+    house.quiet().await;
+}

@@ -2,7 +2,7 @@
 //! with an empty memory.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
-use tollgate_limit::{Central, Lease, LeaseTime, Limit, Rate, Spent, Taken, Terms, Tick};
+use tollgate_limit::{Central, Lease, LeaseTime, Limit, Rate, Spent, Taken, Terms, Tick, Without};
 
 const MS: u64 = 1_000_000;
 
@@ -28,10 +28,8 @@ fn main() {
             }
             if let Some(store) = &mut store
                 && ms % 5 == 0
-                && let Some(due) = node.due(&limit, &terms, (now, false))
             {
-                let (_, standing) = store.apply(&due, ms * 1_000);
-                node.told(&limit, &terms, standing, now);
+                flush(node, store, (&limit, &terms), now);
             }
         }
         if ms % 1_000 == 999 {
@@ -41,6 +39,18 @@ fn main() {
     println!("one node would have admitted {}", 500 + 6 * 1_000);
 }
 
+/// Tells the store what it has yet to be told, and pays for what was admitted without it.
+fn flush(node: &mut Lease, store: &mut Central, (limit, terms): (&Limit, &Terms), now: Tick) {
+    if let Some(due) = node.due(limit, terms, (now, false)) {
+        let (_, standing) = store.apply(&due, now.0 / 1_000);
+        node.told(limit, terms, (&due, standing), now);
+    }
+    if let Some(payment) = node.pay(limit, terms, now) {
+        let answer = store.apply(&payment, now.0 / 1_000);
+        node.answered(limit, terms, answer, now);
+    }
+}
+
 fn request(
     node: &mut Lease,
     store: &mut Option<Central>,
@@ -48,7 +58,8 @@ fn request(
     now: Tick,
     trips: &mut u64,
 ) -> bool {
-    let Some(store) = store else { return node.share(limit, terms, 1, (now, false)) == Taken::Yes };
+    let away = Without::Away { since: Tick(2_000 * MS) };
+    let Some(store) = store else { return node.share(limit, terms, 1, (now, away)) == Taken::Yes };
     loop {
         let spent = node.spend(limit, 1, now);
         let need = u64::from(spent == Spent::Ask);

@@ -167,6 +167,15 @@ struct Tenant {
     cost: u64,
     /// How many wait.
     count: usize,
+    /// Their bytes.
+    bytes: u64,
+}
+
+/// What a queue has only so much of.
+#[derive(Clone, Copy, Debug)]
+enum Room {
+    Bytes,
+    Entries,
 }
 
 #[derive(Debug)]
@@ -230,13 +239,11 @@ impl<T> FairQueue<T> {
     /// # Errors
     /// Why not.
     pub fn admits(&self, who: &Applicant, now: Tick) -> Result<(), Overload> {
-        let full =
-            self.len() >= self.config.max_entries || who.bytes > self.config.max_bytes.saturating_sub(self.bytes);
+        if self.lacks(who).is_some() && self.who_gives_way(who).is_none() {
+            return Err(self.full());
+        }
         let rate = self.drain.per_sec(self.config.drain_per_sec);
         let to_do = |cost: f64| Duration::from_micros((cost / rate * 1e6) as u64);
-        if full {
-            return Err(Overload::Full { retry_after: to_do(self.cost as f64 / self.len().max(1) as f64) });
-        }
         let cost = self.scale.of(who.cost);
         let left = micros(who.deadline.0.saturating_sub(now.0));
         let wait = self.wait(who);
@@ -254,6 +261,19 @@ impl<T> FairQueue<T> {
         Ok(())
     }
 
+    /// Makes room for an applicant where the queue is full: whoever holds more of what there is too little of than the
+    /// applicant's tenant would then hold gives the newest of it up, to `dropped`. Places that are taken first would else keep
+    /// everybody out, whatever their weight.
+    pub fn make_room(&mut self, who: &Applicant, now: Tick, dropped: &mut Vec<Dropped<T>>) {
+        if self.lacks(who).is_none() || self.admits(who, now).is_err() {
+            return;
+        }
+        while self.lacks(who).is_some() {
+            let Some(ticket) = self.who_gives_way(who).and_then(|tenant| self.newest_of(tenant)) else { return };
+            self.shed_one(ticket, dropped);
+        }
+    }
+
     /// Takes a request into the queue.
     ///
     /// # Errors
@@ -261,6 +281,9 @@ impl<T> FairQueue<T> {
     pub fn enter(&mut self, who: &Applicant, what: T, now: Tick) -> Result<Ticket, Dropped<T>> {
         if let Err(why) = self.admits(who, now) {
             return Err(Dropped { what, why });
+        }
+        if self.lacks(who).is_some() {
+            return Err(Dropped { what, why: self.full() });
         }
         self.drain.advance(now, self.is_empty());
         let class = who.priority as usize;
@@ -272,6 +295,7 @@ impl<T> FairQueue<T> {
         let tenant = tenants.ready(who.tenant, who.weight);
         tenant.cost = tenant.cost.saturating_add(cost);
         tenant.count += 1;
+        tenant.bytes = tenant.bytes.saturating_add(who.bytes);
         let line = tenant.keys.ready(who.key, 1);
         self.bytes = self.bytes.saturating_add(who.bytes);
         self.cost = self.cost.saturating_add(cost);
@@ -464,6 +488,7 @@ impl<T> FairQueue<T> {
         }
         tenant.cost = tenant.cost.saturating_sub(bill.cost);
         tenant.count -= 1;
+        tenant.bytes = tenant.bytes.saturating_sub(entry.bytes);
         if tenant.count == 0 {
             tenants.leave(bill.tenant);
         }
@@ -478,13 +503,54 @@ impl<T> FairQueue<T> {
     /// Sheds the newest entry of the tenant that has most in the queue.
     fn shed(&mut self, dropped: &mut Vec<Dropped<T>>) {
         let tenants = self.classes.all().flat_map(|(_, tenants)| tenants.all().map(|(_, tenant)| tenant));
-        let Some(most) = tenants.max_by_key(|tenant| tenant.cost) else { return };
-        let newest = most.keys.all().filter_map(|(_, line)| self.hall.last(*line));
-        let newest = newest.max_by_key(|ticket| self.hall.get(*ticket).map(|entry| entry.came));
-        let Some(ticket) = newest else { return };
+        let Some(ticket) = tenants.max_by_key(|tenant| tenant.cost).and_then(|most| self.newest_of(most)) else {
+            return;
+        };
+        self.shed_one(ticket, dropped);
+    }
+
+    fn newest_of(&self, tenant: &Tenant) -> Option<Ticket> {
+        let newest = tenant.keys.all().filter_map(|(_, line)| self.hall.last(*line));
+        newest.max_by_key(|ticket| self.hall.get(*ticket).map(|entry| entry.came))
+    }
+
+    fn shed_one(&mut self, ticket: Ticket, dropped: &mut Vec<Dropped<T>>) {
         let retry_after = self.hall.get(ticket).map_or(Duration::ZERO, |entry| self.backlog_of(&entry.bill));
         let entry = self.take(ticket);
         dropped.extend(entry.map(|entry| Dropped { what: entry.what, why: Overload::Shed { retry_after } }));
+    }
+
+    /// Until one of the usual size has gone.
+    fn full(&self) -> Overload {
+        let usual = self.cost as f64 / self.len().max(1) as f64;
+        let rate = self.drain.per_sec(self.config.drain_per_sec);
+        Overload::Full { retry_after: Duration::from_micros((usual / rate * 1e6) as u64) }
+    }
+
+    /// What there is too little of for an applicant.
+    fn lacks(&self, who: &Applicant) -> Option<Room> {
+        if who.bytes > self.config.max_bytes.saturating_sub(self.bytes) {
+            Some(Room::Bytes)
+        } else {
+            (self.len() >= self.config.max_entries).then_some(Room::Entries)
+        }
+    }
+
+    /// The tenant that has most of that, if that is more than the applicant's would have.
+    fn who_gives_way(&self, who: &Applicant) -> Option<&Tenant> {
+        let room = self.lacks(who)?;
+        let (has, wants): (fn(&Tenant) -> u64, u64) = match room {
+            Room::Bytes => (|tenant| tenant.bytes, who.bytes),
+            Room::Entries => (|tenant| tenant.count as u64, 1),
+        };
+        if who.bytes > self.config.max_bytes {
+            return None;
+        }
+        let all = || self.classes.all().flat_map(|(_, tenants)| tenants.all());
+        let own: u64 = all().filter(|(id, _)| *id == who.tenant).map(|(_, tenant)| has(tenant)).sum();
+        let most =
+            all().filter(|(id, _)| *id != who.tenant).map(|(_, tenant)| tenant).max_by_key(|tenant| has(tenant))?;
+        (has(most) > own.saturating_add(wants)).then_some(most)
     }
 
     /// Moves the class and the tenant of a bill.

@@ -128,7 +128,9 @@ impl Inflight {
         if !self.is_by_cost() {
             return f64::from(self.count) + 1.0 <= self.level;
         }
-        self.count == 0 || self.cost as f64 + cost as f64 <= self.level * self.mean
+        // What costs nothing has no share of the mean, and is bounded by its number.
+        let few = cost > 0 || f64::from(self.count) + 1.0 <= f64::from(self.config.max);
+        self.count == 0 || (few && self.cost as f64 + cost as f64 <= self.level * self.mean)
     }
 
     /// A request of that cost begins. Its end must be told to [`Inflight::leave`], with the same cost.
@@ -136,6 +138,9 @@ impl Inflight {
         self.count = self.count.saturating_add(1);
         self.cost = self.cost.saturating_add(cost);
         if self.config.is_fixed() {
+            return;
+        }
+        if cost == 0 {
             return;
         }
         self.seen = self.seen.saturating_add(1);

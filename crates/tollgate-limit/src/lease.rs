@@ -57,8 +57,12 @@ pub struct Lease {
     balance: u64,
     /// What was taken beside them, less than a unit, in the store's units.
     crumbs: u64,
-    /// Units that were admitted and not yet taken from the store.
+    /// Units that the store must be told to take, as far as the debt of the limit goes.
     owed: u64,
+    /// Of a quota: units of that which the store was told and has not confirmed.
+    telling: u64,
+    /// Of a rate: units that were admitted without the store. They are paid in full, from what is leased next.
+    ahead: u64,
     /// Units to be returned to the store.
     spare: u64,
     /// What was asked for and not answered yet: the units wanted.
@@ -71,13 +75,17 @@ pub struct Lease {
     /// Mean charge, in 256ths of a unit.
     mean: u64,
     view: Option<View>,
-    /// What was admitted while the store was away: the time at which this node's share is full again, or the units of it.
+    /// Of a rate, while the store is away: when this node's share is full again.
     share: u64,
+    /// Among how many nodes it was divided then.
+    parts: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Asked {
-    least: u64,
+    /// Units that somebody lacked.
+    need: u64,
+    at: Tick,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +100,20 @@ struct Refusal {
 struct View {
     /// Of a rate: when the bucket is full again. Of a quota: the units used.
     standing: u64,
+    heard: Tick,
     epoch: u32,
+}
+
+/// Why a charge is judged without the store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Without {
+    /// It is away since then: what refills, refills the shares of the nodes.
+    Away {
+        /// Since then.
+        since: Tick,
+    },
+    /// It lives and has not answered in time: what refills is its own to give.
+    Late,
 }
 
 /// What became of a charge.
@@ -136,46 +157,55 @@ impl Lease {
         if self.asking.is_some() {
             return None;
         }
-        let least = units.saturating_sub(self.balance);
+        let need = units.saturating_sub(self.balance);
         let chunk = self.chunk(limit, terms);
-        if least == 0 && (self.balance > chunk / 2 || self.refused.is_some_and(|refused| now < refused.until)) {
+        let enough = self.balance > chunk / 2 && self.ahead == 0;
+        if need == 0 && (enough || self.is_refused(now)) {
             return None;
         }
-        // Together with what is there, never more than a chunk, unless one charge needs more.
-        let want = chunk.max(self.waiting).saturating_sub(self.balance).max(least);
-        if want == 0 {
-            return None;
-        }
-        let least = least.max(1);
-        self.asking = Some(Asked { least });
-        Some(Demand {
-            act: Act::Charge,
-            want: in_store(limit, want),
-            least: in_store(limit, least),
-            bound: Bound::of(limit, now),
-            floor: self.floor(limit, terms, now),
-        })
+        // Together with what is there, never more than a chunk and what it pays first, unless one charge needs more.
+        let want = chunk.max(self.waiting).saturating_sub(self.balance).max(need).saturating_add(self.ahead);
+        // Of what is paid late anything is of use; else whoever waits gets what he needs, or an answer.
+        let least = if self.ahead > 0 { 1 } else { need.max(1) };
+        (want > 0).then(|| self.question(limit, terms, (want, least, need), now))
+    }
+
+    /// What to ask the store for now to pay for what was admitted without it, if there is any. It counts as asked.
+    pub fn pay(&mut self, limit: &Limit, terms: &Terms, now: Tick) -> Option<Demand> {
+        self.fold(limit, now);
+        self.pay_ahead();
+        let unpaid = self.ahead;
+        let can = unpaid > 0 && self.asking.is_none() && !self.is_refused(now);
+        can.then(|| self.question(limit, terms, (unpaid, 1, 0), now))
     }
 
     /// The store gave `granted` of what was asked for, in its units; zero is a refusal.
     pub fn answered(&mut self, limit: &Limit, terms: &Terms, (granted, standing): (u64, Standing), now: Tick) {
         let Some(asked) = self.asking.take() else { return };
-        self.fold(limit, terms, now);
+        self.fold(limit, now);
         self.saw(limit, terms, standing, now);
-        if granted == 0 {
-            let wait = self.wait(limit, asked.least, now).clamp(*REFUSED.start(), *REFUSED.end());
-            self.refused = Some(Refusal { until: after(now, wait), least: asked.least });
-            return;
-        }
-        self.refused = None;
         // What is less than a unit is kept for the next time: it was paid for.
-        let granted = granted.saturating_add(self.crumbs);
-        let units = in_units(limit, granted);
-        self.crumbs = granted.saturating_sub(in_store(limit, units));
+        let granted_all = granted.saturating_add(self.crumbs);
+        let units = in_units(limit, granted_all);
+        self.crumbs = granted_all.saturating_sub(in_store(limit, units));
         self.balance = self.balance.saturating_add(units);
-        let paid = self.owed.min(self.balance);
-        self.owed -= paid;
-        self.balance -= paid;
+        self.pay_ahead();
+        let lacks = asked.need.saturating_sub(self.balance);
+        self.refused = None;
+        if granted == 0 || lacks > 0 {
+            let missing = lacks.max(1);
+            let wait = self.wait(limit, missing.saturating_add(self.ahead), now);
+            let wait = wait.clamp(*REFUSED.start(), *REFUSED.end());
+            self.refused = Some(Refusal { until: after(now, wait), least: missing });
+        }
+    }
+
+    /// What the store took for a charge that was judged without it, in its units: that much is paid, and the rest goes back.
+    pub fn came_late(&mut self, limit: &Limit, granted: u64) {
+        let units = in_units(limit, granted);
+        let paid = units.min(self.ahead);
+        self.ahead -= paid;
+        self.spare = self.spare.saturating_add(units - paid);
     }
 
     /// What was asked for was not answered, or too late for whoever waited: nothing is known of it.
@@ -199,31 +229,37 @@ impl Lease {
         self.asking.is_some()
     }
 
-    /// Judges `units` by this node's share of the limit: the store is away, or did not answer in time. Such units are taken
-    /// from the store later: `owed` at once and in full, or else as far as the share has not refilled until then.
-    pub fn share(&mut self, limit: &Limit, terms: &Terms, units: u64, (now, owed): (Tick, bool)) -> Taken {
+    /// Whether an answer of the store is awaited for longer than `patience`: nobody else need wait for it.
+    #[must_use]
+    pub fn is_overdue(&self, patience: Duration, now: Tick) -> bool {
+        self.asking.is_some_and(|asked| after(asked.at, patience) <= now)
+    }
+
+    /// Judges `units` by this node's share of the limit, in which what it was admitted before and has not paid counts in
+    /// full. The store takes such units later.
+    ///
+    /// While the store lives, the share is one of what was free when it was last heard: it gives what refills to whoever
+    /// asks, and two must not give the same.
+    pub fn share(&mut self, limit: &Limit, terms: &Terms, units: u64, (now, without): (Tick, Without)) -> Taken {
         self.touched = now;
         self.learn(units);
-        if self.balance >= units {
-            self.balance -= units;
-            return Taken::Yes;
-        }
-        let nodes = u64::from(terms.nodes.max(1));
+        let missing = units.saturating_sub(self.balance);
+        let nodes = terms.nodes.max(1);
         let taken = match limit {
-            Limit::Rate(rate) => self.share_rate(rate, nodes, units, now),
+            _ if missing == 0 => Taken::Yes,
+            Limit::Rate(rate) => self.share_rate(rate, nodes, missing, (now, without)),
             Limit::Quota(quota) => {
-                let left = quota.max().saturating_sub(self.used()) / nodes;
-                if self.share.saturating_add(units) <= left {
-                    self.share = self.share.saturating_add(units);
-                    Taken::Yes
-                } else {
-                    Taken::No { wait: quota.ends_in(now) }
-                }
+                let left = quota.max().saturating_sub(self.used()) / u64::from(nodes);
+                let mine = self.owed.saturating_add(self.telling).saturating_add(missing);
+                let wait = if without == Without::Late { *REFUSED.end() } else { quota.ends_in(now) };
+                if mine <= left { Taken::Yes } else { Taken::No { wait } }
             }
             Limit::Window(window) => Taken::No { wait: window.span() },
         };
-        if taken == Taken::Yes && (owed || matches!(limit, Limit::Quota(_))) {
-            self.owed = self.owed.saturating_add(units);
+        if taken == Taken::Yes {
+            self.balance -= units - missing;
+            let due = if matches!(limit, Limit::Rate(_)) { &mut self.ahead } else { &mut self.owed };
+            *due = due.saturating_add(missing);
         }
         taken
     }
@@ -258,12 +294,20 @@ impl Lease {
     }
 
     /// What the store has yet to be told, which then counts as told; with `all`, the rest of the lease goes back as well. An
-    /// unused lease goes back in any case.
+    /// unused lease goes back in any case. What was admitted without the store is paid by [`Lease::pay`], unless this is the
+    /// end.
     pub fn due(&mut self, limit: &Limit, terms: &Terms, (now, all): (Tick, bool)) -> Option<Demand> {
+        self.fold(limit, now);
+        self.pay_ahead();
         if all || self.is_unused(now) {
             self.spare = self.spare.saturating_add(std::mem::take(&mut self.balance));
         }
-        self.fold(limit, terms, now);
+        let paid = self.ahead.min(self.spare);
+        self.ahead -= paid;
+        self.spare -= paid;
+        if all {
+            self.owed = self.owed.saturating_add(std::mem::take(&mut self.ahead));
+        }
         let both = self.owed.min(self.spare);
         let (owed, spare) = (self.owed - both, self.spare - both);
         (self.owed, self.spare) = (0, 0);
@@ -273,31 +317,27 @@ impl Lease {
             (_, 0) => Act::Debit,
             _ => Act::GiveBack,
         };
+        if matches!(limit, Limit::Quota(_)) {
+            self.telling = self.telling.saturating_add(owed);
+        }
         let want = if act == Act::Debit { in_store(limit, owed) } else { spare_in_store(limit, spare) };
         Some(Demand { act, want, least: 0, bound: Bound::of(limit, now), floor })
     }
 
-    /// What [`Lease::due`] said was told, and this is how the balance stands.
-    pub fn told(&mut self, limit: &Limit, terms: &Terms, standing: Standing, now: Tick) {
+    /// The store did what is demanded, of which [`Lease::due`] may have told it, and this is how the balance stands.
+    pub fn told(&mut self, limit: &Limit, terms: &Terms, (demand, standing): (&Demand, Standing), now: Tick) {
+        self.heard_of(limit, demand);
         self.saw(limit, terms, standing, now);
     }
 
     /// What [`Lease::due`] said was not told: it is due again.
-    pub fn untold(&mut self, limit: &Limit, terms: &Terms, demand: &Demand, now: Tick) {
+    pub fn untold(&mut self, limit: &Limit, demand: &Demand) {
         let units = in_units(limit, demand.want);
-        if demand.act != Act::Debit {
-            self.spare = self.spare.saturating_add(units);
-            return;
+        self.heard_of(limit, demand);
+        match demand.act {
+            Act::Debit => self.owed = self.owed.saturating_add(units),
+            _ => self.spare = self.spare.saturating_add(units),
         }
-        self.owed = self.owed.saturating_add(units);
-        // The share is not whole because nobody heard what was spent of it.
-        self.share = match limit {
-            Limit::Rate(rate) => {
-                let spent = rate.spend_ns(units).saturating_mul(u64::from(terms.nodes.max(1)));
-                now.0.saturating_add(self.backlog(rate, now)).saturating_add(spent)
-            }
-            _ => self.share.saturating_add(units),
-        };
     }
 
     /// Where the balance stands, as far as this node knows: what others did since the store was last asked is not in it.
@@ -305,12 +345,13 @@ impl Lease {
     pub fn level(&self, limit: &Limit, now: Tick) -> Level {
         match limit {
             Limit::Rate(rate) => {
-                let backlog = self.backlog(rate, now).max(self.share.saturating_sub(now.0));
+                let backlog = self.backlog(rate, now).saturating_add(rate.spend_ns(self.ahead));
+                let backlog = backlog.max(self.share.saturating_sub(now.0));
                 Level::of(rate, backlog.saturating_sub(rate.spend_ns(self.balance)))
             }
             Limit::Quota(quota) => {
-                let used = self.used().saturating_add(self.share).saturating_sub(self.balance);
-                quota.level_of(used, now)
+                let mine = self.owed.saturating_add(self.telling);
+                quota.level_of(self.used().saturating_add(mine).saturating_sub(self.balance), now)
             }
             Limit::Window(window) => {
                 let (max, none) = (window.max(), Duration::ZERO);
@@ -327,14 +368,17 @@ impl Lease {
             Limit::Quota(quota) => quota.ends_in(now) > Duration::ZERO,
             Limit::Window(_) => false,
         };
-        let busy = self.balance > 0 || self.owed > 0 || self.spare > 0 || self.waiting > 0 || self.asking.is_some();
+        // A share that is full again has nothing to pay for.
+        let unpaid = self.ahead > 0 && (self.share == 0 || self.share > now.0);
+        let due = unpaid || self.owed > 0 || self.spare > 0 || self.telling > 0;
+        let busy = due || self.balance > 0 || self.waiting > 0 || self.asking.is_some();
         !busy && !known && after(self.touched, UNUSED) <= now
     }
 
     /// Whether the store has yet to be told of something.
     #[must_use]
     pub const fn is_due(&self) -> bool {
-        self.owed > 0 || self.spare > 0
+        self.owed > 0 || self.spare > 0 || self.ahead > 0
     }
 
     /// Whether it holds something that nobody asked for in a second.
@@ -377,34 +421,81 @@ impl Lease {
         }
     }
 
-    fn share_rate(&mut self, rate: &Rate, nodes: u64, units: u64, now: Tick) -> Taken {
-        let backlog = self.backlog(rate, now).max(self.share.saturating_sub(now.0));
-        let next = backlog.saturating_add(rate.spend_ns(units).saturating_mul(nodes));
+    fn share_rate(&mut self, rate: &Rate, nodes: u32, missing: u64, (now, without): (Tick, Without)) -> Taken {
+        let each = |units: u64| rate.spend_ns(units).saturating_mul(u64::from(nodes));
+        let begun = self.share.saturating_sub(now.0);
+        let heard = match without {
+            Without::Late => self.standing_at(rate, (now, now)).max(begun),
+            Without::Away { .. } if self.share > 0 => begun,
+            Without::Away { since } => self.standing_at(rate, (since, now)),
+        };
+        let backlog = if begun > 0 { heard } else { heard.saturating_add(each(self.ahead)) };
+        let next = backlog.saturating_add(each(missing));
         // What is larger than a whole share passes when the share is full, and is paid for by those that follow.
         if next > rate.burst_ns() && backlog > 0 {
-            return Taken::No { wait: Duration::from_nanos(next - rate.burst_ns()).min(Duration::from_nanos(backlog)) };
+            let wait = match without {
+                Without::Late => self.wait(&Limit::Rate(*rate), missing, now).max(*REFUSED.start()),
+                Without::Away { .. } => Duration::from_nanos((next - rate.burst_ns()).min(backlog)),
+            };
+            return Taken::No { wait };
         }
-        self.share = now.0.saturating_add(next);
+        if matches!(without, Without::Away { .. }) || begun > 0 {
+            (self.share, self.parts) = (now.0.saturating_add(next), nodes);
+        }
         Taken::Yes
+    }
+
+    /// How the bucket stands if what refilled before `since`, though not more than a second of it, went to others.
+    fn standing_at(&self, rate: &Rate, (since, now): (Tick, Tick)) -> u64 {
+        let Some(view) = self.view else { return 0 };
+        let given = since.0.saturating_sub(view.heard.0).min(u64::try_from(UNUSED.as_nanos()).unwrap_or(u64::MAX));
+        view.standing.saturating_add(given).saturating_sub(now.0).min(rate.span_ns())
+    }
+
+    fn question(&mut self, limit: &Limit, terms: &Terms, (want, least, need): (u64, u64, u64), now: Tick) -> Demand {
+        self.asking = Some(Asked { need, at: now });
+        let (want, least) = (in_store(limit, want), in_store(limit, least));
+        let (bound, floor) = (Bound::of(limit, now), self.floor(limit, terms, now));
+        Demand { act: Act::Charge, want, least, bound, floor }
+    }
+
+    const fn pay_ahead(&mut self) {
+        let paid = if self.ahead < self.balance { self.ahead } else { self.balance };
+        self.ahead -= paid;
+        self.balance -= paid;
+    }
+
+    fn is_refused(&self, now: Tick) -> bool {
+        self.refused.is_some_and(|refused| now < refused.until)
     }
 
     /// Owes `units` less, as far as anything is owed: how many.
     fn forgive(&mut self, limit: &Limit, units: u64) -> u64 {
-        let unpaid = units.min(self.owed);
-        self.owed -= unpaid;
-        if matches!(limit, Limit::Quota(_)) {
-            self.share = self.share.saturating_sub(unpaid);
+        let ahead = units.min(self.ahead);
+        self.ahead -= ahead;
+        if let Limit::Rate(rate) = limit {
+            let spent = rate.spend_ns(ahead).saturating_mul(u64::from(self.parts));
+            // One that is full again stays one: zero says that there is none.
+            self.share = self.share.saturating_sub(spent).max(self.share.min(1));
         }
-        unpaid
+        let owed = (units - ahead).min(self.owed);
+        self.owed -= owed;
+        ahead + owed
     }
 
-    /// The store is there again: what was admitted by the share, and has not refilled, is owed.
-    fn fold(&mut self, limit: &Limit, terms: &Terms, now: Tick) {
+    /// The store is there again: what was admitted without it, and has refilled in this node's share since, is not owed.
+    fn fold(&mut self, limit: &Limit, now: Tick) {
         let share = std::mem::take(&mut self.share);
-        if let Limit::Rate(rate) = limit {
+        if let (Limit::Rate(rate), 1..) = (limit, share) {
             let known = now.0.saturating_add(self.backlog(rate, now));
-            let excess = share.saturating_sub(known) / u64::from(terms.nodes.max(1));
-            self.owed = self.owed.max(rate.units_in(excess));
+            let unfilled = share.saturating_sub(known) / u64::from(self.parts.max(1));
+            self.ahead = self.ahead.min(rate.units_in(unfilled.saturating_add(rate.spend_ns(1))));
+        }
+    }
+
+    fn heard_of(&mut self, limit: &Limit, demand: &Demand) {
+        if demand.act == Act::Debit {
+            self.telling = self.telling.saturating_sub(in_units(limit, demand.want));
         }
     }
 
@@ -423,7 +514,7 @@ impl Lease {
             Limit::Rate(_) => now.0.saturating_add(standing.0.saturating_mul(1000)),
             _ => standing.0,
         };
-        self.view = Some(View { standing, epoch: terms.epoch });
+        self.view = Some(View { standing, heard: now, epoch: terms.epoch });
     }
 
     fn backlog(&self, rate: &Rate, now: Tick) -> u64 {

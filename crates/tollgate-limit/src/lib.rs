@@ -29,7 +29,7 @@ pub use gauge::{Gauges, Place};
 pub use gcra::{Level, Rate, Taken, Tick};
 pub use inflight::{Inflight, InflightConfig, Ran};
 pub use key::{Key, KeyClass, hash_key};
-pub use lease::{Lease, LeaseTime, Spent, Terms};
+pub use lease::{Lease, LeaseTime, Spent, Terms, Without};
 pub use ledger::{Ledger, LedgerFault};
 pub use memory::{Counters, Memory, MemoryConfig};
 pub use quota::Quota;

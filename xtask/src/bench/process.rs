@@ -103,6 +103,12 @@ impl Running {
         tree
     }
 
+    /// Ends it as a crash would, without a word.
+    pub(super) fn kill(mut self) {
+        self.pids().into_iter().for_each(|pid| signal(pid, Signal::KILL));
+        let _ = self.child.wait();
+    }
+
     fn ended(&mut self) -> bool {
         (0..PATIENCE).any(|_| {
             let ended = !matches!(self.child.try_wait(), Ok(None));

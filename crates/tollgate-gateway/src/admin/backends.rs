@@ -25,6 +25,7 @@ struct Face {
     endpoints: Vec<Shown>,
     /// Requests that were sent again, and those that were not because the budget was spent.
     retries: (u64, u64),
+    hedges: (u64, u64),
 }
 
 fn faces(state: &State) -> Vec<Face> {
@@ -48,7 +49,14 @@ fn face((upstream, name): (&str, &'static str), fleet: &Fleet, now: tollgate_cor
         standing: standing.clone(),
         numbers,
     });
-    Face { upstream: upstream.to_owned(), name, breaker, endpoints, retries: fleet.retries.counts() }
+    Face {
+        upstream: upstream.to_owned(),
+        name,
+        breaker,
+        endpoints,
+        retries: fleet.retries.counts(),
+        hedges: fleet.habits.counts(),
+    }
 }
 
 /// Every upstream with its endpoints.
@@ -80,6 +88,8 @@ pub(super) fn document(state: &State) -> Value {
             "breaker": face.breaker.name(),
             "retries": face.retries.0,
             "retries_denied": face.retries.1,
+            "hedges": face.hedges.0,
+            "hedges_won": face.hedges.1,
             "endpoints": face.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
         })
     };
@@ -138,6 +148,15 @@ pub(super) fn render(state: &State, out: &mut String) {
         for (outcome, count) in [("sent", face.retries.0), ("denied", face.retries.1)] {
             let labels = [("upstream", &*face.upstream), ("face", face.name), ("outcome", outcome)];
             row(out, "tollgate_upstream_retries_total", &labels, count);
+        }
+    }
+    let what =
+        "Requests that were sent to a second endpoint while the first was late, and those that the second answered.";
+    head(out, "tollgate_upstream_hedges_total", "counter", what);
+    for face in &faces {
+        for (outcome, count) in [("sent", face.hedges.0), ("won", face.hedges.1)] {
+            let labels = [("upstream", &*face.upstream), ("face", face.name), ("outcome", outcome)];
+            row(out, "tollgate_upstream_hedges_total", &labels, count);
         }
     }
 }

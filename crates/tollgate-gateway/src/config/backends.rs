@@ -13,6 +13,7 @@ use super::units::DurationText;
 use crate::upstream::FleetRules;
 use crate::upstream::breaker::BreakerRules;
 use crate::upstream::checks::HealthPlan;
+use crate::upstream::hedge::HedgeRules;
 use crate::upstream::outlier::EjectionRules;
 use crate::upstream::retry::RetryRules;
 use crate::upstream::standing::StandingRules;
@@ -264,6 +265,22 @@ impl Default for RetryConfig {
     }
 }
 
+/// Sending a request to a second endpoint as well when the first answer takes longer than 19 of 20 did for what they cost; the
+/// first good answer counts, and the other request is broken off. Only for inferences over HTTP whose answer is no stream and
+/// that cost no more than half of the others, after 100 answers, and within `retry`'s budget. The tenant pays once.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HedgeConfig {
+    /// Never sooner than after this. Default: `5ms`.
+    pub min_delay: DurationText,
+}
+
+impl Default for HedgeConfig {
+    fn default() -> Self {
+        Self { min_delay: DurationText(Duration::from_millis(5)) }
+    }
+}
+
 /// Which of several endpoints gets a request: the better one of two that are drawn, by the cost that is in flight there for
 /// its weight, times how slow it has been for the work it got.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
@@ -303,6 +320,9 @@ pub(super) fn rules(config: &UpstreamConfig, check: &mut Checker) -> (FleetRules
         check.require(sweep.0 >= Duration::from_millis(100), "sweep", "less than `100ms` compares nothing");
         check.require(longest >= base, "longest", format!("`{longest}` is less than `base`, which is `{base}`"));
     });
+    if config.hedge.is_some() && config.endpoints.len() < 2 {
+        check.problem("hedge", "there is no second one of `endpoints` to send anything to");
+    }
     let BreakerConfig { open, longest, .. } = config.breaker;
     check.within("breaker", |check| {
         check.require(open.0 >= Duration::from_millis(10), "open", "less than `10ms` is no pause");
@@ -337,6 +357,7 @@ pub(super) fn rules(config: &UpstreamConfig, check: &mut Checker) -> (FleetRules
             max_cost: max_cost_us.unwrap_or(u64::MAX),
             statuses: statuses.as_slice().into(),
         },
+        hedge: config.hedge.map(|hedge| HedgeRules { min_delay: hedge.min_delay.0 }),
         prefix_affinity: config.balance.prefix_affinity.unwrap_or(of_texts),
         check_every: Duration::ZERO,
     };

@@ -21,8 +21,8 @@ use tollgate_layers::routes::{Preset, RouteConfig};
 use tollgate_layers::waf::WafConfig;
 
 use super::backends::{
-    BalanceConfig, BreakerConfig, EjectionConfig, EndpointConfig, FallbackConfig, HealthConfig, RetryConfig,
-    UpstreamDefaults,
+    BalanceConfig, BreakerConfig, EjectionConfig, EndpointConfig, FallbackConfig, HealthConfig, HedgeConfig,
+    RetryConfig, UpstreamDefaults,
 };
 use super::versions::{ReleaseConfig, Versions};
 use super::{ByteSize, DurationText};
@@ -389,6 +389,9 @@ pub struct UpstreamConfig {
     /// What is sent again.
     #[serde(default)]
     pub retry: RetryConfig,
+    /// What is sent to a second endpoint while the first is late. Default: nothing.
+    #[serde(default)]
+    pub hedge: Option<HedgeConfig>,
     /// Which of several endpoints gets a request.
     #[serde(default)]
     pub balance: BalanceConfig,

@@ -80,7 +80,24 @@ pub struct Doubt {
     pub(super) active: bool,
     calls: u32,
     bar: f64,
+    /// The candidate's share of the calls of late.
+    #[serde(default)]
+    share: Share,
 }
+
+/// How many of the last calls of those who stay were the candidate's, and how many the baseline's, older ones for less. That
+/// and not the weight is the chance of a call where callers stay: they may ask more or less often than others, and whoever
+/// waits for a slow version does.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+struct Share {
+    candidate: f64,
+    baseline: f64,
+}
+
+/// What a call matters less with each that follows.
+const FADE: f64 = 0.999;
+/// What the weight says counts as much as this many calls.
+const ASSUMED: f64 = 2.0;
 
 /// Counts of one version.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -201,7 +218,7 @@ pub struct Lot<F: Fn(usize) -> u64> {
 
 impl Default for Doubt {
     fn default() -> Self {
-        Self { case: Case::default(), active: false, calls: 0, bar: SUSPICION }
+        Self { case: Case::default(), active: false, calls: 0, bar: SUSPICION, share: Share::default() }
     }
 }
 
@@ -229,7 +246,12 @@ impl Progress {
     #[must_use]
     pub fn is_sound(&self, versions: usize) -> bool {
         let whole = self.lanes.iter().map(|lane| u32::from(lane.weight)).sum::<u32>() == 100;
-        let sound = |lane: &Lane| lane.case.is_sound() && lane.doubt.case.is_sound() && lane.doubt.bar.is_finite();
+        let sound = |lane: &Lane| {
+            lane.case.is_sound()
+                && lane.doubt.case.is_sound()
+                && lane.doubt.bar.is_finite()
+                && lane.doubt.share.is_sound()
+        };
         let places = self.past.iter().map(|turn| turn.version).chain(self.previous).chain([self.baseline]);
         whole
             && self.lanes.len() == versions
@@ -319,21 +341,17 @@ impl Progress {
                 && lane.case.wealth() < CLEAN
                 && !lane.doubt.active
         };
-        let (place, next) = self.lanes.iter().enumerate().find_map(|(place, lane)| {
+        let ready = |(place, lane): (usize, &Lane)| {
             let next = terms.next_step(lane.weight).filter(|_| due(lane))?;
-            Some((place, next))
-        })?;
-        let served = self.lanes.get(place).map_or(0, |lane| lane.step_calls);
-        let why = format!("{served} calls at this weight, and nothing against it");
-        self.weigh_anew(place, next).ok().map(|before| {
-            self.remember(Turn {
-                time_ms: now_ms,
-                act: Act::Promote,
-                version: place,
-                weight: [before, next],
-                by: By::Gateway,
-                why,
-            })
+            Some((place, next, lane.step_calls))
+        };
+        let ready: Vec<_> = self.lanes.iter().enumerate().filter_map(ready).collect();
+        // One for which there is no weight left must not keep the others.
+        ready.into_iter().find_map(|(version, next, served)| {
+            let before = self.weigh_anew(version, next).ok()?;
+            let why = format!("{served} calls at this weight, and nothing against it");
+            let (act, weight) = (Act::Promote, [before, next]);
+            Some(self.remember(Turn { time_ms: now_ms, act, version, weight, by: By::Gateway, why }))
         })
     }
 
@@ -425,9 +443,9 @@ impl Progress {
 impl Lane {
     /// Weighs a call of this candidate or of the baseline beside it.
     fn weigh(&mut self, exact: bool, chance: f64, hit: bool, (outcome, slow): (Outcome, bool)) {
-        let case = match (exact, self.doubt.active) {
-            (true, _) => &mut self.case,
-            (false, false) => &mut self.doubt.case,
+        let (case, chance) = match (exact, self.doubt.active) {
+            (true, _) => (&mut self.case, chance),
+            (false, false) => (&mut self.doubt.case, self.doubt.share.see(chance, hit)),
             (false, true) => return,
         };
         for (kind, bad) in [(Kind::Failures, outcome.failed), (Kind::Broken, outcome.broken), (Kind::Slow, slow)] {
@@ -443,7 +461,7 @@ impl Lane {
             doubt.calls = doubt.calls.saturating_add(1);
             if doubt.calls >= DOUBTED_CALLS {
                 // It was the callers. The next suspicion must be a stronger one.
-                *doubt = Doubt { bar: (doubt.bar * 2.0).min(1e9), ..Doubt::default() };
+                *doubt = Doubt { bar: (doubt.bar * 2.0).min(1e9), share: doubt.share, ..Doubt::default() };
             }
         }
     }
@@ -458,6 +476,21 @@ impl Lane {
         if let Latency::Exactly(latency) = outcome.latency {
             self.pace.add(latency);
         }
+    }
+}
+
+impl Share {
+    /// The chance of a call that comes, where its version's weight makes it `chance`; then counts it.
+    fn see(&mut self, chance: f64, hit: bool) -> f64 {
+        let Self { candidate, baseline } = self;
+        let share = ASSUMED.mul_add(chance, *candidate) / (ASSUMED + *candidate + *baseline);
+        let one = f64::from(hit);
+        (*candidate, *baseline) = (candidate.mul_add(FADE, one), baseline.mul_add(FADE, 1.0 - one));
+        share
+    }
+
+    fn is_sound(self) -> bool {
+        [self.candidate, self.baseline].iter().all(|count| (0.0..=1.0 / (1.0 - FADE) + 1.0).contains(count))
     }
 }
 

@@ -229,7 +229,7 @@ async fn ask(remote: &Arc<Remote>, order: Order<'_>, by: Caller<'_>, (most, bega
         return None;
     }
     let body = whole(&mut answer, most).await?;
-    sent.running.done(by.worker, &mut answer, by.ticker.now());
+    sent.running.done(by.worker, &mut answer, (by.ticker.now(), true));
     let (content_type, json_length) = (kind(&head.headers), json_length(&head.headers));
     Some(Side { status: head.status.as_u16(), content_type, json_length, body, latency_us })
 }

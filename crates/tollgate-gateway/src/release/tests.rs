@@ -212,6 +212,38 @@ fn callers_that_stay_with_a_version_cannot_condemn_it_by_their_own_doing() {
 }
 
 #[test]
+fn a_slow_candidate_is_found_although_its_callers_wait_for_it_and_so_call_less() {
+    // Twelve callers that ask again once they are answered: whoever is with the slow version asks once for each 200 calls of
+    // one of the others, so that few of all slow calls are its own.
+    for seed in 0..20 {
+        let mut run = Run::new(Terms { slower: 3.0, ..terms(&[("blue", 70), ("green", 30)]) }, seed);
+        let mut waits_until = [0_u64; 12];
+        let (mut of_candidate, mut found) = (0, None);
+        for round in 0..200_000_u64 {
+            let caller = usize::try_from(round % 12).expect("small");
+            if waits_until[caller] > round {
+                continue;
+            }
+            let choice = run.choose(Some(round % 12));
+            let is_slow = choice.version == 1 && round > 2_000;
+            if is_slow {
+                of_candidate += 1;
+                waits_until[caller] = round + 200 * 12;
+            }
+            let usual = 1_000 + u32::try_from(run.random("latency") % 100).expect("small");
+            found = run.see(&choice, took(if is_slow { 250_000 } else { usual }));
+            if found.is_some() {
+                break;
+            }
+        }
+        // Of twelve callers perhaps none is the candidate's.
+        let served = run.progress.lanes[1].tally.calls;
+        let rolled_back = found.is_some_and(|turn| turn.act == Act::Rollback);
+        assert!((rolled_back || served == 0) && of_candidate <= 60, "{seed}: {of_candidate}");
+    }
+}
+
+#[test]
 fn several_candidates_are_measured_by_the_same_baseline_and_fall_alone() {
     let mut run = Run::new(terms(&[("blue", 80), ("green", 10), ("red", 10)]), 8);
     let (_, turn) = run.until_turn(10_000, None, |_, version, _| failed(version == 2)).expect("it is found");

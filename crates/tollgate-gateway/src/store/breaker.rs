@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use tollgate_core::time::Tick;
 
-use super::PATIENCE;
-
 /// Failures in a row that open it.
 const IN_A_ROW: u32 = 3;
 
-/// One call in a hundred may be slower than [`SLOW`].
-const SLOW_ONE_IN: u32 = 100;
+/// A call that takes longer has failed, although its answer still counts. Requests wait for less: an answer that is late for
+/// one of them is no failure yet.
 pub(super) const SLOW: Duration = Duration::from_millis(20);
+
+/// One call in a hundred may be slower.
+const SLOW_ONE_IN: u32 = 100;
 
 /// How long that is looked at, and the fewest calls that say anything.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -31,7 +32,7 @@ pub(super) struct Breaker {
 impl Breaker {
     /// A call that was sent at `sent` was answered; whether the breaker opens.
     pub(super) fn answered(&mut self, sent: Tick, now: Tick) -> bool {
-        if now.since(sent) <= PATIENCE {
+        if now.since(sent) <= SLOW {
             self.row = 0;
         }
         self.calls += 1;

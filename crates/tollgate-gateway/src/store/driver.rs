@@ -12,7 +12,7 @@ use tollgate_core::time::Tick;
 
 use super::breaker::{Breaker, SLOW};
 use super::shared::{Place, Question, Shared};
-use super::{Charged, Claim, Connect, Dial, PATIENCE, Store, StoreFault};
+use super::{Charged, Claim, Connect, Dial, Store, StoreFault};
 use crate::state::State;
 use crate::worker::Tasks;
 
@@ -37,6 +37,8 @@ struct Line<S> {
     breaker: Mutex<Breaker>,
     /// Told when the connection is of no use any more.
     broken: Notify,
+    /// Told when a call is slow: the next one must not wait for a request, or a dead store is found out late.
+    slow: Notify,
     calls: Arc<Semaphore>,
     tasks: Arc<Tasks>,
     node: u64,
@@ -121,6 +123,7 @@ async fn reach<C: Connect>(
         shared: Arc::clone(shared),
         breaker: Mutex::default(),
         broken: Notify::new(),
+        slow: Notify::new(),
         calls: Arc::new(Semaphore::new(CALLS as usize)),
         tasks: Arc::clone(tasks),
         node,
@@ -141,12 +144,10 @@ impl<S: Store> Line<S> {
                 },
                 _ = flush.tick() => {
                     line.shared.sweep();
-                    Self::flush(line);
+                    Self::flush(line).await;
                 }
-                _ = beat.tick() => {
-                    let own = Arc::clone(line);
-                    line.tasks.spawn_detached(async move { own.beat().await });
-                }
+                _ = beat.tick() => Self::beat_soon(line),
+                () = line.slow.notified() => Self::beat_soon(line),
                 () = line.broken.notified() => return false,
                 () = told(&mut stop) => return true,
             }
@@ -173,35 +174,35 @@ impl<S: Store> Line<S> {
                 let charged = self.call(self.store.charge(&bare)).await;
                 match &charged {
                     Some(Charged::Yes(granted)) => {
-                        for ((place, _), (_, standing)) in claims.iter().zip(granted) {
-                            self.shared.stands(*place, *standing);
+                        for (claim, (_, standing)) in claims.iter().zip(granted) {
+                            self.shared.stands(claim, *standing);
                         }
                     }
                     Some(Charged::No { at, standing, .. }) => {
-                        if let Some((place, _)) = claims.get(*at) {
-                            self.shared.stands(*place, *standing);
+                        if let Some(claim) = claims.get(*at) {
+                            self.shared.stands(claim, *standing);
                         }
                     }
                     None => {}
                 }
-                let granted = matches!(charged, Some(Charged::Yes(_)));
-                // Too late: whoever asked was judged otherwise, and what was taken for it goes back.
-                if answer.send(charged).is_err() && granted {
-                    let returned: Vec<_> = claims
-                        .iter()
-                        .map(|(place, claim)| (*place, Claim { demand: claim.demand.returned(), ..*claim }))
-                        .collect();
-                    self.settle(&returned).await;
+                // Too late: whoever asked was judged otherwise, or left.
+                if let Err(Some(Charged::Yes(granted))) = answer.send(charged) {
+                    for ((place, _), (granted, _)) in claims.iter().zip(granted) {
+                        self.shared.came_late(*place, granted);
+                    }
                 }
             }
         }
     }
 
-    fn flush(line: &Arc<Self>) {
-        let due = line.shared.due(SETTLED, false);
+    async fn flush(line: &Arc<Self>) {
+        let (due, payments) = line.shared.due(SETTLED, false);
         if !due.is_empty() {
             let own = Arc::clone(line);
             line.tasks.spawn_detached(async move { own.settle(&due).await });
+        }
+        for (place, claim) in payments {
+            Self::take(line, Question::Lease(place, claim)).await;
         }
     }
 
@@ -209,12 +210,17 @@ impl<S: Store> Line<S> {
         let bare: Vec<_> = due.iter().map(|(_, claim)| *claim).collect();
         match self.call(self.store.settle(&bare)).await {
             Some(standings) => {
-                for ((place, _), standing) in due.iter().zip(standings) {
-                    self.shared.stands(*place, standing);
+                for (claim, standing) in due.iter().zip(standings) {
+                    self.shared.stands(claim, standing);
                 }
             }
             None => self.shared.untold(due),
         }
+    }
+
+    fn beat_soon(line: &Arc<Self>) {
+        let own = Arc::clone(line);
+        line.tasks.spawn_detached(async move { own.beat().await });
     }
 
     async fn beat(&self) {
@@ -228,22 +234,23 @@ impl<S: Store> Line<S> {
         let words = async {
             // What is still being asked for would be lost.
             drop(self.calls.acquire_many(CALLS).await);
-            let due = self.shared.due(usize::MAX, true);
+            let (due, _) = self.shared.due(usize::MAX, true);
             self.settle(&due).await;
             drop(self.store.leave(self.node).await);
         };
         drop(timeout(FAREWELL, words).await);
     }
 
-    /// What a call comes to; none if it failed. One that is late has failed, but its answer still counts.
+    /// What a call comes to; none if it failed. One that is slow has failed, but its answer still counts.
     async fn call<T>(&self, call: impl Future<Output = Result<T, StoreFault>>) -> Option<T> {
         let (clock, sent) = (self.shared.clock(), self.shared.clock().now());
         self.shared.meters.calls.fetch_add(1, Ordering::Relaxed);
         let mut call = std::pin::pin!(call);
-        let answer = match timeout(PATIENCE, call.as_mut()).await {
+        let answer = match timeout(SLOW, call.as_mut()).await {
             Ok(answer) => answer,
             Err(_late) => {
                 self.failed(sent, false);
+                self.slow.notify_one();
                 call.await
             }
         };

@@ -4,7 +4,7 @@
 mod group;
 mod table;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -16,8 +16,8 @@ use tollgate_limit::{Key, LeaseTime, Level, Limit, MAX_LEVELS, Standing, Terms, 
 
 use super::meters::StoreMeters;
 use super::{Charged, Claim};
-pub(super) use table::Place;
 use table::Table;
+pub(super) use table::{Due, Place};
 
 /// Questions that wait for the driver at most: beyond, a request is judged as if the store were late.
 const QUESTIONS: usize = 4096;
@@ -56,6 +56,8 @@ pub struct Shared {
     /// Until the driver takes it.
     inbox: Mutex<Option<mpsc::Receiver<Question>>>,
     up: AtomicBool,
+    /// When it went away last.
+    went: AtomicU64,
     nodes: AtomicU32,
     epoch: AtomicU32,
     pub(super) meters: StoreMeters,
@@ -83,6 +85,7 @@ impl Shared {
             questions,
             inbox: Mutex::new(Some(inbox)),
             up: AtomicBool::new(false),
+            went: AtomicU64::new(0),
             nodes: AtomicU32::new(settings.expected_nodes.max(1)),
             epoch: AtomicU32::new(0),
             meters: StoreMeters::default(),
@@ -158,7 +161,9 @@ impl Shared {
 
     /// The store is away: nobody waits for it any more.
     pub(super) fn went(&self) {
-        self.up.store(false, Ordering::Release);
+        if self.up.swap(false, Ordering::AcqRel) {
+            self.went.store(self.now().0, Ordering::Relaxed);
+        }
         self.table.wake_everybody();
     }
 
@@ -179,22 +184,27 @@ impl Shared {
         });
     }
 
-    /// How a balance stands, as the store just said.
-    pub(super) fn stands(&self, place: Place, standing: Standing) {
+    /// What the store did to a balance, and how that stands, as it just said.
+    pub(super) fn stands(&self, (place, claim): &(Place, Claim), standing: Standing) {
         let (terms, now) = (self.terms(), self.now());
-        self.table.answer(place, |slot| slot.lease.told(&slot.limit, &terms, standing, now));
+        let told = (&claim.demand, standing);
+        self.table.answer(*place, |slot| slot.lease.told(&slot.limit, &terms, told, now));
+    }
+
+    /// The store granted a charge that nobody waited for any more: it pays for what was admitted meanwhile.
+    pub(super) fn came_late(&self, place: Place, granted: u64) {
+        self.table.remember(place, |slot| slot.lease.came_late(&slot.limit, granted));
     }
 
     /// What the store has yet to be told: everything that changed, or everything at all when this node stops.
-    pub(super) fn due(&self, most: usize, all: bool) -> Vec<(Place, Claim)> {
+    pub(super) fn due(&self, most: usize, all: bool) -> Due {
         self.table.due(most, &self.terms(), (self.now(), all))
     }
 
     /// What was due was not heard.
     pub(super) fn untold(&self, claims: &[(Place, Claim)]) {
-        let (terms, now) = (self.terms(), self.now());
         for (place, claim) in claims {
-            self.table.remember(*place, |slot| slot.lease.untold(&slot.limit, &terms, &claim.demand, now));
+            self.table.remember(*place, |slot| slot.lease.untold(&slot.limit, &claim.demand));
         }
     }
 

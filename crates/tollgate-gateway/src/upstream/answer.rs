@@ -65,6 +65,12 @@ impl Answer {
         }
     }
 
+    /// Whether its end can be told from its being cut: not where it ends with its connection.
+    #[must_use]
+    pub fn tells_its_end(&self) -> bool {
+        !matches!(&self.from, From::Link(linked) if matches!(linked.left, Left::Close))
+    }
+
     /// Whether it is one of gRPC, which ends with trailers.
     #[must_use]
     pub fn is_rpc(&self) -> bool {

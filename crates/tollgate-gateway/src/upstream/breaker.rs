@@ -38,7 +38,7 @@ pub enum Breaker {
     Closed(u32),
     /// One request is on its way to find out; until the tick, nobody else is sent.
     Half {
-        /// When it is given up as lost.
+        /// When another one tries beside it.
         until: Tick,
         /// How often it has been open in a row.
         times: u32,
@@ -63,19 +63,16 @@ pub enum Admission {
     Wait(Duration),
 }
 
-/// A trial that has not said anything for this long is forgotten.
-const TRIAL: Duration = Duration::from_secs(60);
+/// When a trial has not said anything for this long, another request tries beside it: it may only be a long one.
+const TRIAL: Duration = Duration::from_secs(5);
 
 impl Breaker {
     /// Whether a request may go now.
     pub fn admit(&mut self, now: Tick) -> Admission {
         match *self {
             Self::Closed(_) => Admission::Go,
-            Self::Half { until, .. } | Self::Open { until, .. } if now < until => {
-                // While somebody tries, it will be known soon, not at the end of that patience.
-                let wait = if matches!(self, Self::Half { .. }) { Duration::from_secs(1) } else { until.since(now) };
-                Admission::Wait(wait)
-            }
+            // While somebody tries, it is known at the end of that patience at the latest.
+            Self::Half { until, .. } | Self::Open { until, .. } if now < until => Admission::Wait(until.since(now)),
             Self::Half { times, .. } | Self::Open { times, .. } => {
                 *self = Self::Half { until: now.after(TRIAL), times };
                 Admission::Trial
@@ -110,8 +107,8 @@ impl Breaker {
 
     /// A check of our own was answered: the next request tries, without waiting for the end.
     pub fn may_try(&mut self, now: Tick) {
-        if let Self::Open { until, times } = *self {
-            *self = Self::Open { until: until.min(now), times };
+        if let Self::Half { until, .. } | Self::Open { until, .. } = self {
+            *until = (*until).min(now);
         }
     }
 

@@ -47,19 +47,26 @@ pub async fn watch(state: Arc<State>, asks: bool) {
     let rounds = async {
         let mut every = tokio::time::interval(EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut running = FuturesUnordered::new();
+        let (mut running, mut first) = (FuturesUnordered::new(), 0);
         loop {
             tokio::select! {
                 _ = every.tick() => {
                     let policy = state.policy();
                     let now = ticker.now();
-                    for (place, remote) in remotes(&policy) {
+                    let all: Vec<_> = remotes(&policy).collect();
+                    for (_, remote) in &all {
                         remote.endpoints.sweep(now);
                         remote.rpc.sweep(now);
+                    }
+                    // Whoever had to wait the last time is first now: many that hang must not starve the rest.
+                    let begin = first % all.len().max(1);
+                    for at in (begin..all.len()).chain(0..begin) {
+                        let Some((place, remote)) = all.get(at) else { continue };
                         let Some(plan) = remote.health.as_ref().filter(|_| asks) else { continue };
                         for endpoint in 0..remote.endpoints.len() {
                             if running.len() < MOST && remote.endpoints.is_due(endpoint, now, plan.timeout) {
-                                let models = models(&policy, place);
+                                first = at;
+                                let models = models(&policy, *place);
                                 running.push(check(Arc::clone(remote), endpoint, models, &ticker));
                             }
                         }
@@ -79,9 +86,9 @@ fn remotes(policy: &Policy) -> impl Iterator<Item = (usize, &Arc<Remote>)> {
     })
 }
 
-/// The models that an upstream serves.
+/// The models that an upstream serves: as their own, as one of their versions, or in place of another.
 fn models(policy: &Policy, upstream: usize) -> Vec<Box<str>> {
-    let served = policy.models.iter().filter(|model| model.upstream == upstream);
+    let served = policy.models.iter().filter(|model| model.is_served_by(upstream));
     served.map(|model| model.name.clone()).take(MOST_MODELS).collect()
 }
 

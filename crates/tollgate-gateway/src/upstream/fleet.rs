@@ -16,6 +16,7 @@ use tollgate_core::time::Tick;
 use super::Address;
 use super::balance::{Pace, may_be_preferred, score, share, two};
 use super::breaker::{Admission, Breaker};
+use super::hedge::{Habits, HedgeRules};
 use super::outlier::{Outcome, Streaks, Window};
 use super::prefix::{Beginnings, Remembered};
 use super::retry::{Retries, RetryRules};
@@ -39,6 +40,8 @@ pub struct FleetRules {
     pub standing: StandingRules,
     /// What is sent again.
     pub retry: RetryRules,
+    /// What is sent to a second endpoint while the first is late; nothing where there is none.
+    pub hedge: Option<HedgeRules>,
     /// Whether what an endpoint may remember of a prompt counts.
     pub prefix_affinity: bool,
     /// How often endpoints are asked whether they are ready; zero is never.
@@ -57,6 +60,8 @@ pub struct Fleet {
     dice: AtomicU64,
     /// Requests that are sent again.
     pub retries: Arc<Retries>,
+    /// How long answers take, where requests are sent to a second endpoint.
+    pub habits: Habits,
     remembered: Option<Remembered>,
     swept: AtomicU64,
 }
@@ -107,6 +112,8 @@ pub struct Want<'a> {
     pub cost: u64,
     /// Sending it twice is the same as sending it once.
     pub repeatable: bool,
+    /// It may be sent to two endpoints at once: sent twice it is the same, and its answer is no stream.
+    pub hedges: bool,
     /// The beginnings of its prompt.
     pub beginnings: Option<&'a Beginnings>,
 }
@@ -141,6 +148,7 @@ impl Fleet {
             gated: AtomicBool::new(false),
             dice: AtomicU64::new(dice),
             retries: Arc::default(),
+            habits: Habits::default(),
             remembered: remembers.then(Remembered::default),
             swept: AtomicU64::new(0),
         };
@@ -243,7 +251,8 @@ impl Fleet {
             _ if self.endpoints.len() < 2 => {}
             Outcome::Answered => _ = endpoint.answered.fetch_add(1, Relaxed),
             Outcome::Errored | Outcome::Gateway | Outcome::Local => _ = endpoint.failed.fetch_add(1, Relaxed),
-            Outcome::Load => {}
+            // Counted once it has come to its end, or has not.
+            Outcome::Began | Outcome::Load => {}
         }
         let verdict = after.verdict(&self.rules.standing.ejection);
         let failed = matches!(outcome, Outcome::Gateway | Outcome::Local);
@@ -251,6 +260,18 @@ impl Fleet {
             let mut judge = self.judge.lock();
             judge.told(pick.endpoint, (outcome, pick.trial), verdict, now());
             self.publish(&judge);
+        }
+    }
+
+    /// An answer that had begun came to its end.
+    pub fn finished(&self, endpoint: usize) {
+        let Some(endpoint) = self.endpoints.get(endpoint) else { return };
+        let streaks = endpoint.streaks.load(Relaxed);
+        if streaks != 0 {
+            endpoint.streaks.store(Streaks::unpacked(streaks).after(Outcome::Answered).packed(), Relaxed);
+        }
+        if self.endpoints.len() > 1 {
+            endpoint.answered.fetch_add(1, Relaxed);
         }
     }
 
@@ -388,7 +409,8 @@ impl Fleet {
         }
         let well = self.all(want, |stance| stance == Stance::Well);
         let mut candidates = well.clone();
-        if well.len() * 2 < self.endpoints.len() {
+        // Those that lack the model are no help, and none that is missed.
+        if well.len() * 2 < self.all(want, |_| true).len() {
             // Panic: too few are left to carry everything. Those that our own checks found unready stay out.
             candidates = self.all(want, |stance| stance != Stance::Unready);
             let warm = self.all(want, |stance| matches!(stance, Stance::Well | Stance::Out | Stance::Trial));
@@ -485,6 +507,7 @@ impl Default for FleetRules {
         Self {
             standing: StandingRules::default(),
             retry: RetryRules::default(),
+            hedge: None,
             prefix_affinity: false,
             check_every: Duration::ZERO,
         }

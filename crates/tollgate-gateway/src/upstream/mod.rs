@@ -9,6 +9,7 @@ pub mod checks;
 pub mod connect;
 pub mod fleet;
 mod head;
+pub mod hedge;
 mod link;
 pub mod mux;
 pub mod outlier;
@@ -16,6 +17,7 @@ pub mod pool;
 pub mod prefix;
 pub mod probe;
 pub mod queue;
+mod race;
 mod remote;
 pub mod retry;
 mod running;
@@ -173,6 +175,7 @@ pub enum Over {
 }
 
 /// The head of a request. What of the client's fields goes on is decided where it is written.
+#[derive(Clone)]
 pub struct Upward {
     /// Method.
     pub method: Method,

@@ -11,6 +11,8 @@ use std::time::Duration;
 pub enum Outcome {
     /// Answered, with any status below 500.
     Answered,
+    /// The same as far as its head; its body is still to come.
+    Began,
     /// A status of 500 and above that is no gateway's: 500, 501, 505 and so on.
     Errored,
     /// 502, 503 or 504.
@@ -130,6 +132,8 @@ impl Streaks {
         let Self { failed, gateway, local } = self;
         match outcome {
             Outcome::Answered => Self::default(),
+            // Who says that it will answer, and never does, has not answered.
+            Outcome::Began => Self { local, ..Self::default() },
             // What said something was reached.
             Outcome::Errored => Self { failed: failed.saturating_add(1), gateway: 0, local: 0 },
             Outcome::Gateway => Self { failed: failed.saturating_add(1), gateway: gateway.saturating_add(1), local: 0 },

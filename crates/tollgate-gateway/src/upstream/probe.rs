@@ -26,8 +26,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// Why there is no answer, in words for an operator.
 pub async fn ask(remote: &Remote, path: &str, ticker: &Arc<Ticker>) -> Result<Bytes, String> {
+    ask_any(remote, path, ticker).await.map(|(_, answer)| answer)
+}
+
+/// The same, and which endpoint it was.
+///
+/// # Errors
+/// The same.
+pub async fn ask_any(remote: &Remote, path: &str, ticker: &Arc<Ticker>) -> Result<(usize, Bytes), String> {
     let endpoint = remote.endpoints.any().ok_or("no endpoint is ready")?;
-    ask_endpoint(remote, (endpoint, path), PATIENCE, ticker).await.map_err(|unanswered| unanswered.why)
+    let asked = ask_endpoint(remote, (endpoint, path), PATIENCE, ticker).await;
+    asked.map(|answer| (endpoint, answer)).map_err(|unanswered| unanswered.why)
 }
 
 /// Why a question has no answer.

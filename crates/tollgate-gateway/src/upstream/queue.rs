@@ -69,6 +69,8 @@ pub struct Slot {
     turn: Turn,
     /// What it really cost, once known.
     pub spent: Option<Cost>,
+    /// The time that it took says nothing of the server.
+    pub hindered: bool,
     /// How many waited on entering.
     pub depth: u32,
     /// Which one it was in line, as far as that could be foreseen; 0 if there was none.
@@ -222,7 +224,7 @@ impl Queue {
         match within(ticker.alarm(until), &mut waiting).await {
             Ok(Ok((bill, now))) => {
                 let (queue, turn) = (Arc::clone(self), Turn::Taken(bill, now));
-                Ok(Slot { queue, ask, turn, spent: None, depth, position, waited: Some(ask.at) })
+                Ok(Slot { queue, ask, turn, spent: None, hindered: false, depth, position, waited: Some(ask.at) })
             }
             Ok(Err(why)) => {
                 self.count(away(why));
@@ -255,7 +257,7 @@ impl Queue {
         })?;
         state.room.enter(ask.who.cost);
         let (queue, turn) = (Arc::clone(self), Turn::Past);
-        Ok(Some(Slot { queue, ask, turn, spent: None, depth: 0, position: 0, waited: None }))
+        Ok(Some(Slot { queue, ask, turn, spent: None, hindered: false, depth: 0, position: 0, waited: None }))
     }
 
     /// A place in line: who waits there, how many did before, which one it is, and for how long it waits.
@@ -266,6 +268,12 @@ impl Queue {
     ) -> Result<(Waiting<'a>, u32, u32, Tick), TurnedAway> {
         let depth = small(state.fair.len());
         let (grant, receiver) = oneshot::channel();
+        let State { fair, dropped, .. } = state;
+        fair.make_room(&ask.who, there(ask.at), dropped);
+        for Dropped { what, why } in dropped.drain(..) {
+            // Whoever has left needs no answer.
+            let _ = what.send(Err(why));
+        }
         let ticket = state.fair.enter(&ask.who, grant, there(ask.at)).map_err(|dropped| {
             self.count(away(dropped.why));
             TurnedAway { refusal: refusal(dropped.why), position: depth.saturating_add(1) }
@@ -300,14 +308,14 @@ impl Queue {
         self.backlogged.store(!fair.is_empty(), Ordering::Relaxed);
     }
 
-    fn leave(&self, ask: &Ask, turn: Turn, spent: Option<Cost>) {
+    fn leave(&self, ask: &Ask, turn: Turn, (spent, hindered): (Option<Cost>, bool)) {
         let mut state = self.state.lock();
         let timed = !state.fair.is_empty() || ask.alone.is_some() || matches!(turn, Turn::Taken(..));
         // While nobody waits for a fixed number of places, nobody needs to know what time it is.
         let now = if timed { self.clock.now() } else { ask.at };
         let began = if let Turn::Taken(_, began) = turn { began } else { ask.at };
         // What came to no end, or to none of use, says nothing of how fast the server is.
-        let took = spent.filter(|spent| spent.0 > 0).map(|_| now.since(began));
+        let took = spent.filter(|spent| spent.0 > 0 && !hindered).map(|_| now.since(began));
         state.room.leave(ask.who.cost, Ran { took, alone: ask.alone });
         if ask.alone.is_some() {
             state.room.step(there(now));
@@ -350,7 +358,7 @@ impl Queue {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.queue.leave(&self.ask, self.turn, self.spent);
+        self.queue.leave(&self.ask, self.turn, (self.spent, self.hindered));
     }
 }
 

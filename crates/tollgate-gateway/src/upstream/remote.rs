@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Response;
 use http::header::RETRY_AFTER;
@@ -16,6 +17,7 @@ use super::connect::connect;
 use super::fleet::{Fleet, Tried};
 use super::mux::{Place, Reached as Found};
 use super::outlier::Outcome;
+use super::race::Racing;
 use super::retry::{Again, Permit, Reached, Verdict, verdict};
 use super::running::{Face, Running};
 use super::{
@@ -42,22 +44,25 @@ pub struct Remote {
 }
 
 /// An attempt that was answered.
-struct Got {
-    response: Response<Answer>,
+pub(super) struct Got {
+    pub(super) response: Response<Answer>,
     alarm: Alarm,
     /// The head of the request is still whole.
     whole: bool,
 }
 
 /// An attempt that was not.
-struct Failure {
+pub(super) struct Failure {
     fault: Fault,
     reached: Reached,
     /// What was to be sent, where it came back.
     upload: Option<Upload>,
     /// What it says of the endpoint; `None` where that is not to blame.
-    outcome: Option<Outcome>,
+    pub(super) outcome: Option<Outcome>,
 }
+
+/// A server that takes so many times as long as was foreseen is to blame for it.
+const HASTE: u32 = 8;
 
 impl Remote {
     /// A server with fresh pools for `workers` workers.
@@ -98,20 +103,34 @@ impl Remote {
         let Order { mut head, upload, over, want, patience } = order;
         let face = if over == Over::Rest { Face::Rest } else { Face::Rpc };
         let fleet = self.fleet(face);
+        // Where the route grants a long call little time, lateness says nothing of the server.
+        let hasty = want.cost > 0 && by.until.since(by.now) < Duration::from_micros(want.cost).saturating_mul(HASTE);
+        let patience = if hasty { Patience::Caller } else { patience };
         let (mut tried, mut permit, mut now, mut next) = (Tried::new(), None, by.now, upload);
         let mut pick = fleet.choose(&want, &tried, now)?;
         loop {
             let mut running = Running::begin(self, (face, pick), (want.cost, now), permit.take());
             // Over HTTP/1.1 the memory of a body must not outlive its being sent, unless it may be sent again.
             let spare = if want.repeatable || over != Over::Rest { next.again() } else { None };
-            let retried = u32::try_from(tried.len()).unwrap_or(u32::MAX);
             // No attempt is one too many for the list.
             let _full = tried.try_push(pick.endpoint);
-            let attempt = self.attempt(pick.endpoint, &mut head, (next, over, patience), by).await;
+            let attempt = match self.hedge_after(&want, (&tried, over)).filter(|_| spare.is_some()) {
+                None => self.attempt(pick.endpoint, &mut head, (next, over, patience), by).await,
+                Some(delay) => {
+                    let (running, head, tried) = (&mut running, &mut head, &mut tried);
+                    let racing = Racing { running, head, tried, want: &want, delay };
+                    // Boxed: two attempts at once are rare, and most exchanges carry this future about.
+                    Box::pin(self.raced(racing, (next, patience), by)).await
+                }
+            };
+            let retried = u32::try_from(tried.len().saturating_sub(1)).unwrap_or(u32::MAX);
             let (reached, back, given) = match attempt {
                 Ok(Got { response, alarm, whole }) => {
                     let outcome = outcome(&response);
-                    running.ended(outcome, || by.ticker.now());
+                    running.ended(outcome.so_far(&response), || by.ticker.now());
+                    if want.hedges && fleet.rules().hedge.is_some() && outcome == Outcome::Answered {
+                        fleet.habits.took(by.ticker.now().since(now), want.cost);
+                    }
                     let reached = if whole { Reached::status_of(&response, outcome) } else { Reached::Answer };
                     (reached, spare, Ok(Sent { response, running, alarm, retried }))
                 }
@@ -154,7 +173,7 @@ impl Remote {
 
     /// Sends to one endpoint. The fields of the answer take the place of those of `head`, which are still whole if it
     /// may be sent again.
-    async fn attempt(
+    pub(super) async fn attempt(
         &self,
         endpoint: usize,
         head: &mut Upward,
@@ -373,7 +392,7 @@ impl Failure {
 
 /// What the head of an answer says of the endpoint. A call of gRPC that failed says so in place of its first message,
 /// under status 200.
-fn outcome(response: &Response<Answer>) -> Outcome {
+pub(super) fn outcome(response: &Response<Answer>) -> Outcome {
     let failed = response.body().trailers().filter(|_| response.body().is_end_stream()).and_then(rpc::status_of);
     match (response.status().as_u16(), failed) {
         (200, Some(8)) | (429, _) => Outcome::Load,
@@ -383,6 +402,13 @@ fn outcome(response: &Response<Answer>) -> Outcome {
         (502..=504, _) => Outcome::Gateway,
         (500.., _) => Outcome::Errored,
         _ => Outcome::Answered,
+    }
+}
+
+impl Outcome {
+    /// What an answer is as far as its head goes.
+    fn so_far(self, response: &Response<Answer>) -> Self {
+        if self == Self::Answered && !response.body().is_end_stream() { Self::Began } else { self }
     }
 }
 

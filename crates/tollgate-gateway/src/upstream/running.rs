@@ -49,6 +49,12 @@ impl Running {
         self.pick.endpoint
     }
 
+    /// When it was sent.
+    #[must_use]
+    pub const fn began(&self) -> Tick {
+        self.began
+    }
+
     /// How its attempt ended, as far as that says anything about the endpoint.
     pub(super) fn ended(&mut self, outcome: Outcome, now: impl FnOnce() -> Tick) {
         // Only the first word decides about a trial.
@@ -62,9 +68,18 @@ impl Running {
         self.ended(Outcome::Local, || now);
     }
 
-    /// The answer was read to its end: its connection is kept if it can carry another one.
-    pub fn done(&self, worker: usize, answer: &mut Answer, now: Tick) {
+    /// Another endpoint was faster with the same request: this one is at least so slow.
+    pub(super) fn lost_race(&self, now: Tick) {
         self.fleet().took(self.pick.endpoint, now.since(self.began), self.cost, now);
+    }
+
+    /// The answer was read to its end: its connection is kept if it can carry another one.
+    /// `timed` says whether the time that it took says anything of the endpoint.
+    pub fn done(&self, worker: usize, answer: &mut Answer, (now, timed): (Tick, bool)) {
+        self.fleet().finished(self.pick.endpoint);
+        if timed {
+            self.fleet().took(self.pick.endpoint, now.since(self.began), self.cost, now);
+        }
         self.remote.keep(self.pick.endpoint, worker, answer, now);
     }
 

@@ -135,7 +135,7 @@ impl Judge {
         self.breaker.told(outcome, trial.breaker, now, &self.rules.breaker);
         let Some(standing) = self.standings.get_mut(endpoint) else { return };
         match (trial.seat && matches!(standing.seat, Seat::Trying(_)), outcome) {
-            (true, Outcome::Answered) => {
+            (true, Outcome::Answered | Outcome::Began) => {
                 standing.seat = Seat::In;
                 standing.rising = Some(now);
             }

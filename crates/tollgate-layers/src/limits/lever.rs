@@ -215,7 +215,10 @@ impl Levers {
         let network = table.network(payer.from).filter(|(_, entry)| holds(entry));
         let all = [tenant, key, network.map(|(_, entry)| entry)];
         let permille = all.iter().flatten().map(|entry| entry.permille).min()?;
-        let until_unix_ms = all.iter().flatten().map(|entry| entry.until_unix_ms).min()?;
+        // Where nothing passes, the last one that says so ends it; else each end changes something.
+        let ends = all.iter().flatten().filter(|entry| permille > 0 || entry.permille == 0);
+        let ends = ends.map(|entry| entry.until_unix_ms);
+        let until_unix_ms = if permille == 0 { ends.max() } else { ends.min() }?;
         let scope = match (key, network) {
             (Some(_), _) => (payer.who.principal_id, 0),
             (None, Some((net, _))) => (u64::from(net.prefix_len()), self.ids.principal(&net.to_string())),

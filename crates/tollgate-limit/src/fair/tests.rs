@@ -225,11 +225,34 @@ fn entries_and_bytes_are_bounded() {
     let mut queue = FairQueue::new(FairConfig { max_entries: 2, max_bytes: 25, ..queue().config });
     let first = enter(&mut queue, &applicant(1, 1), Tick(0));
     enter(&mut queue, &applicant(1, 1), Tick(0));
-    assert_eq!(queue.admits(&applicant(2, 1), Tick(0)), Err(Overload::Full { retry_after: Duration::ZERO }));
+    let full = Err(Overload::Full { retry_after: Duration::ZERO });
+    assert_eq!(queue.admits(&applicant(1, 1), Tick(0)), full);
     assert_eq!(queue.cancel(first), Some(1));
-    let large = Applicant { bytes: 16, ..applicant(2, 1) };
-    assert_eq!(queue.admits(&large, Tick(0)), Err(Overload::Full { retry_after: Duration::ZERO }));
+    assert_eq!(queue.admits(&Applicant { bytes: 16, ..applicant(1, 1) }, Tick(0)), full);
+    assert_eq!(queue.admits(&Applicant { bytes: 26, ..applicant(2, 1) }, Tick(0)), full, "never");
     assert_eq!(queue.admits(&applicant(2, 1), Tick(0)), Ok(()));
+}
+
+#[test]
+fn whoever_came_first_cannot_keep_everybody_else_out() {
+    let mut queue = FairQueue::new(FairConfig { max_entries: 10, max_bytes: 100, ..queue().config });
+    (0..10).for_each(|at| _ = enter(&mut queue, &applicant(1, 1), Tick(at)));
+    let mut dropped = Vec::new();
+    for count in 1..=5 {
+        assert_eq!(queue.admits(&applicant(2, 1), Tick(20)), Ok(()));
+        queue.make_room(&applicant(2, 1), Tick(20), &mut dropped);
+        enter(&mut queue, &applicant(2, 1), Tick(20));
+        assert_eq!((queue.len(), dropped.len()), (10, count));
+    }
+    assert!(dropped.iter().all(|dropped| dropped.what == 1 && matches!(dropped.why, Overload::Shed { .. })));
+    queue.make_room(&applicant(2, 1), Tick(20), &mut dropped);
+    assert!(queue.enter(&applicant(2, 1), 2, Tick(20)).is_err(), "half of it is theirs");
+    assert_eq!(dropped.len(), 5, "nobody gives way to who has as much");
+    // By bytes: as many as are needed, and none if they are not enough.
+    let large = Applicant { bytes: 30, ..applicant(3, 1) };
+    queue.make_room(&large, Tick(21), &mut dropped);
+    assert!(queue.enter(&large, 3, Tick(21)).is_ok());
+    assert_eq!(dropped.len(), 8);
 }
 
 #[test]

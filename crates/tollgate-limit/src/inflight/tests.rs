@@ -38,6 +38,27 @@ fn turn(room: &mut Inflight, slowdown: f64, step: u64) {
 }
 
 #[test]
+fn what_costs_nothing_neither_makes_the_limit_smaller_nor_passes_it_without_bound() {
+    let mut room = knowing(STEERED);
+    for _ in 0..1_000 {
+        room.enter(0);
+        room.leave(0, Ran::default());
+    }
+    let mut inside = 0;
+    while room.fits(MEAN_US) {
+        room.enter(MEAN_US);
+        inside += 1;
+    }
+    assert_eq!(inside, 8, "a mean request is what it was");
+    let mut free = 0;
+    while room.fits(0) && free < 10_000 {
+        room.enter(0);
+        free += 1;
+    }
+    assert_eq!(inside + free, STEERED.max);
+}
+
+#[test]
 fn a_fixed_limit_counts_requests_whatever_they_cost() {
     let mut room = Inflight::new(InflightConfig::fixed(3));
     for cost in [1, 1_000_000_000, 0] {

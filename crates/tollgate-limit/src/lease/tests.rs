@@ -1,5 +1,7 @@
 //! Several nodes and one store in simulated time, beside one exact bucket that everybody shares.
 
+mod late;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -7,6 +9,8 @@ use crate::central::Central;
 use crate::{Calendar, Every, Moment};
 
 const MS: u64 = 1_000_000;
+
+const AWAY: Without = Without::Away { since: Tick(0) };
 
 const TERMS: Terms = Terms { nodes: 2, lasts: LeaseTime::Auto, epoch: 0 };
 
@@ -74,7 +78,12 @@ impl World {
             if let Some(demand) = node.lease.due(&self.limit, &self.terms, (Tick(now), all)) {
                 self.clock = self.clock.max(now);
                 let (_, standing) = self.central.apply(&demand, self.clock / 1000);
-                node.lease.told(&self.limit, &self.terms, standing, Tick(now));
+                node.lease.told(&self.limit, &self.terms, (&demand, standing), Tick(now));
+            }
+            if let Some(demand) = node.lease.pay(&self.limit, &self.terms, Tick(now)) {
+                self.clock = self.clock.max(now);
+                let answer = self.central.apply(&demand, self.clock / 1000);
+                node.lease.answered(&self.limit, &self.terms, answer, Tick(now));
             }
         }
     }
@@ -189,7 +198,7 @@ fn what_a_run_did_not_need_goes_to_the_lease_and_what_it_needed_more_is_debited(
     let due = world.nodes[0].lease.due(&limit, &TERMS, (Tick(0), false)).expect("a debit");
     assert_eq!((due.act, due.want), (Act::Debit, 1_000));
     assert_eq!(world.nodes[0].lease.due(&limit, &TERMS, (Tick(0), false)), None, "it is told once");
-    world.nodes[0].lease.untold(&limit, &TERMS, &due, Tick(0));
+    world.nodes[0].lease.untold(&limit, &due);
     assert_eq!(world.nodes[0].lease.due(&limit, &TERMS, (Tick(0), false)), Some(due), "and again if it was not heard");
 }
 
@@ -199,7 +208,7 @@ fn a_share_goes_on_from_what_was_known_and_is_merged_when_the_store_is_back() {
     let mut world = World::new(rate(1_000, 1_000, 1_000), 2, LeaseTime::Auto);
     // Spent to the last unit; then the store goes, and forgets everything.
     while (0..2).any(|at| world.request(at, 10, 0)) {}
-    let taken = |lease: &mut Lease, ms: u64| lease.share(&limit, &TERMS, 10, (Tick(ms * MS), false)) == Taken::Yes;
+    let taken = |lease: &mut Lease, ms: u64| lease.share(&limit, &TERMS, 10, (Tick(ms * MS), AWAY)) == Taken::Yes;
     let mut admitted = [0_u64; 2];
     for ms in 0..2_000 {
         for (node, admitted) in world.nodes.iter_mut().zip(&mut admitted) {
@@ -234,7 +243,7 @@ fn late_answers_are_taken_from_the_lease_that_comes() {
     let mut lease = Lease::default();
     assert_eq!(lease.spend(&limit, 10, Tick(0)), Spent::Ask);
     let demand = lease.ask(&limit, &TERMS, 10, Tick(0)).expect("it is asked");
-    assert_eq!(lease.share(&limit, &TERMS, 10, (Tick(5 * MS), true)), Taken::Yes);
+    assert_eq!(lease.share(&limit, &TERMS, 10, (Tick(5 * MS), Without::Late)), Taken::Yes);
     lease.answered(&limit, &TERMS, (demand.want, Standing(demand.want)), Tick(9 * MS));
     assert_eq!(lease.balance(), in_units(&limit, demand.want) - 10);
 }
@@ -256,7 +265,7 @@ fn a_quota_is_counted_by_share_while_the_store_is_away_and_added_after() {
     let limit = Limit::from(quota);
     let mut world = World::new(quota, 2, LeaseTime::Auto);
     assert!(world.request(0, 100, 0));
-    let admitted = (0..100).filter(|_| world.nodes[0].lease.share(&limit, &TERMS, 10, (Tick(0), false)) == Taken::Yes);
+    let admitted = (0..100).filter(|_| world.nodes[0].lease.share(&limit, &TERMS, 10, (Tick(0), AWAY)) == Taken::Yes);
     assert_eq!(admitted.count(), 45, "half of the 900 that were left");
     world.flush(0, false);
     assert_eq!(world.central, Central::default().clone_with(550));

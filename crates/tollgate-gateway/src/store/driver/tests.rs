@@ -215,6 +215,21 @@ fn a_store_that_answers_late_makes_nobody_wait_and_is_paid_all_the_same() {
 }
 
 #[test]
+fn a_store_that_hangs_is_found_out_although_nobody_else_asks() {
+    run(async || {
+        let node = Node::start(false).await;
+        node.store.0.delay_ms.store(3_600_000, Ordering::Relaxed);
+        let Granted::Yes { over } = node.take(&charge(100)).await else { panic!("its share has room") };
+        assert_eq!(over.apart(), 1, "it is labelled");
+        let balances = charge(100);
+        let asking = node.take(&balances);
+        let asking = std::pin::pin!(asking);
+        assert!(futures_util::poll!(asking).is_ready(), "nobody waits for an answer that is overdue");
+        node.comes(false).await;
+    });
+}
+
+#[test]
 fn a_store_that_is_gone_leaves_each_node_its_share_and_is_found_again() {
     run(async || {
         let node = Node::start(false).await;

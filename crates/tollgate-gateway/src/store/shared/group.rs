@@ -1,6 +1,7 @@
 //! One request's charges, all or none: leases and this node's own balances first, then what the store itself must judge.
 
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use arrayvec::ArrayVec;
@@ -9,7 +10,7 @@ use tokio::sync::futures::OwnedNotified;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use tollgate_limit::{
-    Charge, Demand, Granted, KeyClass, LedgerFault, Limit, MAX_LEVELS, Memory, Mode, Over, Spent, Taken, Tick,
+    Charge, Demand, Granted, KeyClass, LedgerFault, Limit, MAX_LEVELS, Memory, Mode, Over, Spent, Taken, Tick, Without,
 };
 
 use super::table::Slot;
@@ -17,8 +18,9 @@ use super::{Place, Question, Shared, is_strict};
 use crate::store::meters::How;
 use crate::store::{Charged, Claim};
 
-/// A timer rings up to a millisecond late: it is set so much earlier than patience ends.
-const SLACK: std::time::Duration = std::time::Duration::from_millis(1);
+/// A timer rings up to two milliseconds late, for it and the wait of the thread are rounded up to whole ones: it is set so
+/// much earlier than patience ends.
+const SLACK: std::time::Duration = std::time::Duration::from_millis(2);
 
 /// What became of one charge.
 struct Judged {
@@ -230,9 +232,12 @@ impl Taking<'_> {
         }
         shared.meters.judged(how);
         let (terms, place) = (shared.terms(), Place::of(charge.key, &charge.limit));
-        let owed = how == How::Late;
+        let without = match how {
+            How::Away => Without::Away { since: Tick(shared.went.load(Ordering::Relaxed)) },
+            _ => Without::Late,
+        };
         let taken = shared.table.with(place, &charge.limit, |slot| {
-            slot.map(|slot| slot.lease.share(&charge.limit, &terms, charge.units, (self.now, owed)))
+            slot.map(|slot| slot.lease.share(&charge.limit, &terms, charge.units, (self.now, without)))
         });
         // A million leases are in use: this one is judged as this node's own.
         let taken = taken.unwrap_or_else(|| self.memory.take(charge.key, charge.limit, charge.units, self.now));
@@ -274,8 +279,9 @@ impl Shared {
         if spent == Spent::Ask {
             need = charge.units;
             slot.lease.waits(charge.units);
-            // Made under the lock, so that no answer is missed.
-            *waiting = Some(std::sync::Arc::clone(&slot.news).notified_owned());
+            // Made under the lock, so that no answer is missed. Whoever comes when the answer is overdue does not wait for it.
+            let hopes = !slot.lease.is_overdue(Self::patience().saturating_sub(SLACK), now);
+            *waiting = hopes.then(|| std::sync::Arc::clone(&slot.news).notified_owned());
         }
         let demand = slot.lease.ask(&charge.limit, &terms, need, now);
         (spent, demand.map(|demand| Question::Lease(place, Claim { name: place.0, demand })))

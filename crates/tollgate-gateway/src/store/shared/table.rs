@@ -17,6 +17,9 @@ const SHARDS: usize = 64;
 /// Leases of one shard: a million in all, some 200 bytes each. What finds no place is not leased.
 const MOST: usize = (1 << 20) / SHARDS;
 
+/// What the store is told, and what it is asked for.
+pub(in crate::store) type Due = (Vec<(Place, Claim)>, Vec<(Place, Claim)>);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -100,8 +103,9 @@ impl Table {
         self.shard(name).lock().slots.get(&name).map(look)
     }
 
-    pub(super) fn due(&self, most: usize, terms: &Terms, (now, all): (Tick, bool)) -> Vec<(Place, Claim)> {
-        let mut claims = Vec::new();
+    /// What the store is to be told, and what it is to be asked to pay for what was admitted without it.
+    pub(super) fn due(&self, most: usize, terms: &Terms, (now, all): (Tick, bool)) -> Due {
+        let (mut claims, mut payments) = (Vec::new(), Vec::new());
         for shard in &self.shards {
             let mut shard = shard.lock();
             let Shard { slots, due } = &mut *shard;
@@ -109,15 +113,17 @@ impl Table {
                 due.clear();
                 due.extend(slots.keys());
             }
-            while claims.len() < most || all {
+            while claims.len() + payments.len() < most || all {
                 let Some(name) = due.pop() else { break };
                 let Some(slot) = slots.get_mut(&name) else { continue };
                 slot.is_due = false;
                 let demand = slot.lease.due(&slot.limit, terms, (now, all));
                 claims.extend(demand.map(|demand| (Place(name), Claim { name, demand })));
+                let payment = slot.lease.pay(&slot.limit, terms, now);
+                payments.extend(payment.map(|demand| (Place(name), Claim { name, demand })));
             }
         }
-        claims
+        (claims, payments)
     }
 
     /// Whatever is known of a balance is due: the store may have forgotten it.
@@ -146,7 +152,7 @@ impl Table {
         let Shard { slots, due } = &mut *shard;
         slots.retain(|_, slot| slot.is_due || !slot.lease.is_idle(&slot.limit, now));
         for (name, slot) in slots {
-            if slot.lease.is_unused(now) {
+            if slot.lease.is_unused(now) || slot.lease.is_due() {
                 slot.due_now(*name, due);
             }
         }

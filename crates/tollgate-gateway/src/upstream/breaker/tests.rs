@@ -29,7 +29,7 @@ fn one_request_tries_and_nobody_else_until_it_was_answered() {
     let mut breaker = Breaker::Closed(0);
     failed(&mut breaker, 3, at(0));
     assert_eq!(breaker.admit(at(1000)), Admission::Trial);
-    assert_eq!(breaker.admit(at(1000)), Admission::Wait(Duration::from_secs(1)));
+    assert_eq!(breaker.admit(at(1000)), Admission::Wait(TRIAL));
     breaker.told(Outcome::Answered, true, at(1100), &RULES);
     assert_eq!(breaker.admit(at(1100)), Admission::Go);
 }
@@ -74,8 +74,20 @@ fn a_trial_whose_caller_left_is_given_to_the_next() {
     breaker.trial_lost(at(1200));
     assert_eq!(breaker.admit(at(1200)), Admission::Trial);
     // And one that nobody ever heard of again does not close the upstream for ever.
-    assert_eq!(breaker.admit(at(1300)), Admission::Wait(Duration::from_secs(1)));
+    assert_eq!(breaker.admit(at(1300)), Admission::Wait(TRIAL.saturating_sub(Duration::from_millis(100))));
     assert_eq!(breaker.admit(at(1200).after(TRIAL)), Admission::Trial);
+}
+
+#[test]
+fn a_trial_that_takes_long_keeps_nobody_out_for_as_long() {
+    let mut breaker = Breaker::Closed(0);
+    failed(&mut breaker, 3, at(0));
+    assert_eq!(breaker.admit(at(1000)), Admission::Trial);
+    breaker.may_try(at(1100));
+    assert_eq!(breaker.admit(at(1100)), Admission::Trial, "our own check was answered meanwhile");
+    assert_eq!(breaker.admit(at(1100).after(TRIAL)), Admission::Trial, "it may only be a long one");
+    breaker.told(Outcome::Answered, true, at(9000), &RULES);
+    assert_eq!(breaker, Breaker::Closed(0));
 }
 
 #[test]

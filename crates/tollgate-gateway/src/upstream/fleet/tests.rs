@@ -21,7 +21,7 @@ fn fleet(endpoints: usize) -> Fleet {
     fleet_of(&vec![1.0; endpoints], FleetRules::default())
 }
 
-const WANT: Want<'static> = Want { model: Some("m"), cost: 1_000, repeatable: true, beginnings: None };
+const WANT: Want<'static> = Want { model: Some("m"), cost: 1_000, repeatable: true, hedges: false, beginnings: None };
 
 fn choose(fleet: &Fleet, now: Tick) -> Pick {
     fleet.choose(&WANT, &Tried::new(), now).expect("an endpoint")
