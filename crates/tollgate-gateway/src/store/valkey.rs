@@ -10,7 +10,7 @@ use redis::aio::MultiplexedConnection;
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, TlsCertificates,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisError, TlsCertificates,
 };
 use tollgate_core::secret::Secret;
 use tollgate_limit::{Act, Bound, MAX_LEVELS, Standing};
@@ -33,13 +33,13 @@ const ANSWER: Duration = Duration::from_millis(500);
 /// How a store is reached.
 #[derive(Clone)]
 pub struct Dial {
-    client: Reach,
-    namespace: Box<str>,
+    pub(super) client: Reach,
+    pub(super) namespace: Box<str>,
 }
 
 #[derive(Clone)]
 #[expect(clippy::large_enum_variant, reason = "there is one of it")]
-enum Reach {
+pub(super) enum Reach {
     Cluster(ClusterClient),
     One(Client),
 }
@@ -48,7 +48,7 @@ enum Reach {
 #[derive(Clone)]
 pub struct Valkey {
     line: Line,
-    namespace: Box<str>,
+    pub(super) namespace: Box<str>,
     digest: Arc<str>,
 }
 
@@ -205,6 +205,11 @@ impl Valkey {
         }
     }
 
+    /// Asks the store anything else.
+    pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreFault> {
+        self.line.ask(command).await.map_err(fault)
+    }
+
     fn key(&self, Name { tag, hash, period }: Name) -> String {
         let Self { namespace, .. } = self;
         match period {
@@ -219,7 +224,7 @@ impl Valkey {
 }
 
 impl Line {
-    async fn ask(&self, command: &Cmd) -> Result<Vec<i64>, RedisError> {
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
         match self {
             Self::Cluster(line) => command.query_async(&mut line.clone()).await,
             Self::One(line) => command.query_async(&mut line.clone()).await,
@@ -238,13 +243,13 @@ fn name(node: u64) -> String {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
-fn fault(error: RedisError) -> StoreFault {
+pub(super) fn fault(error: RedisError) -> StoreFault {
     let broken = error.is_unrecoverable_error() || error.is_connection_refusal() || error.is_connection_dropped();
     // Neither kind nor code quotes an address.
     StoreFault { why: format!("{} {}", error.category(), error.code().unwrap_or_default()), broken }
 }
 
-fn garbled() -> StoreFault {
+pub(super) fn garbled() -> StoreFault {
     StoreFault { why: "an answer that makes no sense".to_owned(), broken: false }
 }
 

@@ -27,7 +27,7 @@ use tollgate_core::time::Tick;
 
 use crate::hygiene::Head;
 use crate::routes::AuthNeed;
-pub use config::{AuthConfig, KeysConfig, Peppers};
+pub use config::{AuthConfig, KeyStoreConfig, KeysConfig, Peppers};
 pub use credential::CREDENTIAL_HEADERS;
 pub use file::{KeyFile, KeyKind, KeyRecord, KeyState};
 pub use foreign::{Imported, Unfit};
