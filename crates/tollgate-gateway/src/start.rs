@@ -30,7 +30,7 @@ use crate::keep::Keep;
 use crate::listen::accept::{Door, accept};
 use crate::record::{RecordTarget, Recorder, Redactor, Sinks, WafLog};
 use crate::rehearsal::Rehearsal;
-use crate::secrets::Vault;
+use crate::secrets::Opener;
 use crate::state::{Embed, Parts, State};
 use crate::store::Shared;
 use crate::tick::Ticker;
@@ -99,6 +99,8 @@ pub struct Control {
     fixed: String,
     /// One reload at a time; what certificate files looked like.
     turn: Mutex<Watched>,
+    /// The configuration that serves: a changed secret is no reason to read another one.
+    current: Mutex<Arc<(Config, Places)>>,
 }
 
 /// A configuration that was found good.
@@ -119,7 +121,8 @@ pub struct Checked {
 /// Every mistake, or what of the system is missing.
 pub fn check(setup: Setup) -> Result<Checked, StartError> {
     let loaded = read(&setup.config, &setup.env)?;
-    let state = state(&loaded.value, setup.embed, &RecordTarget::Off, None)?;
+    let mut state = state(&loaded.value, setup.embed, &RecordTarget::Off, None)?;
+    state.secrets.only_check();
     let (compiled, warnings) = compiled(&loaded.value, &loaded.places, &setup.config, &setup.env, &state)?;
     let config = &loaded.value;
     let counts = [
@@ -176,6 +179,7 @@ impl Gateway {
             // What is rehearsed is not what the file says: no reload leads from the one to the other.
             fixed: if rehearsal.is_some() { String::new() } else { fixed(config) },
             turn: Mutex::new(Vec::new()),
+            current: Mutex::new(Arc::new((loaded.value.clone(), loaded.places))),
         });
         control.apply(compiled)?;
         control.state.restore_used();
@@ -281,6 +285,16 @@ impl Control {
         }
     }
 
+    /// Compiles the configuration that serves with the secrets of now, and swaps the policy.
+    ///
+    /// # Errors
+    /// What does not fit any more; the old policy goes on, with the old secrets.
+    pub fn rotate(&self) -> Result<u64, StartError> {
+        let _turn = self.turn.lock();
+        let current = Arc::clone(&self.current.lock());
+        self.apply(self.compiled_aside(&current.0, &current.1)?)
+    }
+
     /// Reloads if a certificate file has changed since the last reload.
     pub fn reload_changed_certs(&self) {
         let changed = self.turn.lock().iter().any(|(path, then)| modified(path) != *then);
@@ -304,7 +318,9 @@ impl Control {
         }
         let compiled = self.compiled_aside(&loaded.value, &loaded.places)?;
         let files = cert_files(&loaded.value, &base_of(&self.path));
-        Ok((self.apply(compiled)?, files))
+        let generation = self.apply(compiled)?;
+        *self.current.lock() = Arc::new((loaded.value, loaded.places));
+        Ok((generation, files))
     }
 
     /// Compiles on a thread of its own that lets workers go first: half a second of rules is no reason for a request to
@@ -328,7 +344,7 @@ impl Control {
             let failed = |error| system(format!("opening `{}` for the log of the rules", config.path), error);
             policy.waf_log = Some(opened.map_err(failed)?);
         }
-        self.state.redactor.learn(&secrets);
+        self.state.secrets.adopt(secrets, &self.state.redactor);
         self.state.certs.swap(certs);
         self.state.keys.adopt(keys);
         self.state.dial.store(dial.map(Arc::new));
@@ -352,7 +368,8 @@ fn compiled(
     let mut check = Checker::default();
     let base = base_of(path);
     let env = |name: &str| env.get(name).cloned();
-    let compiled = compile(config, &base, state, Vault::new(&base, &env), &mut check);
+    let opener = Opener::new(&base, &env).beside(&state.secrets);
+    let compiled = compile(config, &base, state, opener, &mut check);
     let (problems, warnings) = check.finish();
     match compiled {
         Some(compiled) if problems.is_empty() => {

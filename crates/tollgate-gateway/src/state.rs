@@ -24,6 +24,7 @@ use crate::learned::Learned;
 use crate::observed::Observed;
 use crate::record::{Meters, Recorder, Redactor};
 use crate::release::Releases;
+use crate::secrets::Secrets;
 use crate::snapshot::Policy;
 use crate::store::{Balances, Dial, Shared};
 use crate::tls::CertTable;
@@ -109,6 +110,8 @@ pub struct State {
     pub drift: Drift,
     /// How far releases have come.
     pub releases: Releases,
+    /// Secrets that serve, and where they come from.
+    pub secrets: Secrets,
     /// Told of each swap of the policy.
     pub swapped: Notify,
     policy: ArcSwapOption<Policy>,
@@ -158,6 +161,7 @@ impl State {
         let ring: Arc<KeyRing> = Arc::default();
         let id_key = IdKey::new((u128::from(seed.0) << 64 | u128::from(seed.1)).to_le_bytes());
         Self {
+            secrets: Secrets::new(clock.clone()),
             clock,
             workers,
             balances: Arc::new(Balances::new(Arc::clone(&ledger), shared)),

@@ -1,5 +1,6 @@
 //! The life of a key while a gateway runs: made, used, followed by another one, revoked; by whoever does it, and how soon.
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,13 @@ use tollgate_gateway::keys::{Done, KeyAct};
 use tollgate_layers::auth::{DEFAULT_GRACE, NewKey, Rotation, Timestamp};
 use tollgate_testkit::client::post;
 use tollgate_testkit::house::environment;
+use tollgate_testkit::store::StoreServer;
 use tollgate_testkit::{House, ModelServer, Reply};
 
 /// What the issue promises of one node.
 const ONE_NODE: Duration = Duration::from_secs(1);
+/// And of several.
+const SEVERAL: Duration = Duration::from_secs(5);
 /// Enough requests to say that a key is never accepted again.
 const AFTERWARDS: usize = 200;
 
@@ -224,6 +228,95 @@ async fn what_an_editor_wrote_meanwhile_is_not_overwritten() {
     let edited = std::fs::read_to_string(house.folder.join("keys.yaml")).expect("the key file") + "# by hand\n";
     house.folder.write("keys.yaml", &edited);
     let error = desk.save().expect_err("it was changed");
-    assert!(error.to_string().contains("somebody else has changed it"), "{error}");
+    assert!(error.to_string().contains("somebody else has changed the keys"), "{error}");
     assert_eq!(std::fs::read_to_string(house.folder.join("keys.yaml")).expect("the key file"), edited);
+}
+
+/// Two gateways whose keys are in one store; `None` where there is no server to run.
+async fn two_nodes() -> Option<(StoreServer, [House; 2], ModelServer)> {
+    let store = match StoreServer::start_one() {
+        Ok(store) => store,
+        Err(how) => {
+            assert!(std::env::var_os("CI").is_none(), "{how}");
+            return None;
+        }
+    };
+    let server = ModelServer::agreeable().await;
+    let house = || {
+        House::start_in(&config(&server), |folder| {
+            folder.write("store.url", store.url());
+            std::fs::set_permissions(folder.join("store.url"), PermissionsExt::from_mode(0o600)).expect("a mode");
+            let path = folder.join("tollgate.yaml");
+            let text = std::fs::read_to_string(&path).expect("our own file");
+            let kept = "store: { url: 'secret://file/store.url', max_stale_s: 60 }";
+            assert!(text.contains("file: keys.yaml"));
+            folder.write("tollgate.yaml", text.replace("file: keys.yaml", kept));
+        })
+    };
+    let houses = [house(), house()];
+    for house in &houses {
+        let began = Instant::now();
+        while house.metric("tollgate_keys_store_up").await != Some(1.0) {
+            assert!(began.elapsed() < Duration::from_secs(20), "the store is not found");
+        }
+    }
+    Some((store, houses, server))
+}
+
+#[tokio::test]
+async fn several_gateways_read_their_keys_from_one_store_and_hear_of_a_revocation_within_five_seconds() {
+    let Some((_store, [a, b], _server)) = two_nodes().await else { return };
+    let made = a.order("/keys", &json!({ "act": "new", "tenant": "acme" })).await;
+    assert_eq!(made.status, 200, "{}", made.text());
+    let made: Value = serde_json::from_str(&made.text()).expect("JSON");
+    let key = made["key"].as_str().expect("the key, once").to_owned();
+    assert_eq!(ask(&a, &key).await.status, 200, "good at once where it was made");
+    assert!(until_answered(&b, &key, 200).await < SEVERAL);
+
+    let revoked = a.order("/keys", &json!({ "act": "revoke", "id": id_of(&key) })).await;
+    assert_eq!(revoked.status, 200, "{}", revoked.text());
+    let took = until_answered(&b, &key, 401).await;
+    assert!(took < SEVERAL, "{took:?}");
+    assert_eq!(ask(&a, &key).await.status, 401);
+
+    // What the verb does, beside both; of two changes at once the second one is not made.
+    let (mut first, mut second) = blocking(&a, |house| (desk(house), desk(house)));
+    let next = first.act(KeyAct::Issue(request()), None, now()).expect("it can be done").issued.expect("a key");
+    second.act(KeyAct::Issue(request()), None, now()).expect("it can be done");
+    let (first, second) = blocking(&a, |_| (first.save().map(drop), second.save().map(drop)));
+    first.expect("it is written");
+    assert!(second.expect_err("it was changed").to_string().contains("meanwhile"));
+    for house in [&a, &b] {
+        assert!(until_answered(house, next.reveal(), 200).await < SEVERAL);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_leaves_the_keys_for_a_while_and_one_that_forgot_is_not_believed() {
+    let Some((mut store, [a, _b], _server)) = two_nodes().await else { return };
+    let made = a.order("/keys", &json!({ "act": "new", "tenant": "acme" })).await;
+    let made: Value = serde_json::from_str(&made.text()).expect("JSON");
+    let key = made["key"].as_str().expect("the key, once").to_owned();
+    store.kill();
+    let began = Instant::now();
+    while a.metric("tollgate_keys_store_up").await != Some(0.0) {
+        assert!(began.elapsed() < Duration::from_secs(20), "nobody noticed");
+        assert_eq!(ask(&a, &key).await.status, 200, "what was read is good for a minute");
+    }
+    let told = a.order("/keys", &json!({ "act": "revoke", "id": id_of(&key) })).await;
+    assert_eq!(told.status, 503, "a change needs the store: {}", told.text());
+    a.gateway().control().state.ring.good_until(0);
+    let reply = ask(&a, &key).await;
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    // It kept nothing on disk: whatever was revoked is forgotten as well.
+    store.start();
+    for _ in 0..AFTERWARDS {
+        assert_eq!(ask(&a, &key).await.status, 503);
+    }
+    assert_eq!(a.metric("tollgate_keys_store_up").await, Some(0.0));
+}
+
+/// Does what waits for a store by itself where a runtime runs already.
+fn blocking<T: Send>(house: &House, work: impl FnOnce(&House) -> T + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(|| work(house)).join().expect("no panic"))
 }

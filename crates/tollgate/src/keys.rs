@@ -283,9 +283,9 @@ impl New {
     #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the bin speaks to people")]
     fn issue(self, desk: KeyDesk, now: Timestamp, user: String) -> anyhow::Result<Exit> {
         let (request, pepper) = self.given.request(self.env, user);
-        let (issued, path) = issue(desk, request, pepper.as_deref(), now)?;
+        let (issued, place) = issue(desk, request, pepper.as_deref(), now)?;
         println!("{}", issued.reveal());
-        eprintln!("written to {}; the key is shown only this once", path.display());
+        eprintln!("written to {place}; the key is shown only this once");
         eprintln!("it expires {}; a running gateway knows it within a second", issued.record.expires_at);
         Ok(Exit::Good)
     }
@@ -297,15 +297,15 @@ pub(crate) fn issue(
     request: NewKey,
     pepper: Option<&str>,
     now: Timestamp,
-) -> anyhow::Result<(IssuedKey, PathBuf)> {
+) -> anyhow::Result<(IssuedKey, String)> {
     let done = desk.act(KeyAct::Issue(request), pepper, now)?;
     saved(desk, done)
 }
 
-/// Writes the file; the key that was made, and where its record is.
-fn saved(desk: KeyDesk, done: Done) -> anyhow::Result<(IssuedKey, PathBuf)> {
-    let path = desk.save()?;
-    Ok((done.issued.context("no key was made")?, path))
+/// Writes the change; the key that was made, and where its record is.
+fn saved(desk: KeyDesk, done: Done) -> anyhow::Result<(IssuedKey, String)> {
+    let saved = desk.save()?;
+    Ok((done.issued.context("no key was made")?, saved.place))
 }
 
 impl ScopeName {

@@ -5,6 +5,7 @@ mod contract;
 mod cost;
 mod crs;
 mod demo;
+mod discretion;
 mod door;
 mod embed;
 mod exit;
@@ -69,6 +70,9 @@ fn main() -> ExitCode {
             return if told.use_stderr() { Exit::Usage.into() } else { Exit::Good.into() };
         }
     };
+    if let Err(error) = discretion::keep() {
+        return Exit::of(&error);
+    }
     let done = match line.verb {
         Verb::Check(verb) => verb.run(),
         Verb::Contract(verb) => verb.run(),

@@ -152,10 +152,10 @@ fn act(control: &Control, asked: Asked, from: SocketAddr) -> Response<Bytes> {
         return told(StatusCode::SERVICE_UNAVAILABLE, why);
     }
     if done.changed {
-        if let Err(error) = desk.save() {
-            return told(StatusCode::SERVICE_UNAVAILABLE, &error.to_string());
+        match desk.save() {
+            Ok(saved) => control.state.keys.take(saved),
+            Err(error) => return told(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
         }
-        control.state.keys.look();
     }
     json(StatusCode::OK, Bytes::from(shown(&done, control).to_string()))
 }

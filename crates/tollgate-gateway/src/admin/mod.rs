@@ -28,6 +28,7 @@ use crate::drift;
 use crate::keys as shelf;
 use crate::record::metrics::{head, row};
 use crate::release;
+use crate::secrets;
 use crate::send::json;
 use crate::snapshot::Policy;
 use crate::start::{CERT_WATCH, Control, StartError};
@@ -68,6 +69,7 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         tasks.spawn_detached(release::watch(Arc::clone(&control.state)));
         tasks.spawn_detached(signals::watch(Arc::clone(&control.state)));
         if control.is_real() {
+            tasks.spawn_detached(secrets::watch(Arc::clone(control)));
             tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
             tasks.spawn_detached(statistics::watch(Arc::clone(&control.state)));
         }
@@ -294,6 +296,7 @@ fn metrics(control: &Control) -> String {
     }
     state.keys.render(&mut out);
     shelf::render_refusals(&state.refusals, &mut out);
+    state.secrets.render(&mut out);
     backends::render(state, &mut out);
     state.learned.render(&mut out);
     queues(&mut out, &policy);

@@ -28,15 +28,15 @@ use tollgate_layers::routes::{self, Protocol, ReplyMode, RouteConfig, RouteNames
 use tollgate_layers::waf::{Given, Waf, WafLogConfig};
 
 use super::caching;
+use super::dial::{Address, dial};
 use super::document::{Config, EmbeddedConfig, HeadChecks, ListenerConfig, ModelConfig, Serves, UpstreamConfig};
-use super::keyfile;
 use super::openapi;
 use super::presets::{self, Opened};
 use super::rules::RuleFiles;
-use crate::keys::{Keyed, Recipe, Stamp};
+use crate::keys::{Keyed, Place, Recipe};
 use crate::listen::head::HeadLimits;
 use crate::quota::Published;
-use crate::secrets::Vault;
+use crate::secrets::{Opened as OpenedSecrets, Opener};
 use crate::snapshot::{Model, Policy};
 use crate::state::State;
 use crate::store::Dial;
@@ -53,7 +53,7 @@ pub struct Compiled {
     /// Certificates of each listener.
     pub certs: HashMap<String, Certified>,
     /// Every loaded secret.
-    pub secrets: Vec<Secret>,
+    pub secrets: OpenedSecrets,
     /// The admin listener's key.
     pub admin_key: Option<Secret>,
     /// The log of the rules, to be opened when the policy begins to serve.
@@ -70,19 +70,26 @@ struct Desk<'a> {
     /// The folder that paths of the configuration begin in.
     base: &'a Path,
     state: &'a State,
-    vault: Vault<'a>,
+    opener: Opener<'a>,
     models: BTreeMap<String, ModelId>,
     upstreams: BTreeMap<String, usize>,
 }
 
 /// Reports every mistake of `config`, then builds the policy. `None` stands for at least one reported mistake.
-pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, check: &mut Checker) -> Option<Compiled> {
+pub fn compile(
+    config: &Config,
+    base: &Path,
+    state: &State,
+    mut opener: Opener<'_>,
+    check: &mut Checker,
+) -> Option<Compiled> {
+    opener.configure(&config.secrets, check);
     let (mut config, opened) = presets::opened(config, check);
     openapi::fill(&mut config, base, check);
     let config = &config;
     let models = (0..).map(ModelId).zip(config.models.keys()).map(|(id, name)| (name.clone(), id)).collect();
     let upstreams = config.upstreams.keys().cloned().enumerate().map(|(place, name)| (name, place)).collect();
-    let mut desk = Desk { config, base, state, vault, models, upstreams };
+    let mut desk = Desk { config, base, state, opener, models, upstreams };
     check_names(config, check);
     let upstreams = check.within("upstreams", |check| desk.upstreams(base, check));
     let certs = desk.listeners(base, check);
@@ -97,7 +104,7 @@ pub fn compile(config: &Config, base: &Path, state: &State, vault: Vault<'_>, ch
     let keys = desk.keys(base, check);
     let policy = desk.policy(check, upstreams, Rules { routes, waf }, classes);
     let dial = desk.dial(base, check);
-    let secrets = desk.vault.opened();
+    let secrets = desk.opener.opened();
     let waf_log = config.waf.log.clone();
     check.is_clean().then(|| Compiled { policy, keys, certs, secrets, admin_key, waf_log, opened, dial })
 }
@@ -257,18 +264,15 @@ impl Desk<'_> {
         let store = self.config.limits.store.as_ref()?;
         check.within("limits", |check| {
             check.within("store", |check| {
-                let url = self.open(&store.url, "url", check)?;
-                let ca = store.ca.as_ref().map(|ca| super::disk::read_up_to(&base.join(ca), 1 << 20));
-                let ca =
-                    ca.transpose().map_err(|error| check.problem("ca", format!("cannot be read: {error}"))).ok()?;
-                let dial = Dial::new(&url, ca, store.cluster, &store.namespace);
-                dial.map_err(|why| check.problem("url", format!("what it refers to {why}"))).ok()
+                let (cluster, namespace) = (store.cluster, &*store.namespace);
+                let ca = store.ca.as_ref().map(|ca| base.join(ca));
+                dial(&Address { url: &store.url, ca, cluster, namespace }, &mut self.opener, check)
             })
         })
     }
 
     fn open(&mut self, reference: &SecretRef, at: &str, check: &mut Checker) -> Option<Secret> {
-        self.vault.open(reference, at, check)
+        self.opener.open(reference, at, check)
     }
 
     fn keys(&mut self, base: &Path, check: &mut Checker) -> Keyed {
@@ -276,24 +280,26 @@ impl Desk<'_> {
         let ids = self.state.id_key;
         let models = self.models.clone();
         let mut values = BTreeMap::new();
-        let vault = &mut self.vault;
+        let mut before = Vec::new();
+        let opener = &mut self.opener;
         check.within("auth", |check| {
             check.within("keys", |check| {
                 check.within("pepper", |check| {
                     for (name, reference) in config.auth.keys.iter().flat_map(|keys| &keys.pepper) {
                         // The stand-in is for a policy never used: its keys must not be told of as well.
-                        let value = vault.open(reference, name, check).unwrap_or_else(|| Secret::new(vec![0; 32]));
+                        let value = opener.open(reference, name, check).unwrap_or_else(|| Secret::new(vec![0; 32]));
+                        before.extend(opener.before(reference).map(|value| (name.clone(), value)));
                         values.insert(name.clone(), value);
                     }
                 });
             });
-            let peppers = config.auth.compile(check, &values);
+            let mut peppers = config.auth.compile(check, &values);
+            before.iter().for_each(|(name, value)| peppers.accept_also(name, value));
             let Some(keys) = &config.auth.keys else { return Keyed::default() };
-            let (path, tenants, opaque) = (base.join(&keys.file), config.tenants.clone(), keys.opaque);
-            let recipe = Recipe { path, tenants, models, ids, peppers, values, opaque };
-            // Before it is read: a change while it is read is seen later.
-            let stamp = Stamp::of(&recipe.path);
-            Keyed { keys: keyfile::read(&recipe, check), recipe: Some(recipe), stamp }
+            let place = check.within("keys", |check| Place::of(keys, base, opener, check));
+            let Some(place) = place else { return Keyed::default() };
+            let (tenants, opaque) = (config.tenants.clone(), keys.opaque);
+            Keyed::read(Recipe { place, tenants, models, ids, peppers, values, opaque }, check)
         })
     }
 

@@ -26,6 +26,7 @@ use super::backends::{
 };
 use super::versions::{ReleaseConfig, Versions};
 use super::{ByteSize, DurationText};
+use crate::secrets::SecretsConfig;
 
 /// The configuration of one gateway.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -111,6 +112,9 @@ pub struct Config {
     /// What is written down.
     #[serde(default)]
     pub record: RecordConfig,
+    /// How secrets are come by.
+    #[serde(default)]
+    pub secrets: SecretsConfig,
     /// What survives a restart.
     #[serde(default)]
     pub state: StateConfig,

@@ -8,7 +8,7 @@ use tollgate_core::check::Checker;
 use tollgate_core::secret::Secret;
 
 use super::{Report, Serves, Sources, load_config};
-use crate::secrets::Vault;
+use crate::secrets::Opener;
 use crate::start::StartError;
 
 /// The way to a gateway's admin listener, and to what it keeps.
@@ -31,8 +31,9 @@ impl OperatorDesk {
         let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
         let config = &loaded.value;
         let mut check = Checker::default();
-        let mut vault = Vault::new(&base, env);
-        let key = check.within("admin", |check| vault.open(&config.admin.as_ref()?.key, "key", check));
+        let mut opener = Opener::new(&base, env);
+        opener.configure(&config.secrets, &mut check);
+        let key = check.within("admin", |check| opener.open(&config.admin.as_ref()?.key, "key", check));
         let (problems, _) = check.finish();
         if !problems.is_empty() {
             let located = problems.iter().map(|problem| loaded.places.locate(problem)).collect();

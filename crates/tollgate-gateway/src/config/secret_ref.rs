@@ -1,11 +1,12 @@
-//! References to secrets: `secret://env/NAME`, `secret://file/PATH`, `secret://file:/ABSOLUTE/PATH`.
+//! References to secrets: `secret://file/PATH`, `secret://file:/ABSOLUTE/PATH`, `secret://env/NAME`,
+//! `secret://systemd/NAME`, `secret://exec/NAME`, `secret://vault/MOUNT/PATH#FIELD`.
 //!
 //! Parses references; reads no secret. What is not a reference may be the secret itself, so no error and no `Debug` text
 //! ever repeats any part of a refused value.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -16,18 +17,34 @@ use super::format::Unfit;
 const LONGEST: usize = 4096;
 
 /// Where a secret comes from.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum SecretRef {
     /// `secret://env/NAME`: an environment variable, read once at start.
     Env {
         /// Name of the variable.
         name: String,
     },
+    /// `secret://exec/NAME`: what a command of `secrets.exec` wrote when the gateway started.
+    Exec {
+        /// Name of the command.
+        name: String,
+    },
     /// `secret://file/PATH` or `secret://file:/PATH`: the content of a file.
     File {
         /// Absolute, or relative to the directory of the configuration file.
         path: PathBuf,
+    },
+    /// `secret://systemd/NAME`: a credential that systemd hands to the service.
+    Systemd {
+        /// Name of the credential.
+        name: String,
+    },
+    /// `secret://vault/MOUNT/PATH#FIELD`: a field of what Vault or OpenBao keeps or makes there.
+    Vault {
+        /// Mount and path, with one `/` between any two parts.
+        path: String,
+        /// Name of the field.
+        field: String,
     },
 }
 
@@ -55,23 +72,13 @@ impl SecretRef {
             Some(("env", name)) => variable(name),
             Some(("file", path)) => file(path, false),
             Some(("file:", path)) => file(path, true),
-            Some((provider @ ("exec" | "systemd" | "vault"), _)) => Err(unfit(
-                &format!("the secret provider `{provider}` is not available yet"),
-                "use `secret://file/PATH` or `secret://env/NAME`",
-            )),
+            Some(("exec", name)) => named(name, "command").map(|name| Self::Exec { name }),
+            Some(("systemd", name)) => named(name, "credential").map(|name| Self::Systemd { name }),
+            Some(("vault", rest)) => vault(rest),
             _ => Err(unfit(
                 "the secret reference names no known provider",
-                "write `secret://file/PATH`, `secret://file:/ABSOLUTE/PATH` or `secret://env/NAME`",
+                "write `secret://file/PATH`, or another of `env`, `systemd`, `vault`, `exec`",
             )),
-        }
-    }
-
-    /// The file that holds the secret, for a configuration in the directory `base`.
-    #[must_use]
-    pub fn file(&self, base: &Path) -> Option<PathBuf> {
-        match self {
-            Self::Env { .. } => None,
-            Self::File { path } => Some(base.join(path)),
         }
     }
 }
@@ -80,8 +87,11 @@ impl fmt::Display for SecretRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Env { name } => write!(f, "secret://env/{name}"),
+            Self::Exec { name } => write!(f, "secret://exec/{name}"),
             Self::File { path } if path.is_absolute() => write!(f, "secret://file:{}", path.display()),
             Self::File { path } => write!(f, "secret://file/{}", path.display()),
+            Self::Systemd { name } => write!(f, "secret://systemd/{name}"),
+            Self::Vault { path, field } => write!(f, "secret://vault/{path}#{field}"),
         }
     }
 }
@@ -111,9 +121,10 @@ impl JsonSchema for SecretRef {
         json_schema!({
             "type": "string",
             "format": Self::FORMAT,
-            "pattern": "^secret://(env/[A-Za-z_][A-Za-z0-9_]*|file/[^/].*|file:/.+)$",
+            "pattern": "^secret://(env/[A-Za-z_][A-Za-z0-9_]*|file/[^/].*|file:/.+|(exec|systemd)/[A-Za-z0-9_.-]+|vault/[^/#]+/[^#]+#.+)$",
             "description": "Where a secret comes from: `secret://file/PATH` relative to the configuration file, \
-                `secret://file:/ABSOLUTE/PATH`, or `secret://env/NAME`. The secret itself never stands here.",
+                `secret://file:/ABSOLUTE/PATH`, `secret://env/NAME`, `secret://systemd/NAME`, `secret://exec/NAME`, or \
+                `secret://vault/MOUNT/PATH#FIELD`. The secret itself never stands here.",
         })
     }
 }
@@ -128,6 +139,35 @@ fn variable(name: &str) -> Result<SecretRef, Unfit> {
         "the secret reference names no environment variable",
         "write `secret://env/NAME`: letters, digits and `_`",
     ))
+}
+
+/// Commands and credentials have names without a path.
+fn named(name: &str, what: &str) -> Result<String, Unfit> {
+    let fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if (1..=128).contains(&name.len()) && name.bytes().all(fit) && !name.starts_with('.') {
+        return Ok(name.to_owned());
+    }
+    Err(unfit(
+        &format!("the secret reference names no {what}"),
+        "1 to 128 of letters, digits, `_`, `-`, `.`, the first of them no `.`",
+    ))
+}
+
+/// What is asked of a server must read there as it looks here: no part that steps up, no sign that a URL gives a meaning.
+fn vault(rest: &str) -> Result<SecretRef, Unfit> {
+    let hint = "write `secret://vault/MOUNT/PATH#FIELD`";
+    let Some((path, field)) = rest.split_once('#') else {
+        return Err(unfit("the secret reference names no field", hint));
+    };
+    let sign = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.~:@+=,".contains(&byte);
+    let part = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(sign);
+    if !path.contains('/') || !path.split('/').all(part) {
+        return Err(unfit("the secret reference names no mount and path of Vault", hint));
+    }
+    if field.is_empty() || field.len() > 128 || !field.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(unfit("the secret reference names no field", hint));
+    }
+    Ok(SecretRef::Vault { path: path.to_owned(), field: field.to_owned() })
 }
 
 /// Refuses what would step out of the directory or read another way than it looks.
@@ -162,19 +202,18 @@ mod tests {
 
     #[test]
     fn references_read_back_as_they_were_written() {
-        for text in
-            ["secret://env/API_KEY", "secret://file/vllm.key", "secret://file/keys/a b.key", "secret://file:/etc/x.key"]
-        {
+        for text in [
+            "secret://env/API_KEY",
+            "secret://exec/pass-1",
+            "secret://file/vllm.key",
+            "secret://file/keys/a b.key",
+            "secret://file:/etc/x.key",
+            "secret://systemd/vllm.key",
+            "secret://vault/secret/team/vllm#key",
+            "secret://vault/database/creds/role-1#password",
+        ] {
             assert_eq!(SecretRef::parse(text).map(|r| r.to_string()), Ok(text.to_owned()));
         }
-    }
-
-    #[test]
-    fn a_relative_path_starts_at_the_configuration() {
-        let at = |text: &str| SecretRef::parse(text).ok().and_then(|r| r.file(Path::new("/etc/tollgate")));
-        assert_eq!(at("secret://file/a.key"), Some(PathBuf::from("/etc/tollgate/a.key")));
-        assert_eq!(at("secret://file:/run/a.key"), Some(PathBuf::from("/run/a.key")));
-        assert_eq!(at("secret://env/A"), None);
     }
 
     #[test]
@@ -197,8 +236,19 @@ mod tests {
             "secret://file:hunter2",
             "secret://file:/../hunter2",
             "secret://vault/hunter2",
-            "secret://exec/hunter2",
-            "secret://systemd/hunter2",
+            "secret://vault/hunter2#x",
+            "secret://vault/kv/hunter2",
+            "secret://vault/kv/hunter2#",
+            "secret://vault/kv//hunter2#x",
+            "secret://vault/kv/../hunter2#x",
+            "secret://vault/kv/%2e%2e/hunter2#x",
+            "secret://vault/kv/hunter2?list=true#x",
+            "secret://vault/kv/x#hunter2#",
+            "secret://exec/../hunter2",
+            "secret://exec/hunter2 x",
+            "secret://systemd/..",
+            "secret://systemd/hunter2/x",
+            "secret://systemd/.hunter2",
             "secret://file/hunter2\0",
             "secret://env/${hunter2}",
             "",

@@ -5,10 +5,12 @@
 //! keys that serve.
 
 mod act;
+mod place;
+mod store;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,12 +19,14 @@ use parking_lot::Mutex;
 use tollgate_core::call::ModelId;
 use tollgate_core::check::Checker;
 use tollgate_core::secret::Secret;
-use tollgate_layers::auth::{IdKey, KeyNames, KeyRing, Keys, Peppers, Refusals};
+use tollgate_layers::auth::{IdKey, KeyFile, KeyNames, KeyRing, Keys, Peppers, Refusals};
 use tollgate_layers::authz::TenantConfig;
 
 pub use act::{ActError, Done, KeyAct};
+pub use place::{Place, Room};
+pub(crate) use store::{fetch, write};
 
-use crate::config::read_keys;
+use crate::config::{Saved, read_keys};
 use crate::keep::Keep;
 use crate::record::metrics::{head, row};
 use crate::start::Control;
@@ -33,8 +37,8 @@ const LOOK: Duration = Duration::from_millis(200);
 /// What it takes to read the keys again without the rest of the configuration.
 #[derive(Debug)]
 pub struct Recipe {
-    /// The key file.
-    pub path: PathBuf,
+    /// Where they are kept.
+    pub place: Place,
     /// Tenants that keys may belong to.
     pub tenants: BTreeMap<String, TenantConfig>,
     /// Models that they may be held to.
@@ -60,6 +64,18 @@ pub struct Keyed {
     pub stamp: Option<Stamp>,
 }
 
+impl Keyed {
+    /// Reads the key file, or reports what is wrong with it; what is in a store is read later.
+    pub(crate) fn read(recipe: Recipe, check: &mut Checker) -> Self {
+        // Before it is read: a change while it is read is seen later.
+        let (stamp, keys) = match &recipe.place {
+            Place::File(path) => (Stamp::of(path), read_keys(path, &recipe, check)),
+            Place::Store(_) => (None, Keys::default()),
+        };
+        Self { recipe: Some(recipe), keys, stamp }
+    }
+}
+
 /// What tells one state of a file from another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Stamp {
@@ -80,7 +96,11 @@ pub struct Shelf {
 struct Kept {
     recipe: Option<Arc<Recipe>>,
     stamp: Option<Stamp>,
-    /// Why the file as it is now does not serve.
+    /// What was read of the store last, and its version.
+    known: Option<(u64, KeyFile)>,
+    /// Whether the store answers.
+    up: bool,
+    /// Why the keys as they are kept now do not serve.
     rejected: Option<String>,
 }
 
@@ -118,9 +138,24 @@ impl Shelf {
     pub fn adopt(&self, keyed: Keyed) {
         let Keyed { recipe, keys, stamp } = keyed;
         let mut kept = self.kept.lock();
-        self.ring.swap(keys);
-        *kept = Kept { recipe: recipe.map(Arc::new), stamp, rejected: None };
-        self.look_again(&mut kept);
+        let recipe = recipe.map(Arc::new);
+        let in_store = recipe.as_ref().is_some_and(|recipe| matches!(recipe.place, Place::Store(_)));
+        let before = std::mem::take(&mut *kept);
+        kept.recipe = recipe;
+        if !in_store {
+            self.ring.swap(keys);
+            self.ring.good_until(u64::MAX);
+            kept.stamp = stamp;
+            return self.look_again(&mut kept);
+        }
+        match before.known {
+            // The configuration may give the same records another meaning.
+            Some((version, file)) => drop(self.compile(&mut kept, version, Ok(file))),
+            None => {
+                self.ring.good_until(0);
+                self.ring.swap(keys);
+            }
+        }
     }
 
     /// Reads the key file if it has changed. Blocks.
@@ -130,14 +165,20 @@ impl Shelf {
 
     fn look_again(&self, kept: &mut Kept) {
         let Some(recipe) = kept.recipe.clone() else { return };
-        let stamp = Stamp::of(&recipe.path);
+        let Place::File(path) = &recipe.place else { return };
+        let stamp = Stamp::of(path);
         if stamp == kept.stamp {
             return;
         }
         let mut check = Checker::default();
-        let keys = read_keys(&recipe, &mut check);
-        let problems = check.finish().0;
+        let keys = read_keys(path, &recipe, &mut check);
         kept.stamp = stamp;
+        self.swap(kept, keys, check);
+    }
+
+    /// Takes what was compiled, if nothing is wrong with it.
+    fn swap(&self, kept: &mut Kept, keys: Keys, check: Checker) {
+        let problems = check.finish().0;
         if problems.is_empty() {
             self.ring.swap(keys);
             self.swaps.fetch_add(1, Ordering::Relaxed);
@@ -146,6 +187,62 @@ impl Shelf {
             let told: Vec<_> = problems.into_iter().map(|problem| problem.message).collect();
             kept.rejected = Some(told.join("; "));
         }
+    }
+
+    /// Takes over a change that was just written.
+    pub(crate) fn take(&self, saved: Saved) {
+        match (saved.known, self.recipe()) {
+            (Some((version, file)), Some(recipe)) => drop(self.learn(&recipe, version, Ok(file))),
+            _ => self.look(),
+        }
+    }
+
+    /// Takes over what a store holds, unless something newer is known; whether it serves now.
+    fn learn(&self, recipe: &Arc<Recipe>, version: u64, file: Result<KeyFile, String>) -> bool {
+        let mut kept = self.kept.lock();
+        let served = kept.recipe.as_ref().is_some_and(|served| Arc::ptr_eq(served, recipe));
+        if !served {
+            return false;
+        }
+        let newer = kept.known.as_ref().is_some_and(|(known, _)| *known >= version);
+        newer || self.compile(&mut kept, version, file)
+    }
+
+    fn compile(&self, kept: &mut Kept, version: u64, file: Result<KeyFile, String>) -> bool {
+        let Some(recipe) = kept.recipe.clone() else { return false };
+        let mut check = Checker::default();
+        let file = file.unwrap_or_else(|why| {
+            check.problem_here(why);
+            KeyFile::default()
+        });
+        let keys = Keys::compile(&file, &mut check, &recipe.names(), recipe.peppers.clone());
+        self.swap(kept, keys, check);
+        if kept.rejected.is_none() {
+            kept.known = Some((version, file));
+        }
+        kept.rejected.is_none()
+    }
+
+    /// The version of what was read of the store last.
+    fn version(&self) -> Option<u64> {
+        self.kept.lock().known.as_ref().map(|(version, _)| *version)
+    }
+
+    fn is_served(&self, recipe: &Arc<Recipe>) -> bool {
+        self.kept.lock().recipe.as_ref().is_some_and(|served| Arc::ptr_eq(served, recipe))
+    }
+
+    /// The store has just answered: what was read of it is good until then, milliseconds since the Unix epoch.
+    fn vouch(&self, recipe: &Arc<Recipe>, until_ms: u64) {
+        let mut kept = self.kept.lock();
+        if kept.recipe.as_ref().is_some_and(|served| Arc::ptr_eq(served, recipe)) {
+            kept.up = true;
+            self.ring.good_until(until_ms);
+        }
+    }
+
+    fn went(&self) {
+        self.kept.lock().up = false;
     }
 
     /// How to read, and to seal, keys; none where the configuration has none.
@@ -177,6 +274,11 @@ impl Shelf {
         let help = "1 while the newest key file was refused and the keys before it serve.";
         head(out, "tollgate_keys_rejected", "gauge", help);
         row(out, "tollgate_keys_rejected", &[], u8::from(self.kept.lock().rejected.is_some()));
+        head(out, "tollgate_keys_store_up", "gauge", "1 while the store of the keys answers, or where there is none.");
+        let kept = self.kept.lock();
+        let is_file = !kept.recipe.as_ref().is_some_and(|recipe| matches!(recipe.place, Place::Store(_)));
+        row(out, "tollgate_keys_store_up", &[], u8::from(is_file || kept.up));
+        drop(kept);
         head(out, "tollgate_keys_swaps_total", "counter", "Times that a changed key file took effect.");
         row(out, "tollgate_keys_swaps_total", &[], self.swaps.load(Ordering::Relaxed));
     }
@@ -191,12 +293,19 @@ pub fn render_refusals(refusals: &Refusals, out: &mut String) {
     }
 }
 
-/// Looks after the key file, on the control thread.
+/// Looks after the key file, or the store, on the control thread.
 pub async fn watch(control: Arc<Control>) {
     let mut every = tokio::time::interval(LOOK);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
+        let recipe = control.state.keys.recipe();
+        if let Some((recipe, Place::Store(room))) = recipe.as_ref().map(|recipe| (recipe, &recipe.place)) {
+            if store::follow(&control, recipe, room).await.is_err() {
+                control.state.keys.went();
+            }
+            continue;
+        }
         let control = Arc::clone(&control);
         // It waits for a disk, perhaps one of another machine.
         drop(tokio::task::spawn_blocking(move || control.state.keys.look()).await);

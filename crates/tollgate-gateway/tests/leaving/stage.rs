@@ -18,7 +18,7 @@ use tollgate_gateway::compute::Compute;
 use tollgate_gateway::config::{Sources, compile, load_config};
 use tollgate_gateway::listen::accept::converse;
 use tollgate_gateway::record::{RecordTarget, Recorder, Redactor, Sinks};
-use tollgate_gateway::secrets::Vault;
+use tollgate_gateway::secrets::Opener;
 use tollgate_gateway::state::{Embed, Parts, State};
 use tollgate_gateway::worker::Worker;
 use tollgate_layers::limits::{Payer, Per, PublicLevel};
@@ -137,7 +137,7 @@ impl Stage {
         let loaded = load_config(&path, &Sources::disk(&env)).unwrap_or_else(|report| panic!("{report}"));
         let base = path.parent().expect("a folder").to_owned();
         let mut check = Checker::default();
-        let compiled = compile(&loaded.value, &base, &state, Vault::new(&base, &env), &mut check);
+        let compiled = compile(&loaded.value, &base, &state, Opener::new(&base, &env), &mut check);
         let compiled = compiled.unwrap_or_else(|| panic!("{:?}", check.finish().0));
         state.ring.swap(compiled.keys);
         state.set_policy(compiled.policy);

@@ -73,7 +73,7 @@ impl Desk<'_> {
         check.require(!lonely, "key_header", "`key_header` says where `key` is sent, and there is none");
         let reference = config.key.as_ref()?;
         check.require(config.embedded.is_none(), "key", "`key` is for a model server, not for an `embedded` model");
-        let secret = self.vault.open(reference, "key", check)?;
+        let secret = self.opener.open(reference, "key", check)?;
         let (name, scheme) = match config.key_header.unwrap_or_default() {
             KeyHeader::ApiKey => (HeaderName::from_static("api-key"), &b""[..]),
             KeyHeader::Authorization => (AUTHORIZATION, &b"Bearer "[..]),
