@@ -40,10 +40,10 @@ const V6_PREFIX: u8 = 64;
 #[serde(deny_unknown_fields, default)]
 pub struct AttemptsConfig {
     /// Of one address; of IPv6, of one network of 64 bits. Beyond, it is answered 429 whatever it sends. Default:
-    /// `{burst: 60, refill_per_sec: 1}`.
+    /// `{burst: 600, refill_per_sec: 10}`.
     pub per_address: FailuresConfig,
     /// With the id of one key, from wherever. Beyond, only addresses that have not failed themselves of late may still try
-    /// it, so that nobody locks its owner out. Default: `{burst: 30, refill_per_sec: 1}`.
+    /// it, so that nobody locks its owner out. Default: `{burst: 60, refill_per_sec: 1}`.
     pub per_key: FailuresConfig,
 }
 
@@ -62,8 +62,8 @@ pub struct FailuresConfig {
 impl Default for AttemptsConfig {
     fn default() -> Self {
         Self {
-            per_address: FailuresConfig { burst: 60, refill_per_sec: 1 },
-            per_key: FailuresConfig { burst: 30, refill_per_sec: 1 },
+            per_address: FailuresConfig { burst: 600, refill_per_sec: 10 },
+            per_key: FailuresConfig { burst: 60, refill_per_sec: 1 },
         }
     }
 }

@@ -448,7 +448,7 @@ fn the_blocks_of_the_page_load() {
         keys: Vec<KeyRecord>,
     }
     let blocks: Vec<&str> = include_str!("README.md").split("```yaml\n").skip(1).collect();
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 3);
     for block in blocks {
         let yaml = block.split("```").next().expect("a block ends");
         let page: Page = serde_saphyr::from_str(yaml).expect("it parses");
