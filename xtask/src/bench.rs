@@ -27,12 +27,13 @@ use anyhow::{Context, bail, ensure};
 use crate::tally::say;
 
 /// Benchmarks that are programs of their own.
-const PROGRAMS: [&str; 4] = ["auth", "embedded", "limits", "parse"];
+const PROGRAMS: [&str; 5] = ["auth", "embedded", "keys", "limits", "parse"];
 
 const USAGE: &str = "\
 usage: cargo xtask bench proxy [OPTIONS]        nginx and Tollgate side by side
        cargo xtask bench limits [OPTIONS]       nanoseconds of a decision, beside governor
-       cargo xtask bench auth [OPTIONS]         finding out who is asking, among a million keys
+       cargo xtask bench auth [OPTIONS]         knowing who asks: a key, a token seen before, a new one
+       cargo xtask bench keys [OPTIONS]         a key among a million, and whether the time of a refusal tells why
        cargo xtask bench embedded|parse [OPTIONS]
        cargo xtask bench contracts [OPTIONS]    bodies held to their contracts, beside pydantic and numpy
        cargo xtask bench fairness [OPTIONS]     a flood of dear requests before eight places, beside nginx limit_req

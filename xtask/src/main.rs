@@ -15,6 +15,7 @@ mod project;
 mod schema;
 mod shape;
 mod sim;
+mod stores;
 mod tally;
 mod test;
 
@@ -38,6 +39,7 @@ usage: cargo xtask VERB
                           the gateway before servers that hang, reset, lie, disappear and return; 10 minutes unless told
   loom                    the limiter's lock-free protocol in every order of its steps, under a minute once built
   peers [SUITE…]          the gateway against real clients and real servers
+  stores                  the tests of the store of shared budgets against Valkey
   bench …                 run a benchmark; `bench --help` says which
   sim admission …         what admission buys, simulated with the code that ships; `sim` says more
 ";
@@ -72,6 +74,10 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "schema" => schema::run(&project, check)?,
         "shape" => say(&shape::run(&project)?),
         "sim" => sim::run(rest)?,
+        "stores" => match stores::run(&project)? {
+            test::Done::Counted(tally) => return Ok(test::verdict(&tally)),
+            test::Done::NotRun(why) | test::Done::Passed(why) => say(&format!("NOT RUN: {why}")),
+        },
         "test" => return test::run(&project),
         "help" | "-h" | "--help" => say(USAGE),
         _ => bail!("no verb `{verb}`\n{USAGE}"),

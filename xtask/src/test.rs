@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::project::{Project, answers, output};
 use crate::tally::{Tally, say};
-use crate::{docs, fuzz, load, needs, peers, schema, shape};
+use crate::{docs, fuzz, load, needs, peers, schema, shape, stores};
 
 /// How a step ended.
 pub(crate) enum Done {
@@ -25,7 +25,7 @@ pub(crate) enum Done {
 
 type Step = (&'static str, fn(&Project) -> Result<Done>);
 
-const STEPS: [Step; 16] = [
+const STEPS: [Step; 17] = [
     ("system packages", needs::run),
     ("format", |project| quiet(&mut project.cargo(&["fmt", "--all", "--check"]))),
     ("build", build),
@@ -34,6 +34,7 @@ const STEPS: [Step; 16] = [
     }),
     ("unit tests, integration tests, doctests", tests),
     ("Core Rule Set", core_rule_set),
+    ("store of shared budgets against Valkey", stores::run),
     ("shape", |project| shape::run(project).map(Done::Passed)),
     ("schema drift", |project| schema::run(project, true).map(|()| Done::Passed(String::new()))),
     ("docs drift", |project| docs::run(project, true).map(|()| Done::Passed(String::new()))),
@@ -194,7 +195,7 @@ fn peer_tally(project: &Project, suites: &[String]) -> Result<Tally> {
     Ok(Tally { passed, failed, skipped })
 }
 
-fn is_ci() -> bool {
+pub(crate) fn is_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
 }
 

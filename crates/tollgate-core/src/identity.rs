@@ -99,6 +99,8 @@ pub enum Method {
     /// Not at all: the route asks for nothing.
     #[default]
     None,
+    /// An access token.
+    Token,
 }
 
 impl Method {
@@ -108,6 +110,7 @@ impl Method {
         match self {
             Self::ApiKey => "api_key",
             Self::None => "none",
+            Self::Token => "token",
         }
     }
 }

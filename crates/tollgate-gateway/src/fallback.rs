@@ -93,6 +93,8 @@ pub async fn run(
         failed.job.at = now;
         // What it costs there says nothing of its own way.
         failed.job.tab.learn_nothing();
+        failed.job.bill();
+        failed.job.tab.served_by(upstream);
         let placed = place(p, w, ex, (upstream, &failed.job)).await;
         let tried = match placed {
             Ok((slot, at)) => {
@@ -122,9 +124,18 @@ pub async fn run(
         };
         if let Some(own) = own {
             own.put_back(&mut failed.job, &mut ex.seen);
+            failed.job.bill();
         }
     }
     Err(failed.end(ex))
+}
+
+impl Admitted {
+    /// The bill is for what the call says now.
+    fn bill(&mut self) {
+        let Self { tab, call, route, who, estimate, .. } = self;
+        tab.is_for(call, route, (who, *estimate));
+    }
 }
 
 /// Whether anything would be sent there now.

@@ -46,7 +46,11 @@ impl Learned {
     pub fn keep(&self, policy: &Policy) {
         let served = |(model, upstream): &Place| {
             let mut models = policy.models.iter().filter(|named| *named.name == **model);
-            models.any(|model| policy.upstreams.get(model.upstream).is_some_and(|served| *served.name == **upstream))
+            models.any(|model| {
+                let versions = model.release.iter().flat_map(|release| &release.terms.versions);
+                let mut places = versions.map(|version| version.upstream).chain([model.upstream]);
+                places.any(|place| policy.upstreams.get(place).is_some_and(|served| *served.name == **upstream))
+            })
         };
         self.learners.lock().retain(|place, _| served(place));
     }

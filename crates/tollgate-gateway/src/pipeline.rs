@@ -82,7 +82,7 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     let from = *seen.from.insert(from.unwrap_or(facts.peer.ip));
     p.flood.ask(log, |f, _| f.check(from, now))?; // before any cryptography
     let asking = Asking { head: &head, peer: &facts.peer, from, at: now, unix_ms: facts.unix_ms, need: route.auth };
-    let who = p.auth.demand(log, |a, _| a.identify(&asking))?;
+    let who = p.auth.demand_store(log, |a| a.identify(&asking)).await?;
     let who = seen.who.insert(who);
     p.authz.ask(log, |z, _| z.permit(who, route, found.verb))?; // route and verb; the model comes below
     let asked = Asked { facts, from, route: Some(route.index), thread: w.index };

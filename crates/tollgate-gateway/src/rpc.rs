@@ -33,6 +33,7 @@ pub fn answer_here(p: &Policy, w: &Worker, job: &Admitted) -> Option<Response<By
         Verb::Health
         | Verb::Infer
         | Verb::LimitsPolicy
+        | Verb::ResourceMetadata
         | Verb::ModelList
         | Verb::Proxy
         | Verb::Quota

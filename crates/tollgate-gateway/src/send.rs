@@ -59,6 +59,7 @@ pub fn answer_here(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, job: &Admitte
         Verb::Health => json(StatusCode::OK, Bytes::from_static(b"{\"status\":\"ok\"}")),
         Verb::LimitsPolicy => p.published.answer(&job.head.headers),
         Verb::Quota => quota::own(p, w, ex, job),
+        Verb::ResourceMetadata => json(StatusCode::OK, p.auth.layer.tokens().resource()?.metadata.clone()),
         Verb::ServerLive => json(StatusCode::OK, Bytes::from_static(b"{\"live\":true}")),
         Verb::ServerReady => ready(w.state.is_ready()),
         Verb::ServerMetadata => json(StatusCode::OK, p.server_metadata.clone()),
@@ -126,10 +127,16 @@ fn patience(ex: &Exchange) -> Patience {
 ///
 /// # Errors
 /// `overloaded`, or a fault if the policy names no upstream.
-pub async fn enter(p: &Arc<Policy>, w: &Arc<Worker>, ex: &mut Exchange, job: Box<Admitted>) -> Result<Placed, Denial> {
+pub async fn enter(
+    p: &Arc<Policy>,
+    w: &Arc<Worker>,
+    ex: &mut Exchange,
+    mut job: Box<Admitted>,
+) -> Result<Placed, Denial> {
     let Some(upstream) = upstream(p, w, ex, &job) else {
         return Err(ex.log.stop(Stage::Queue, Fault::new(Origin::Own, "the route has no upstream").into()));
     };
+    job.tab.served_by(upstream);
     if p.contract.mode(&ex.log) != Mode::Off {
         ex.seen.awaited = p.contract.layer.as_ref().and_then(|contracts| contracts.awaits(&job.call));
     }

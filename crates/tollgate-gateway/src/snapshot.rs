@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http::header::WWW_AUTHENTICATE;
 use parking_lot::Mutex;
 use tollgate_core::backend::Signature;
 use tollgate_core::call::{Call, ModelId};
@@ -157,6 +159,15 @@ impl Policy {
     #[must_use]
     pub fn model_name(&self, model: ModelId) -> Option<&str> {
         self.models.get(model.index()).map(|model| &*model.name)
+    }
+
+    /// Says, where a credential is asked for, what kinds there are and where tokens come from (RFC 9728 § 5.1): the same to
+    /// everybody, whatever was wrong with theirs.
+    pub fn challenge(&self, headers: &mut HeaderMap) {
+        let Some(resource) = self.auth.layer.tokens().resource() else { return };
+        if headers.remove(WWW_AUTHENTICATE).is_some() {
+            headers.extend(resource.challenges.iter().map(|challenge| (WWW_AUTHENTICATE, challenge.clone())));
+        }
     }
 
     /// The upstream that serves a model.

@@ -338,7 +338,7 @@ impl Control {
     }
 
     fn apply(&self, compiled: Compiled) -> Result<u64, StartError> {
-        let Compiled { mut policy, keys, certs, secrets, admin_key, waf_log, dial, opened: _ } = compiled;
+        let Compiled { mut policy, keys, issuers, certs, secrets, admin_key, waf_log, dial, opened: _ } = compiled;
         if let Some(config) = waf_log {
             let opened = WafLog::open(&config, &base_of(&self.path));
             let failed = |error| system(format!("opening `{}` for the log of the rules", config.path), error);
@@ -347,6 +347,7 @@ impl Control {
         self.state.secrets.adopt(secrets, &self.state.redactor);
         self.state.certs.swap(certs);
         self.state.keys.adopt(keys);
+        self.state.issuers.install(issuers);
         self.state.dial.store(dial.map(Arc::new));
         self.admin_key.store(admin_key.map(Arc::new));
         Ok(self.state.set_policy(policy))

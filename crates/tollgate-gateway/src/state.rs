@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tollgate_core::backend::Backend;
 use tollgate_core::time::Clock;
-use tollgate_layers::auth::{IdKey, KeyRing, Refusals};
+use tollgate_layers::auth::{IdKey, KeyRing, Refusals, Replays};
 use tollgate_layers::limits::Levers;
 use tollgate_limit::{Gauges, Memory};
 
@@ -18,6 +18,7 @@ use crate::body::Budget;
 use crate::compute::Compute;
 use crate::config::EmbeddedConfig;
 use crate::drift::Drift;
+use crate::issuers::Issuers;
 use crate::keep::Keep;
 use crate::keys::Shelf;
 use crate::learned::Learned;
@@ -28,7 +29,7 @@ use crate::secrets::Secrets;
 use crate::snapshot::Policy;
 use crate::store::{Balances, Dial, Shared};
 use crate::tls::CertTable;
-use crate::upstream::{Queue, QueueBounds, Remote};
+use crate::upstream::{Queue, QueueBounds, Remote, Target, Upstream};
 
 /// Opens embedded models: the binary plugs it in, so that the gateway names no inference engine.
 pub trait Embed: Send + Sync {
@@ -98,6 +99,10 @@ pub struct State {
     pub refusals: Arc<Refusals>,
     /// Where keys are kept.
     pub keys: Shelf,
+    /// Issuers of access tokens.
+    pub issuers: Issuers,
+    /// Proofs of possession that were used up.
+    pub replays: Arc<Replays>,
     /// Certificates.
     pub certs: Arc<CertTable>,
     /// Opens embedded models.
@@ -181,6 +186,8 @@ impl State {
             refusals: Arc::default(),
             keys: Shelf::new(Arc::clone(&ring)),
             ring,
+            issuers: Issuers::default(),
+            replays: Arc::default(),
             certs: Arc::default(),
             embed,
             observed: Observed::default(),
@@ -212,6 +219,9 @@ impl State {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         policy.generation = generation;
         policy.cost.take_effect();
+        if let Some(serving) = self.policy.load_full() {
+            pass_on(&serving.upstreams, &policy.upstreams);
+        }
         let old = self.policy.swap(Some(Arc::new(policy)));
         self.retired.lock().extend(old);
         self.release_retired();
@@ -301,5 +311,18 @@ impl State {
         self.observed.keep(&policy);
         self.releases.keep(&policy);
         self.learned.keep(&policy);
+    }
+}
+
+/// What is known of the endpoints of an upstream goes on to the one of that name that takes its place.
+fn pass_on(before: &[Upstream], after: &[Upstream]) {
+    for upstream in after {
+        let same = before.iter().find(|known| known.name == upstream.name);
+        if let (Some(Target::Remote(old)), Target::Remote(new)) = (same.map(|known| &known.target), &upstream.target)
+            && !Arc::ptr_eq(old, new)
+        {
+            new.endpoints.inherit(&old.endpoints);
+            new.rpc.inherit(&old.rpc);
+        }
     }
 }

@@ -14,6 +14,7 @@ use tollgate_layers::limits::{Reservation, Used};
 use tollgate_layers::routes::Route;
 
 use crate::snapshot::Policy;
+use crate::upstream::Upstream;
 
 /// An open bill: settled exactly once, however the exchange ends. Dropping it settles it.
 pub struct Tab {
@@ -71,10 +72,23 @@ impl Tab {
 
     /// Remembers which call it is for, so that it can be learned from.
     #[must_use]
-    pub fn of(mut self, call: &Call, route: &Route, (who, estimate): (&Identity, Estimate)) -> Self {
+    pub fn of(mut self, call: &Call, route: &Route, known: (&Identity, Estimate)) -> Self {
+        self.is_for(call, route, known);
+        self
+    }
+
+    /// It is for another call from here on, at the price of that one.
+    pub fn is_for(&mut self, call: &Call, route: &Route, (who, estimate): (&Identity, Estimate)) {
         self.price = self.policy.cost.price(route, call.model, estimate);
         self.case = self.policy.cost.case(route, call, (who.tenant_id, estimate));
-        self
+    }
+
+    /// That upstream answers it: a version's, or another way than the model's own.
+    pub fn served_by(&mut self, upstream: &Upstream) {
+        let Some(case) = &mut self.case else { return };
+        let is_it = |known: &Upstream| std::ptr::eq(known, upstream);
+        let own = self.policy.upstream_of(case.model()).is_some_and(is_it);
+        case.served_by(if own { None } else { self.policy.upstreams.iter().position(is_it) });
     }
 
     /// The model begins to work: from here on, time is money.
@@ -137,7 +151,7 @@ impl Tab {
             return Cost(stated.max(1)).min(wall);
         }
         // What the server says of its queue is no cost.
-        let learner = self.case.as_ref().and_then(|case| self.policy.cost.learner(case.model()));
+        let learner = self.case.as_ref().and_then(|case| self.policy.cost.learner_of(case));
         let computed = wall.0 as f64 * learner.map_or(1.0, Learner::computing);
         // Half of those that came and went meanwhile were seen at either end.
         let beside = self
@@ -150,7 +164,11 @@ impl Tab {
     /// Calls in flight at the upstream, where they share its time.
     fn in_flight(&self) -> Option<u32> {
         let case = self.case.as_ref().filter(|case| self.policy.cost.is_batched(case))?;
-        Some(self.policy.upstream_of(case.model())?.queue.level().0)
+        let upstream = match case.server() {
+            Some(place) => self.policy.upstreams.get(place),
+            None => self.policy.upstream_of(case.model()),
+        };
+        Some(upstream?.queue.level().0)
     }
 }
 

@@ -281,7 +281,7 @@ impl Talk {
         ex.log.absorb(log);
         let mut held = held?;
         held.tell(&mut ex.log);
-        let tab = Tab::open(p, &w.state.clock, held).of(call, route, (who, estimate));
+        let mut tab = Tab::open(p, &w.state.clock, held).of(call, route, (who, estimate));
         if !estimate.exempt {
             ex.seen.reserved.0 = ex.seen.reserved.0.saturating_add(estimate.cost.0);
         }
@@ -290,6 +290,7 @@ impl Talk {
         let Some(upstream) = upstream else {
             return Err(ex.log.stop(Stage::Queue, Fault::new(Origin::Own, "the model has no upstream").into()));
         };
+        tab.served_by(upstream);
         let ask = turn::ask(p, ex, &estimate, call.body_bytes, now);
         let slot = upstream.queue.enter(ask, &w.ticker).await.map_err(|away| turn::away(w, ex, away))?;
         let judged = p.contract.mode(&ex.log) != Mode::Off;

@@ -347,6 +347,46 @@ async fn a_client_that_leaves_takes_its_trial_along_and_the_next_one_tries() {
     gate.open();
 }
 
+#[tokio::test]
+async fn what_is_known_of_endpoints_outlives_a_reload_that_changes_their_upstream() {
+    let (good, (bad, switch)) = (ModelServer::agreeable().await, switched(error).await);
+    switch.store(1, Ordering::Relaxed);
+    let endpoints = [good.url(), bad.url()];
+    let house =
+        house(&endpoints, ", ejection: { base: 60s, longest: 60s }, breaker: { failures: 3, open: 60s, longest: 60s }");
+    while !is(&house, &bad, "ejected").await {
+        infer(&house).await;
+    }
+    let asked = bad.count();
+    let other = ", stream_idle_ms: 5000, ejection: { base: 60s, longest: 60s }, breaker: { failures: 3, open: 60s, longest: 60s }";
+    house.configure(&config(&endpoints, other, ""));
+    house.reload().expect("a good file");
+    assert!(is(&house, &bad, "ejected").await, "{}", house.admin("GET", "/backends").await.text());
+    for _ in 0..20 {
+        assert_eq!(infer(&house).await.status, 200);
+    }
+    assert_eq!(bad.count(), asked, "nothing was sent there");
+    // An endpoint that is new has done nothing yet, and a file with a mistake changes nothing.
+    let third = ModelServer::agreeable().await;
+    let more = [good.url(), bad.url(), third.url()];
+    house.configure(&config(&more, other, "nonsense: 1\n"));
+    assert!(house.reload().is_err());
+    house.configure(&config(&more, other, ""));
+    house.reload().expect("a good file");
+    assert!(is(&house, &bad, "ejected").await && is(&house, &third, "ready").await);
+    // Nor does an open breaker close by it.
+    good.kill().await;
+    third.kill().await;
+    bad.kill().await;
+    let breaker = "tollgate_upstream_breaker{upstream=\"m\",face=\"endpoints\"}";
+    while house.metric(breaker).await != Some(2.0) {
+        infer(&house).await;
+    }
+    house.configure(&config(&more, &other.replace("stream_idle_ms: 5000", "stream_idle_ms: 6000"), ""));
+    house.reload().expect("a good file");
+    assert_eq!((house.metric(breaker).await, infer(&house).await.code()), (Some(2.0), "overloaded".to_owned()));
+}
+
 /// What became of requests that were sent to a second endpoint.
 async fn hedges(house: &House, outcome: &str) -> Option<f64> {
     let row = format!("tollgate_upstream_hedges_total{{upstream=\"m\",face=\"endpoints\",outcome=\"{outcome}\"}}");

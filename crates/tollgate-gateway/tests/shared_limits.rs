@@ -180,11 +180,11 @@ fn rest(seconds: f64) {
 fn two_gateways_admit_what_one_would() {
     let Some(cluster) = Cluster::start(2, Budget { burst: 50, rate: 100 }) else { return };
     let outcome = cluster.load(|| rest(3.0));
-    // A machine that does much else is late: what was judged by a share then is labelled, and may be beyond the limit.
-    let alone = cluster.sum("tollgate_store_judged_total{how=\"late\"}")
-        + cluster.sum("tollgate_store_judged_total{how=\"away\"}");
+    // A store that is late lets nobody in beyond the limit. A machine that does much else can make it look like one that is
+    // away: what was judged by a share then is labelled.
+    let away = cluster.sum("tollgate_store_judged_total{how=\"away\"}");
     let admitted = outcome.seen.admitted.load(Ordering::Relaxed) as f64;
-    assert!(admitted <= admitted / outcome.ratio + alone, "{outcome:?} {alone}");
+    assert!(admitted <= admitted / outcome.ratio + away, "{outcome:?} {away}");
     assert!(outcome.ratio >= 0.85, "{outcome:?}");
     assert!(outcome.seen.refused.load(Ordering::Relaxed) > 0, "{outcome:?}");
 }

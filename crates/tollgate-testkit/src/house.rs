@@ -28,7 +28,6 @@ listeners:
 certs:
   main: { names: [gateway.test], cert: cert.pem, key: secret://file/key.pem }
 admin: { key: secret://env/ADMIN_KEY }
-auth: { keys: { file: keys.yaml, pepper: { v1: secret://env/PEPPER } } }
 flood: { per_address: { burst: 10000000, refill_per_sec: 1000000 } }
 "#;
 const ADMIN_KEY: &str = "the-admin-key-of-a-test";
@@ -42,6 +41,8 @@ pub struct House {
     gateway: Option<Gateway>,
     addresses: BTreeMap<String, SocketAddr>,
     keys: BTreeMap<String, String>,
+    /// Members of `auth` beside its keys.
+    auth: String,
 }
 
 impl House {
@@ -71,6 +72,19 @@ impl House {
     #[must_use]
     pub fn start_in(rest: &str, prepare: impl FnOnce(&Folder)) -> Self {
         let house = Self::furnish(rest);
+        prepare(&house.folder);
+        house.open(Box::new(NoModels))
+    }
+
+    /// Starts a gateway whose section `auth` has more members than its keys, such as `issuers: { … }`.
+    ///
+    /// # Panics
+    /// If the configuration has mistakes.
+    #[must_use]
+    pub fn start_trusting(auth: &str, rest: &str, prepare: impl FnOnce(&Folder)) -> Self {
+        let mut house = Self::furnish(rest);
+        auth.clone_into(&mut house.auth);
+        house.configure(rest);
         prepare(&house.folder);
         house.open(Box::new(NoModels))
     }
@@ -106,7 +120,8 @@ impl House {
     #[must_use]
     pub fn furnish(rest: &str) -> Self {
         let (ca, folder) = (Ca::new(), Folder::fresh());
-        let mut house = Self { ca, folder, gateway: None, addresses: BTreeMap::new(), keys: BTreeMap::new() };
+        let (addresses, keys, auth) = (BTreeMap::new(), BTreeMap::new(), String::new());
+        let mut house = Self { ca, folder, gateway: None, addresses, keys, auth };
         house.certify();
         house.configure(rest);
         house.issue();
@@ -115,7 +130,10 @@ impl House {
 
     /// Writes the configuration anew; a reload is another step.
     pub fn configure(&self, rest: &str) {
-        self.folder.write("tollgate.yaml", format!("{BASE}{rest}"));
+        let comma = if self.auth.is_empty() { "" } else { ", " };
+        let keys = "keys: { file: keys.yaml, pepper: { v1: secret://env/PEPPER } }";
+        let auth = format!("auth: {{ {keys}{comma}{} }}\n", self.auth);
+        self.folder.write("tollgate.yaml", format!("{BASE}{auth}{rest}"));
     }
 
     /// Writes a new certificate and its key; a reload is another step.

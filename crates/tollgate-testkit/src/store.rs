@@ -14,6 +14,10 @@ const OTHER: &str = "TOLLGATE_STORE_SERVER";
 /// What to say where none is installed.
 const HOW: &str = "apt-get install redis-server, or name a server in TOLLGATE_STORE_SERVER";
 
+/// What a server says before it ends that was built without TLS and is asked for it, and what to say then.
+const NO_TLS: (&str, &str) =
+    ("Failed finding TLS support", "the server of TOLLGATE_STORE_SERVER was built without TLS");
+
 /// A server that forgets everything when it ends.
 #[derive(Debug)]
 pub struct StoreServer {
@@ -43,8 +47,9 @@ impl StoreServer {
         }
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let mut server = Self { folder: Folder::fresh(), program, arguments, child: None };
-        server.start();
-        Ok(server)
+        let Err(log) = server.try_start() else { return Ok(server) };
+        assert!(log.contains(NO_TLS.0), "{} does not accept: {log}", server.program.display());
+        Err(NO_TLS.1)
     }
 
     /// Starts it again, and waits until it accepts.
@@ -52,18 +57,31 @@ impl StoreServer {
     /// # Panics
     /// If it does not.
     pub fn start(&mut self) {
+        self.try_start().unwrap_or_else(|log| panic!("{} does not accept: {log}", self.program.display()));
+    }
+
+    /// What it said, if it does not accept.
+    fn try_start(&mut self) -> Result<(), String> {
         self.kill();
+        let path = self.folder.join("store.log");
+        let log = std::fs::File::create(&path).expect("a folder of ours");
         let mut command = Command::new(&self.program);
         // The port comes first: an argument of the test may name another.
         command.args(["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no", "--unixsocket"]);
-        command.arg(self.socket()).arg("--dir").arg(self.folder.path()).args(&self.arguments);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        self.child = Some(child.expect("it starts"));
-        let accepts = (0..15_000).any(|_| {
+        let socket = self.socket();
+        command.arg(&socket).arg("--dir").arg(self.folder.path()).args(&self.arguments);
+        let child = command.stdin(Stdio::null()).stdout(log).stderr(Stdio::null()).spawn();
+        let child = self.child.insert(child.expect("it starts"));
+        for _ in 0..15_000 {
             std::thread::sleep(Duration::from_millis(1));
-            UnixStream::connect(self.socket()).is_ok()
-        });
-        assert!(accepts, "{} does not accept", self.program.display());
+            if UnixStream::connect(&socket).is_ok() {
+                return Ok(());
+            }
+            if child.try_wait().expect("a child of ours").is_some() {
+                break;
+            }
+        }
+        Err(std::fs::read_to_string(path).unwrap_or_default())
     }
 
     /// Kills it hard.

@@ -125,8 +125,9 @@ fn listed(door: &Door, json: bool) -> anyhow::Result<Exit> {
 
 #[expect(clippy::print_stdout, reason = "the bin speaks to people")]
 fn cleared(door: &Door, whom: Whom) -> anyhow::Result<Exit> {
-    door.ask("DELETE", PATH, &serde_json::to_string(&whom.asked())?)?;
+    let told = door.ask("DELETE", PATH, &serde_json::to_string(&whom.asked())?)?;
     println!("it is cleared");
+    warn_of_others(&told);
     Ok(Exit::Good)
 }
 
@@ -150,6 +151,15 @@ impl Override {
         if told["survives_restart"] == false {
             eprintln!("a restart forgets it: `state.directory` is not set, or could not be written");
         }
+        warn_of_others(&told);
         Ok(Exit::Good)
+    }
+}
+
+/// Says so where the other gateways do not know of it yet.
+#[expect(clippy::print_stderr, reason = "the bin speaks to people")]
+fn warn_of_others(told: &serde_json::Value) {
+    if told["nodes"] == "this_one" {
+        eprintln!("on this gateway only: the store is away. The others follow when it is back");
     }
 }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Parser;
 use tollgate_sim::figures::Figures;
+use tollgate_sim::lesson::{Grade, Lesson, Subject};
 use tollgate_sim::plot::{Group, Panel, svg};
 use tollgate_sim::trace::{Scene, Trace};
-use tollgate_sim::world::{Policy, run};
+use tollgate_sim::world::{Policy, run, run_learned};
 
 /// Simulates admission before a model server with the ledger, the fair queue and the in-flight limit that ship.
 #[derive(Debug, Parser)]
@@ -127,7 +128,57 @@ fn scenes(scene: &Scene, seeds: u64) -> Vec<Panel> {
         let known = [known, f64::NAN, f64::NAN, f64::NAN, f64::NAN];
         println!("| {sigma} | {} |", cells(&figures, Some(&known)).join(" | "));
     }
+    learned(scene, seeds);
     panels(&groups)
+}
+
+/// The same floods with costs as the gateway's own learner foresees them, beside those that are told.
+fn learned(scene: &Scene, seeds: u64) {
+    println!(
+        "\ncost+q with costs as they are learned in the run, from prices that are wrong in the beginning (tensors: a third of \
+         the truth; chats: ten times it), beside costs that are told with sigma {}. Of a tensor the size is seen; of a chat \
+         the prompt, while nearly all of its cost is an answer of unknown length. In brackets: the design's simulation.\n",
+        scene.sigma
+    );
+    println!(
+        "| flood | costs | goodput | wasted | good in time | good p99 s | Jain | reserved ÷ used | under-reserved | error |\n\
+         |---|---|---|---|---|---|---|---|---|---|"
+    );
+    for flood in [2.0, 10.0] {
+        let known = REFERENCE.iter().find(|(at, name, _)| (at - flood).abs() < 0.1 && *name == "cost+q");
+        for (name, subject) in
+            [("told", None), ("tensors, learned", Some(Subject::Tensors)), ("chats, learned", Some(Subject::Chats))]
+        {
+            let runs: Vec<_> = (1..=seeds).map(|seed| lessons(&Scene { flood, seed, ..*scene }, subject)).collect();
+            let figures = Figures::mean(&runs.iter().map(|(figures, _)| *figures).collect::<Vec<_>>());
+            let of = |field: fn(&Grade) -> f64| {
+                let found: Vec<_> = runs.iter().filter_map(|(_, grade)| grade.as_ref().map(field)).collect();
+                if found.is_empty() {
+                    "–".to_owned()
+                } else {
+                    format!("{:.3}", found.iter().sum::<f64>() / found.len() as f64)
+                }
+            };
+            println!(
+                "| {flood}× | {name} | {} | {} | {} | {} |",
+                cells(&figures, known.map(|(_, _, known)| known)).join(" | "),
+                of(|grade| grade.reserved),
+                of(|grade| grade.under),
+                of(|grade| grade.error)
+            );
+        }
+    }
+}
+
+fn lessons(scene: &Scene, subject: Option<Subject>) -> (Figures, Option<Grade>) {
+    let trace = scene.play();
+    let capacity = f64::from(scene.slots) * scene.seconds * 1e6;
+    let Some(subject) = subject else {
+        return (Figures::of(&run(&trace, scene.slots, Policy::CostAndQueue), capacity), None);
+    };
+    let lesson = Lesson::new(&trace, subject);
+    let fates = run_learned(&trace, scene.slots, Policy::CostAndQueue, &lesson);
+    (Figures::of(&fates, capacity), Some(lesson.grade()))
 }
 
 fn cells(figures: &Figures, known: Option<&[f64; 5]>) -> Vec<String> {

@@ -16,7 +16,7 @@ use tollgate_core::secret::Secret;
 use tollgate_layers::auth::{DEFAULT_GRACE, DEFAULT_KEPT, NewKey, Rotation, Timestamp};
 use tollgate_layers::authz::Scope;
 
-use super::levers::{recorded, told};
+use super::levers::{Origin, recorded, told};
 use crate::config::KeyDesk;
 use crate::keys::{Done, KeyAct};
 use crate::send::json;
@@ -148,8 +148,8 @@ fn act(control: &Control, asked: Asked, from: SocketAddr) -> Response<Bytes> {
         Err(why) => return told(StatusCode::UNPROCESSABLE_ENTITY, &why.to_string()),
     };
     // On record first: an act that nobody can find afterwards must not happen.
-    if let Err(why) = recorded(&control.state, (done.act, done.told()), from) {
-        return told(StatusCode::SERVICE_UNAVAILABLE, why);
+    if let Err((status, why)) = recorded(&control.state, (done.act, done.told()), Origin::Operator(from)) {
+        return told(status, &why);
     }
     if done.changed {
         match desk.save() {

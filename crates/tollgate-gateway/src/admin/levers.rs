@@ -16,6 +16,7 @@ use crate::record::act::Act;
 use crate::send::json;
 use crate::start::Control;
 use crate::state::State;
+use crate::store::Notice;
 
 /// Where they are, on the admin listener.
 pub const PATH: &str = "/limits/overrides";
@@ -100,10 +101,10 @@ fn act(state: &State, method: &Method, asked: &Asked, from: SocketAddr) -> Respo
         Ok(target) => target,
         Err(why) => return told(StatusCode::UNPROCESSABLE_ENTITY, &why),
     };
-    if *method == Method::POST { pull(state, asked, target, from) } else { release(state, &target, from) }
+    if *method == Method::POST { ask(state, asked, &target, from) } else { clear(state, &target, from) }
 }
 
-fn pull(state: &State, asked: &Asked, target: Target, from: SocketAddr) -> Response<Bytes> {
+fn ask(state: &State, asked: &Asked, target: &Target, from: SocketAddr) -> Response<Bytes> {
     let unix_ms = state.clock.unix_ms();
     let (permille, for_ms) = match (asked.permille(), asked.for_ms) {
         (Ok(permille), Some(for_ms)) => (permille, for_ms),
@@ -111,7 +112,7 @@ fn pull(state: &State, asked: &Asked, target: Target, from: SocketAddr) -> Respo
         (_, None) => return told(StatusCode::UNPROCESSABLE_ENTITY, "`for_ms`: for how long?"),
     };
     let lever = Lever {
-        target,
+        target: target.trimmed(),
         permille,
         since_unix_ms: unix_ms,
         until_unix_ms: unix_ms.saturating_add(for_ms),
@@ -121,59 +122,92 @@ fn pull(state: &State, asked: &Asked, target: Target, from: SocketAddr) -> Respo
         return told(StatusCode::UNPROCESSABLE_ENTITY, &why.to_string());
     }
     let shown = lever_json(&lever);
-    // On record first: an act that nobody can find afterwards must not happen.
-    let act = ("limits.override", shown.clone());
-    if let Err(why) = recorded(state, act, from) {
-        return told(StatusCode::SERVICE_UNAVAILABLE, why);
-    }
-    match state.levers.pull(lever, unix_ms) {
-        Ok(version) => kept(state, json!({ "override": shown, "version": version })),
-        Err(why) => told(StatusCode::UNPROCESSABLE_ENTITY, &why.to_string()),
+    match pull(state, lever.clone(), unix_ms, Origin::Operator(from)) {
+        Ok(version) => {
+            let nodes = passed(state, &Notice { lever, let_go: false });
+            kept(state, json!({ "override": shown, "version": version }), nodes)
+        }
+        Err((status, why)) => told(status, &why),
     }
 }
 
-fn release(state: &State, target: &Target, from: SocketAddr) -> Response<Bytes> {
-    if !state.levers.holds(target) {
+fn clear(state: &State, target: &Target, from: SocketAddr) -> Response<Bytes> {
+    let target = target.trimmed();
+    let Some(lever) = state.levers.list().1.into_iter().find(|lever| lever.target == target) else {
         return told(StatusCode::NOT_FOUND, "there is no such override");
+    };
+    match let_go(state, &target, Origin::Operator(from)) {
+        Ok(()) => {
+            let nodes = passed(state, &Notice { lever, let_go: true });
+            kept(state, json!({ "version": state.levers.list().0 }), nodes)
+        }
+        Err((status, why)) => told(status, &why),
     }
-    let what = json!({ target.kind(): target.to_string() });
-    if let Err(why) = recorded(state, ("limits.override.clear", what), from) {
-        return told(StatusCode::SERVICE_UNAVAILABLE, why);
-    }
+}
+
+/// Where an act came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin {
+    /// Whoever has the admin key, from there.
+    Operator(SocketAddr),
+    /// Another node, through the store.
+    Store,
+}
+
+/// Pulls a lever, on record first: an act that nobody can find afterwards must not happen.
+pub(crate) fn pull(state: &State, lever: Lever, unix_ms: u64, origin: Origin) -> Result<u64, (StatusCode, String)> {
+    recorded(state, ("limits.override", lever_json(&lever)), origin)?;
+    state.levers.pull(lever, unix_ms).map_err(|why| (StatusCode::UNPROCESSABLE_ENTITY, why.to_string()))
+}
+
+/// Lets a lever go, on record first.
+pub(crate) fn let_go(state: &State, target: &Target, origin: Origin) -> Result<(), (StatusCode, String)> {
+    recorded(state, ("limits.override.clear", json!({ target.kind(): target.to_string() })), origin)?;
     state.levers.release(target);
-    kept(state, json!({ "version": state.levers.list().0 }))
+    Ok(())
+}
+
+/// Passes on what was done here to the other nodes; where it holds, if there may be others.
+fn passed(state: &State, notice: &Notice) -> Option<&'static str> {
+    let shared = state.balances.shared()?;
+    Some(if shared.relay().pass(notice, shared.is_up()) { "all" } else { "this_one" })
 }
 
 /// Writes down what was done before anybody is told that it was.
 pub(super) fn recorded(
     state: &State,
     (act, what): (&'static str, serde_json::Value),
-    from: SocketAddr,
-) -> Result<(), &'static str> {
+    origin: Origin,
+) -> Result<(), (StatusCode, String)> {
     let mut random = [0; 16];
     // Without randomness the number is 0, and the line says the rest.
     let _ = aws_lc_rs::rand::fill(&mut random);
+    let (by, client) = match origin {
+        Origin::Operator(from) => ("admin_key", from.ip().to_string()),
+        Origin::Store => ("another_node", String::new()),
+    };
     let act = Act {
         time_ms: state.clock.unix_ms(),
         id: ExchangeId(u128::from_le_bytes(random)),
         act,
-        by: "admin_key",
-        client: from.ip().to_string(),
+        by,
+        client,
         what,
         generation: state.generation(),
     };
     match act.append(&state.recorder) {
-        Some(false) => Err("the act could not be written to the record"),
+        Some(false) => Err((StatusCode::SERVICE_UNAVAILABLE, "the act could not be written to the record".to_owned())),
         Some(true) | None => Ok(()),
     }
 }
 
 /// Writes what survives a restart, and answers; says so where it did not get there.
-fn kept(state: &State, mut body: serde_json::Value) -> Response<Bytes> {
+fn kept(state: &State, mut body: serde_json::Value, nodes: Option<&str>) -> Response<Bytes> {
     let kept = state.keep.as_ref().map(|keep| keep.write_levers(&state.levers.list().1));
     if let Some(members) = body.as_object_mut() {
         members.insert("recorded".to_owned(), state.recorder.wants_lines().into());
         members.insert("survives_restart".to_owned(), matches!(kept, Some(Ok(()))).into());
+        members.extend(nodes.map(|nodes| ("nodes".to_owned(), nodes.into())));
     }
     json(StatusCode::OK, Bytes::from(body.to_string()))
 }

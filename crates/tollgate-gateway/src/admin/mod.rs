@@ -25,6 +25,7 @@ use tollgate_limit::Moment;
 
 use crate::cache;
 use crate::drift;
+use crate::issuers;
 use crate::keys as shelf;
 use crate::record::metrics::{head, row};
 use crate::release;
@@ -71,6 +72,7 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         if control.is_real() {
             tasks.spawn_detached(secrets::watch(Arc::clone(control)));
             tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
+            tasks.spawn_detached(issuers::watch(Arc::clone(&control.state)));
             tasks.spawn_detached(statistics::watch(Arc::clone(&control.state)));
         }
         let store = Arc::new(Tasks::default());
@@ -302,6 +304,7 @@ fn metrics(control: &Control) -> String {
     queues(&mut out, &policy);
     cache::render(&policy, &mut out);
     state.drift.render(&mut out);
+    issuers::render(&state.issuers, state.clock.unix_ms(), &mut out);
     release::told::render(&policy, &mut out);
     head(&mut out, "tollgate_stage_mode", "gauge", "Mode of each guard: 2 enforces, 1 observes, 0 is off.");
     for (stage, mode) in policy.modes() {

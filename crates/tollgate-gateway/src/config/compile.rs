@@ -1,6 +1,7 @@
 //! From a document of the right shape to a policy: every mistake of meaning is reported, then the layers are built.
 
 mod fallback;
+mod issuers;
 mod queueing;
 mod remote;
 mod versions;
@@ -16,7 +17,7 @@ use tollgate_core::check::Checker;
 use tollgate_core::guard::{Gate, Guard};
 use tollgate_core::secret::{Secret, SecretRef};
 use tollgate_core::stage::Stage;
-use tollgate_layers::auth::{Auth, Sentry};
+use tollgate_layers::auth::{Auth, Sentry, Tokens};
 use tollgate_layers::authz;
 use tollgate_layers::contract::{Contract, Contracts};
 use tollgate_layers::cost::{Classes, Costs, Priced};
@@ -33,6 +34,7 @@ use super::document::{Config, EmbeddedConfig, HeadChecks, ListenerConfig, ModelC
 use super::openapi;
 use super::presets::{self, Opened};
 use super::rules::RuleFiles;
+use crate::issuers::{Fresh, IssuerDesk};
 use crate::keys::{Keyed, Place, Recipe};
 use crate::listen::head::HeadLimits;
 use crate::quota::Published;
@@ -50,6 +52,8 @@ pub struct Compiled {
     pub policy: Policy,
     /// API keys.
     pub keys: Keyed,
+    /// Issuers of access tokens, and where their keys come from.
+    pub issuers: Vec<(Arc<IssuerDesk>, Fresh)>,
     /// Certificates of each listener.
     pub certs: HashMap<String, Certified>,
     /// Every loaded secret.
@@ -102,17 +106,19 @@ pub fn compile(
     });
     check.require(!config.routes.is_empty(), "routes", "no route: nothing would be served");
     let keys = desk.keys(base, check);
-    let policy = desk.policy(check, upstreams, Rules { routes, waf }, classes);
+    let (tokens, issuers) = desk.tokens(check);
+    let policy = desk.policy(check, upstreams, Rules { routes, waf, tokens }, classes);
     let dial = desk.dial(base, check);
     let secrets = desk.opener.opened();
     let waf_log = config.waf.log.clone();
-    check.is_clean().then(|| Compiled { policy, keys, certs, secrets, admin_key, waf_log, opened, dial })
+    check.is_clean().then(|| Compiled { policy, keys, issuers, certs, secrets, admin_key, waf_log, opened, dial })
 }
 
 /// What decides about requests by their form.
 struct Rules {
     routes: Routes,
     waf: Option<Waf>,
+    tokens: Tokens,
 }
 
 /// The routes under the limits of their rules: `SecRequestBodyLimit` lowers a cap and never raises it.
@@ -328,7 +334,7 @@ impl Desk<'_> {
         &self,
         check: &mut Checker,
         upstreams: Vec<Option<Upstream>>,
-        Rules { routes, waf }: Rules,
+        Rules { routes, waf, tokens }: Rules,
         classes: Classes,
     ) -> Policy {
         let config = self.config;
@@ -383,7 +389,7 @@ impl Desk<'_> {
             },
             auth: Gate {
                 stage: Stage::Auth,
-                layer: Auth::new(Arc::clone(&self.state.ring)).behind(self.sentry(check)),
+                layer: Auth::new(Arc::clone(&self.state.ring), tokens).behind(self.sentry(check)),
             },
             authz: Guard {
                 stage: Stage::Authz,
@@ -513,7 +519,12 @@ impl Desk<'_> {
             let prior = model.cost.expected(check, writes);
             let learner = self.state.learned.of(name, &model.upstream, prior);
             let counted = contract.counts_tokens();
-            Priced { weights, counted, batched: model.cost.batched, prior, learner }
+            let elsewhere = model.versions.values().filter_map(|version| {
+                let upstream = version.upstream.as_ref().filter(|upstream| **upstream != model.upstream)?;
+                Some((*self.upstreams.get(upstream)?, self.state.learned.of(name, upstream, prior)))
+            });
+            let elsewhere = elsewhere.collect();
+            Priced { weights, counted, batched: model.cost.batched, prior, learner, elsewhere }
         })
     }
 }

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use tollgate_core::check::Checker;
+use tollgate_layers::auth;
 use tollgate_layers::protocol::oip::grpc;
 use tollgate_layers::routes::{Behind, Faces, MethodName, Preset, Protocol, RouteConfig, preset};
 
@@ -50,6 +51,7 @@ pub(super) fn opened(config: &Config, check: &mut Checker) -> (Config, Vec<Opene
     let paths = routes.iter().map(Opened::of).collect();
     config.routes.extend(routes);
     show_quotas(&mut config);
+    show_issuers(&mut config);
     defaults(&mut config);
     (config, paths)
 }
@@ -67,6 +69,18 @@ fn show_quotas(config: &mut Config) {
         return;
     }
     let route = serde_json::json!({ "name": "tollgate.quota", "path": quota::PATH, "protocol": "quota" });
+    config.routes.extend(serde_json::from_value::<RouteConfig>(route).ok());
+}
+
+/// The page of trusted issuers, where there are some and no route shows them.
+fn show_issuers(config: &mut Config) {
+    let shown = |route: &RouteConfig| route.protocol == Protocol::ResourceMetadata;
+    let path = config.auth.resource.as_deref().and_then(auth::metadata_path);
+    let Some(path) = path.filter(|_| !config.auth.issuers.is_empty()) else { return };
+    if config.routes.iter().any(shown) {
+        return;
+    }
+    let route = serde_json::json!({ "name": "tollgate.issuers", "path": path, "protocol": "resource_metadata" });
     config.routes.extend(serde_json::from_value::<RouteConfig>(route).ok());
 }
 

@@ -336,6 +336,7 @@ fn admitted(mut exchange: Box<Exchange>, reply: Reply, keep: Kept) -> Response<R
 fn denied(policy: &Policy, mut exchange: Box<Exchange>, denial: &Denial, h1: bool, keep: Kept) -> Response<ReplyBody> {
     let face = Face::of(&exchange.seen);
     let mut response = problem(denial, exchange.facts.id, face, Figures::of(denial, &exchange.seen));
+    policy.challenge(response.headers_mut());
     policy.output.secure(response.headers_mut(), exchange.facts.peer.tls);
     let stage = exchange.log.verdict().map(|entry| entry.stage);
     let unread = exchange.seen.bytes_in == 0 && exchange.seen.declared > SMALL_BODY;

@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tollgate_core::time::Tick;
 
 use super::breaker::{Breaker, SLOW};
+use super::levers::keep_in_step;
 use super::shared::{Place, Question, Shared};
 use super::{Charged, Claim, Connect, Dial, Store, StoreFault};
 use crate::state::State;
@@ -48,6 +49,8 @@ struct Line<S> {
 pub fn begin(state: &Arc<State>, tasks: &Arc<Tasks>, stop: watch::Receiver<bool>) {
     if let Some(shared) = state.balances.shared() {
         let node = state.dice.0 ^ state.dice.1.rotate_left(32);
+        let both = (Arc::clone(state), Arc::clone(shared));
+        tasks.spawn_detached(keep_in_step(both, Newest(Arc::clone(state)), stop.clone()));
         tasks.spawn(drive(Arc::clone(shared), Newest(Arc::clone(state)), Arc::clone(tasks), (node, stop)));
     }
 }

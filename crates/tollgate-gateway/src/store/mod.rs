@@ -2,11 +2,12 @@
 //!
 //! `balances` is what layer `limits` charges. `shared` holds this node's leases, on the way of requests. `driver` runs on the
 //! control thread and is the only one that waits for the store, whose words `valkey` speaks; `breaker` says when to stop
-//! asking. The arithmetic of leases is that of `tollgate-limit`.
+//! asking. `levers` carries the levers of an incident to the other nodes. The arithmetic of leases is that of `tollgate-limit`.
 
 mod balances;
 mod breaker;
 mod driver;
+mod levers;
 mod meters;
 #[cfg(feature = "store")]
 mod records;
@@ -25,6 +26,7 @@ use tollgate_limit::{Demand, MAX_LEVELS, Standing};
 
 pub use balances::Balances;
 pub use driver::{FAREWELL, begin, drive};
+pub use levers::{Notice, Relay};
 pub use shared::{Settings, Shared};
 #[cfg(feature = "store")]
 pub use valkey::Dial;
@@ -63,6 +65,17 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Says that a node lives; how many do.
     fn heartbeat(&self, node: u64) -> impl Future<Output = Result<u32, StoreFault>> + Send;
+
+    /// The list of levers; empty if there is none.
+    fn read_levers(&self) -> impl Future<Output = Result<String, StoreFault>> + Send;
+
+    /// Writes the list of levers, for so long, if it is still `was`; whether it was.
+    fn write_levers(
+        &self,
+        was: &str,
+        text: &str,
+        keep: Duration,
+    ) -> impl Future<Output = Result<bool, StoreFault>> + Send;
 
     /// Says that a node leaves.
     fn leave(&self, node: u64) -> impl Future<Output = Result<(), StoreFault>> + Send;

@@ -1,11 +1,24 @@
 -- Balances of Tollgate, version 1. The same arithmetic stands in tollgate-limit/src/central.rs; a test holds one against
 -- the other. Amounts are integers: microseconds of refill for a rate, units for a quota.
 --
--- ARGV[1] = charge | settle | beat | leave
+-- ARGV[1] = charge | settle | beat | leave | read | write
 --   charge, settle: KEYS are balances, at most 8; seven arguments for each: kind (r, q), act (c charge, d debit, g give back),
 --     want, least, bound (r: burst, q: max), span (r: burst and debt together, q: milliseconds to keep), floor
 --     charge takes all or nothing: {0, granted, standing, ...} or {i, wait, standing of i}
 --   beat, leave: KEYS[1] is the set of nodes; ARGV[2] the node, ARGV[3] microseconds until it is forgotten: {how many}
+--   read, write: KEYS[1] is a text. write: ARGV[2] what was read, ARGV[3] what it becomes, ARGV[4] for how many milliseconds:
+--     1, or 0 if it is not what was read any more
+if ARGV[1] == 'read' or ARGV[1] == 'write' then
+  local text = redis.call('GET', KEYS[1]) or ''
+  if ARGV[1] == 'read' then
+    return text
+  elseif text ~= ARGV[2] then
+    return 0
+  end
+  redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
+  return 1
+end
+
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 

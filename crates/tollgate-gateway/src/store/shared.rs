@@ -14,6 +14,7 @@ use tollgate_core::time::Clock;
 use tollgate_layers::limits::{LeaseMs, StoreConfig, WhenDown};
 use tollgate_limit::{Key, LeaseTime, Level, Limit, MAX_LEVELS, Standing, Terms, Tick};
 
+use super::levers::Relay;
 use super::meters::StoreMeters;
 use super::{Charged, Claim};
 use table::Table;
@@ -61,6 +62,7 @@ pub struct Shared {
     nodes: AtomicU32,
     epoch: AtomicU32,
     pub(super) meters: StoreMeters,
+    relay: Relay,
 }
 
 /// What a request asks of the driver.
@@ -89,6 +91,7 @@ impl Shared {
             nodes: AtomicU32::new(settings.expected_nodes.max(1)),
             epoch: AtomicU32::new(0),
             meters: StoreMeters::default(),
+            relay: Relay::default(),
         }
     }
 
@@ -102,6 +105,12 @@ impl Shared {
     #[must_use]
     pub fn nodes(&self) -> u32 {
         self.nodes.load(Ordering::Relaxed)
+    }
+
+    /// What carries levers to the other nodes.
+    #[must_use]
+    pub const fn relay(&self) -> &Relay {
+        &self.relay
     }
 
     /// Writes what happened, as metrics.

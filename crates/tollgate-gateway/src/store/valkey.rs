@@ -166,12 +166,23 @@ impl Store for Valkey {
     }
 
     async fn heartbeat(&self, node: u64) -> Result<u32, StoreFault> {
-        let numbers = self.run(&[self.nodes()], &["beat".to_owned(), name(node), EXPIRY_US.to_string()]).await?;
+        let numbers: Vec<i64> =
+            self.run(&[self.nodes()], &["beat".to_owned(), name(node), EXPIRY_US.to_string()]).await?;
         numbers.first().and_then(|count| u32::try_from(*count).ok()).ok_or_else(garbled)
     }
 
+    async fn read_levers(&self) -> Result<String, StoreFault> {
+        self.run(&[self.levers()], &["read".to_owned()]).await
+    }
+
+    async fn write_levers(&self, was: &str, text: &str, keep: Duration) -> Result<bool, StoreFault> {
+        let (was, text, keep) = (was.to_owned(), text.to_owned(), keep.as_millis().to_string());
+        let written: i64 = self.run(&[self.levers()], &["write".to_owned(), was, text, keep]).await?;
+        Ok(written == 1)
+    }
+
     async fn leave(&self, node: u64) -> Result<(), StoreFault> {
-        self.run(&[self.nodes()], &["leave".to_owned(), name(node)]).await.map(drop)
+        self.run::<Vec<i64>>(&[self.nodes()], &["leave".to_owned(), name(node)]).await.map(drop)
     }
 }
 
@@ -197,7 +208,7 @@ impl Valkey {
     }
 
     /// Runs the script; sends it whole where the server does not know it, as after a restart.
-    async fn run(&self, keys: &[String], arguments: &[String]) -> Result<Vec<i64>, StoreFault> {
+    async fn run<T: FromRedisValue>(&self, keys: &[String], arguments: &[String]) -> Result<T, StoreFault> {
         match self.line.ask(&command("EVALSHA", &self.digest, keys, arguments)).await {
             Err(error) if error.code() == Some("NOSCRIPT") => {
                 self.line.ask(&command("EVAL", SCRIPT, keys, arguments)).await.map_err(fault)
@@ -217,6 +228,10 @@ impl Valkey {
             0 => format!("{namespace}:{VERSION}:{{{tag:08x}}}:{hash:016x}"),
             _ => format!("{namespace}:{VERSION}:{{{tag:08x}}}:{hash:016x}:{period}"),
         }
+    }
+
+    fn levers(&self) -> String {
+        format!("{}:{VERSION}:levers", self.namespace)
     }
 
     fn nodes(&self) -> String {

@@ -1,6 +1,7 @@
 //! What stands in the place of a client in a program that was built without one: the configuration is refused.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use tollgate_core::secret::Secret;
 use tollgate_limit::Standing;
@@ -56,6 +57,14 @@ impl Store for Dial {
     }
 
     async fn heartbeat(&self, _: u64) -> Result<u32, StoreFault> {
+        match self.0 {}
+    }
+
+    async fn read_levers(&self) -> Result<String, StoreFault> {
+        match self.0 {}
+    }
+
+    async fn write_levers(&self, _: &str, _: &str, _: Duration) -> Result<bool, StoreFault> {
         match self.0 {}
     }
 

@@ -1,6 +1,6 @@
 //! Every outgoing connection: one resolver, all answers classified, connect to the checked address, no redirects.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,8 +76,33 @@ pub async fn connect(address: &Address, limit: Duration, ticker: &Arc<Ticker>) -
     }
 }
 
+/// Where names may lead.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Reach {
+    /// To private addresses as well, because the configuration says so; never to link-local ones.
+    Private,
+    /// To public addresses alone.
+    #[default]
+    Public,
+}
+
+/// Opens a connection for a question of our own. Whoever asks bounds the time.
+///
+/// # Errors
+/// What the system says, or that the name leads nowhere it may lead.
+pub async fn reach(address: &Address, reach: Reach) -> std::io::Result<Wire> {
+    let may: fn(IpAddr) -> bool = match reach {
+        Reach::Private => may_be_used,
+        Reach::Public => is_public,
+    };
+    secured(address, dial(address, may).await?).await
+}
+
 async fn open(address: &Address) -> std::io::Result<Wire> {
-    let stream = dial(address).await?;
+    secured(address, dial(address, may_be_used).await?).await
+}
+
+async fn secured(address: &Address, stream: TcpStream) -> std::io::Result<Wire> {
     stream.set_nodelay(true)?;
     let Some(tls) = &address.tls else { return Ok(Wire::Plain(stream)) };
     let name = ServerName::try_from(address.host.clone()).map_err(std::io::Error::other)?;
@@ -85,13 +110,13 @@ async fn open(address: &Address) -> std::io::Result<Wire> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that connects")]
-async fn dial(address: &Address) -> std::io::Result<TcpStream> {
+async fn dial(address: &Address, may: fn(IpAddr) -> bool) -> std::io::Result<TcpStream> {
     if let Ok(ip) = address.host.parse::<IpAddr>() {
         return TcpStream::connect(SocketAddr::new(ip, address.port)).await;
     }
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address that may be used");
     for candidate in lookup_host((address.host.as_str(), address.port)).await? {
-        if !may_be_used(candidate.ip()) {
+        if !may(candidate.ip()) {
             continue;
         }
         match TcpStream::connect(candidate).await {
@@ -111,9 +136,66 @@ fn may_be_used(ip: IpAddr) -> bool {
     }
 }
 
+/// Whether an address is one of the public internet (the special-purpose registries of RFC 6890).
+fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => {
+            let [first, second, ..] = ip.segments();
+            match (first, second) {
+                // NAT64 and 6to4 hold an IPv4 address, and lead to it.
+                (0x64, 0xff9b) | (0x2002, _) => false,
+                // Documentation, benchmarks, ORCHID, Teredo.
+                (0x2001, 0..=0x1ff | 0xdb8) | (0x3fff, _) => false,
+                _ => first & 0xe000 == 0x2000,
+            }
+        }
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    let special = match (a, b, c) {
+        // "This network", carrier-grade NAT, protocol assignments, 6to4 relays, benchmarks, everything from multicast on.
+        (0, ..) | (100, 64..=127, _) | (192, 0, 0) | (192, 88, 99) | (198, 18..=19, _) | (224.., ..) => true,
+        _ => false,
+    };
+    !(special || ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_documentation())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_is_not_declared_leads_to_public_addresses_alone() {
+        for (ip, public) in [
+            ("93.184.216.34", true),
+            ("2606:4700::1111", true),
+            ("127.0.0.1", false),
+            ("10.0.0.5", false),
+            ("172.16.0.1", false),
+            ("192.168.1.1", false),
+            ("100.64.0.1", false),
+            ("169.254.169.254", false),
+            ("192.0.2.1", false),
+            ("198.18.0.1", false),
+            ("0.0.0.0", false),
+            ("224.0.0.1", false),
+            ("255.255.255.255", false),
+            ("::1", false),
+            ("::", false),
+            ("::ffff:10.0.0.5", false),
+            ("64:ff9b::a00:5", false),
+            ("2002:a00:5::", false),
+            ("2001:db8::1", false),
+            ("fd00:ec2::254", false),
+            ("fe80::1", false),
+            ("ff02::1", false),
+        ] {
+            assert_eq!(is_public(ip.parse().expect("an address")), public, "{ip}");
+        }
+    }
 
     #[test]
     fn a_name_may_not_lead_to_a_metadata_service() {

@@ -581,5 +581,6 @@ fn refused(wait: Duration, why: &'static str) -> Refusal {
     Refusal::new(Code::Overloaded).retry_after(wait.max(Duration::from_secs(1))).because(why)
 }
 
+mod heir;
 #[cfg(test)]
 mod tests;

@@ -44,7 +44,7 @@ use tollgate_layers::routes::Preset;
 use crate::tick::{Alarm, Ticker};
 use crate::worker::Tasks;
 pub use answer::Answer;
-pub use connect::Address;
+pub use connect::{Address, Reach, Wire, reach};
 pub use fleet::{Fleet, FleetRules, Want};
 pub use link::{Link, LinkError};
 pub use mux::{Mux, MuxBounds};

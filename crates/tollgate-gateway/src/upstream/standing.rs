@@ -112,6 +112,38 @@ impl Judge {
         Self { rules, standings: vec![standing; endpoints], breaker: Breaker::Closed(0), dice }
     }
 
+    /// Goes on from another judge, before anything is sent: `of` says for each endpoint which one it was there. What our own
+    /// checks found bad is to be found anew, because what is asked may be another question now.
+    pub fn inherit(&mut self, before: &Self, of: &[Option<usize>]) {
+        let most = most_out(self.standings.len(), self.rules.ejection.most_percent);
+        let mut out = 0;
+        for (standing, was) in self.standings.iter_mut().zip(of) {
+            let Some(was) = was.and_then(|was| before.standings.get(was)) else { continue };
+            let readiness = match (standing.readiness, was.readiness) {
+                (Readiness::Unasked, Readiness::Ready) => Readiness::Ready,
+                (own, _) => own,
+            };
+            *standing = Standing { readiness, said: String::new(), failing: 0, passing: 0, ..was.clone() };
+            if standing.seat != Seat::In {
+                out += 1;
+            }
+            standing.seat = match standing.seat {
+                // Fewer may be out of fewer.
+                Seat::Out(_) if out > most => Seat::Trial,
+                // Whoever tries it tells the judge before.
+                Seat::Trying(_) => Seat::Trial,
+                seat => seat,
+            };
+        }
+        // Where an endpoint is new, nobody has found out yet that nothing answers.
+        if of.iter().all(Option::is_some) {
+            self.breaker = match before.breaker {
+                Breaker::Half { times, .. } => Breaker::Open { until: Tick(0), times },
+                breaker => breaker,
+            };
+        }
+    }
+
     /// How each stands.
     #[must_use]
     pub fn standings(&self) -> &[Standing] {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tollgate_core::check::Checker;
 use tollgate_core::secret::{Secret, SecretRef};
 
-use super::{AttemptsConfig, Pepper};
+use super::{AttemptsConfig, IssuerConfig, Pepper};
 
 const MIN_PEPPER: usize = 16;
 const GOOD_PEPPER: usize = 32;
@@ -26,6 +26,17 @@ pub struct AuthConfig {
     /// API keys. Default: none, and every route that asks for a credential refuses everybody.
     #[serde(default)]
     pub keys: Option<KeysConfig>,
+    /// What clients call us: an address such as `https://api.example.com`. Proofs of possession (DPoP) must name it, and
+    /// where it is set, `/.well-known/oauth-protected-resource` says which issuers are trusted (RFC 9728).
+    #[serde(default)]
+    pub resource: Option<String>,
+    /// Whether tokens that are bound to a key are accepted, with a proof of possession (DPoP, RFC 9449) each time. Proofs that
+    /// were used are remembered by this process alone. Default: where `resource` is set and there is no `limits.store`.
+    #[serde(default)]
+    pub dpop: Option<bool>,
+    /// Issuers of access tokens, by names of yours. Default: none, and every token is refused.
+    #[serde(default)]
+    pub issuers: BTreeMap<String, IssuerConfig>,
 }
 
 /// Where API keys are kept.

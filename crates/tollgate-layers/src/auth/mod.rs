@@ -1,7 +1,7 @@
-//! Who is asking: API keys. A gate: it cannot be watched, switched off or fail open.
+//! Who is asking: API keys and access tokens. A gate: it cannot be watched, switched off or fail open.
 //!
-//! Reads no file, no clock and no store: the gateway loads the key file, and swaps the ring when it changes. What a
-//! caller may do is `authz`.
+//! Reads no file, no clock and no store: the gateway loads the key file and the keys of issuers, and swaps them when they
+//! change. What a caller may do is `authz`.
 
 mod config;
 mod credential;
@@ -15,6 +15,7 @@ mod sentry;
 #[cfg(test)]
 mod tests;
 mod timestamp;
+mod token;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -29,6 +30,7 @@ use crate::hygiene::Head;
 use crate::routes::AuthNeed;
 pub use config::{AuthConfig, KeyStoreConfig, KeysConfig, Peppers};
 pub use credential::CREDENTIAL_HEADERS;
+use credential::Credential;
 pub use file::{KeyFile, KeyKind, KeyRecord, KeyState};
 pub use foreign::{Imported, Unfit};
 pub use issue::{IssuedKey, KeyFileError, KeyRow, NewKey, PepperValue, Revoked, Standing};
@@ -39,12 +41,18 @@ pub use ring::{IdKey, KeyNames, KeyRing, Keys};
 pub use rotate::{DEFAULT_GRACE, DEFAULT_KEPT, Rotation};
 pub use sentry::{AttemptsConfig, FailuresConfig, Refusals, Sentry};
 pub use timestamp::{NotATime, Timestamp};
+pub use token::{
+    Algorithm, BadKey, BadSet, Flaw, IntrospectionConfig, IssuerConfig, JwksConfig, KeyRoom, KeySet, LARGEST_SET,
+    Outside, Replays, Resource, ScopesConfig, TenantClaimConfig, TokenNames, Tokens, metadata_path,
+};
+use token::{Shown, Unproved};
 
 /// The layer. It survives a reload of the key file: the ring inside is swapped.
 #[derive(Debug)]
 pub struct Auth {
     ring: Arc<KeyRing>,
     sentry: Sentry,
+    tokens: Tokens,
     anonymous: Identity,
 }
 
@@ -62,17 +70,25 @@ enum Failure {
     Scheme,
     Stale,
     TooMany(Duration),
+    Token(Flaw),
     TwoCredentials,
     Unknown(KeyId),
     UnknownOpaque,
     WrongSecret(KeyId),
 }
 
+/// Why nobody was found.
+#[derive(Debug)]
+enum Away {
+    Failed(Failure),
+    Faulted(Fault),
+}
+
 impl Auth {
-    /// The layer over a ring of keys.
+    /// The layer over a ring of keys, and issuers of tokens.
     #[must_use]
-    pub fn new(ring: Arc<KeyRing>) -> Self {
-        Self { ring, sentry: Sentry::default(), anonymous: Identity::anonymous() }
+    pub fn new(ring: Arc<KeyRing>, tokens: Tokens) -> Self {
+        Self { ring, tokens, sentry: Sentry::default(), anonymous: Identity::anonymous() }
     }
 
     /// The same, with what stands before it.
@@ -87,32 +103,77 @@ impl Auth {
         &self.ring
     }
 
-    /// Finds out who sent a request.
+    /// Finds out who sent a request. Waits only where a token needs keys, or the word of its issuer, that is not here yet.
     ///
-    /// Where nothing is asked for, a good key still names its owner; every other credential counts as none, because
+    /// Where nothing is asked for, a good credential still names its owner; every other one counts as none, because
     /// whoever sent it could as well have left it out.
     ///
     /// # Errors
     /// `bad_request` for more than one credential, `rate_limited` for whoever failed too often; for everything else
     /// `unauthenticated`, the same in every case. A fault where we cannot tell.
-    pub fn identify(&self, asking: &Asking<'_>) -> Ruling<Identity> {
-        match (self.caller(asking).inspect_err(|failure| self.sentry.count(failure.reason())), asking.need) {
+    pub async fn identify(&self, asking: &Asking<'_>) -> Ruling<Identity> {
+        let caller = self.caller(asking).await.inspect_err(|away| self.sentry.count(away.reason()));
+        match (caller, asking.need) {
             (Ok(who), _) => Ok(who),
             (Err(_), AuthNeed::None) => Ok(self.anonymous.clone()),
-            (Err(failure), AuthNeed::Required) => Err(failure.into()),
+            (Err(away), AuthNeed::Required) => Err(away.into()),
         }
     }
 
-    fn caller(&self, asking: &Asking<'_>) -> Result<Identity, Failure> {
-        let text = credential::of(asking.head)?;
+    /// The issuers of tokens.
+    #[must_use]
+    pub const fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    async fn caller(&self, asking: &Asking<'_>) -> Result<Identity, Away> {
+        let sent = credential::of(asking.head)?;
         self.sentry.see_wire(asking)?;
+        let (text, proof) = match sent {
+            // Only `Authorization` carries tokens: a key is told from one by its shape.
+            Credential::Key(text) => return Ok(self.by_key(text, asking, false)?),
+            Credential::Bearer(text) => (text, None),
+            Credential::Proved(text, proof) => (text, Some(proof)),
+        };
+        let signed = Tokens::looks_like_one(text);
+        let ours = text.starts_with(PREFIX.as_bytes());
+        let known = !signed && !(ours && proof.is_none()) && self.tokens.asks_about(text);
+        if !signed && proof.is_none() {
+            match self.by_key(text, asking, known) {
+                // What is no key may be a token that its issuer knows.
+                Err(failure) if known && failure.is_no_key() => {}
+                found => return Ok(found?),
+            }
+        }
+        self.sentry.admit(asking, None)?;
+        let shown = asking.shown(text, proof);
+        let told = match (signed, known) {
+            (true, _) => self.tokens.identify(shown).await,
+            (false, true) => self.tokens.introspect(shown).await,
+            (false, false) => return Err(Failure::Scheme.into()),
+        };
+        let told = told.map_err(Away::from);
+        told.inspect_err(|away| {
+            if matches!(away, Away::Failed(_)) {
+                self.sentry.failed(asking, None);
+            }
+        })
+    }
+
+    /// Whose key it is. `else_token`: what is no key is looked at as a token then, and has not failed yet.
+    fn by_key(&self, text: &[u8], asking: &Asking<'_>, else_token: bool) -> Result<Identity, Failure> {
         let keys = self.ring.load();
         let key = keys.read(text)?;
         self.sentry.admit(asking, key.id())?;
         if !self.ring.is_fresh(asking.unix_ms) {
             return Err(Failure::Stale);
         }
-        keys.identify(&key, asking.from, asking.unix_ms).inspect_err(|_| self.sentry.failed(asking, key.id()))
+        let found = keys.identify(&key, asking.from, asking.unix_ms);
+        found.inspect_err(|failure| {
+            if !(else_token && failure.is_no_key()) {
+                self.sentry.failed(asking, key.id());
+            }
+        })
     }
 }
 
@@ -131,6 +192,13 @@ pub struct Asking<'a> {
     pub unix_ms: u64,
     /// What its route asks for.
     pub need: AuthNeed,
+}
+
+impl<'a> Asking<'a> {
+    fn shown(&self, text: &'a [u8], proof: Option<&'a [u8]>) -> Shown<'a> {
+        let Self { head, peer, unix_ms, .. } = *self;
+        Shown { text, proof, method: &head.method, path: head.path(), peer, unix_ms }
+    }
 }
 
 impl From<Failure> for Stop {
@@ -159,10 +227,49 @@ impl Failure {
             Self::Revoked(_) => "revoked",
             Self::Scheme => "scheme",
             Self::Stale => "other",
+            Self::Token(_) => "token",
             Self::TooMany(_) => "too_many",
             Self::TwoCredentials => "two_credentials",
             Self::Unknown(_) | Self::UnknownOpaque => "unknown",
             Self::WrongSecret(_) => "wrong_secret",
+        }
+    }
+
+    /// It says nothing against a token.
+    const fn is_no_key(&self) -> bool {
+        matches!(self, Self::Malformed(_) | Self::UnknownOpaque)
+    }
+}
+
+impl Away {
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Failed(failure) => failure.reason(),
+            Self::Faulted(_) => "other",
+        }
+    }
+}
+
+impl From<Failure> for Away {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Unproved> for Away {
+    fn from(unproved: Unproved) -> Self {
+        match unproved {
+            Unproved::Fault(fault) => Self::Faulted(fault),
+            Unproved::Flaw(flaw) => Self::Failed(Failure::Token(flaw)),
+        }
+    }
+}
+
+impl From<Away> for Stop {
+    fn from(away: Away) -> Self {
+        match away {
+            Away::Failed(failure) => failure.into(),
+            Away::Faulted(fault) => fault.into(),
         }
     }
 }
@@ -181,6 +288,7 @@ impl fmt::Display for Failure {
             Self::Scheme => f.write_str("the authorization scheme is not `Bearer`"),
             Self::Stale => f.write_str("the store of the keys was away for too long"),
             Self::TooMany(_) => f.write_str("too many failed attempts"),
+            Self::Token(flaw) => write!(f, "the token is refused: {flaw}"),
             Self::TwoCredentials => f.write_str("more than one credential"),
             Self::Unknown(id) => write!(f, "no key has the id `{id}`"),
             Self::UnknownOpaque => f.write_str("no imported key is this one"),

@@ -15,7 +15,7 @@ use super::{Asking, AuthConfig, Failure, KeyId};
 use crate::flood::network_of;
 
 /// Why a caller was refused, as the metric says it. A name that is not here counts as the last.
-const REASONS: [&str; 14] = [
+const REASONS: [&str; 15] = [
     "address",
     "expired",
     "in_query",
@@ -25,6 +25,7 @@ const REASONS: [&str; 14] = [
     "plaintext",
     "revoked",
     "scheme",
+    "token",
     "too_many",
     "two_credentials",
     "unknown",

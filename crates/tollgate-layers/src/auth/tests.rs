@@ -19,7 +19,7 @@ use tollgate_core::time::Tick;
 
 use super::{
     Asking, Auth, AuthConfig, IdKey, KeyFile, KeyId, KeyNames, KeyRecord, KeyRing, KeyState, Keys, NewKey, Pepper,
-    PepperValue, Peppers, Presented, Timestamp, compose,
+    PepperValue, Peppers, Presented, Timestamp, Tokens, compose,
 };
 use crate::authz::{Scope, TenantConfig};
 use crate::hygiene::Head;
@@ -86,7 +86,7 @@ fn compile(file: &KeyFile, peppers: Peppers) -> (Keys, Vec<String>, Vec<String>)
     (keys, problems.iter().map(told).collect(), warnings.iter().map(told).collect())
 }
 
-fn told(problem: &tollgate_core::check::Problem) -> String {
+pub(super) fn told(problem: &tollgate_core::check::Problem) -> String {
     let path: Vec<_> = problem.path.iter().map(ToString::to_string).collect();
     format!("{}: {}", path.join("."), problem.message)
 }
@@ -94,10 +94,10 @@ fn told(problem: &tollgate_core::check::Problem) -> String {
 fn auth(file: &KeyFile) -> Auth {
     let (keys, problems, warnings) = compile(file, peppers(&["v1", "v2"]));
     assert_eq!((problems, warnings), (vec![], vec![]));
-    Auth::new(Arc::new(KeyRing::new(keys)))
+    Auth::new(Arc::new(KeyRing::new(keys)), Tokens::none())
 }
 
-fn head(target: &str, headers: &[(String, String)]) -> Head {
+pub(super) fn head(target: &str, headers: &[(String, String)]) -> Head {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         let name: HeaderName = name.parse().expect("a header name");
@@ -111,14 +111,23 @@ fn with_key(key: &str) -> Head {
     head("/predict", &[("x-api-key".to_owned(), key.to_owned())])
 }
 
-fn peer() -> Peer {
+pub(super) fn peer() -> Peer {
     let ip = [192, 0, 2, 7].into();
     Peer { ip, port: 4711, local: (ip, 443), listener: "public".into(), sni: None, tls: true, certificate: None }
 }
 
 fn ask(auth: &Auth, head: &Head, unix_ms: u64) -> Ruling<Identity> {
     let peer = peer();
-    auth.identify(&Asking { head, peer: &peer, from: peer.ip, at: Tick(0), unix_ms, need: AuthNeed::Required })
+    at_once(auth.identify(&Asking { head, peer: &peer, from: peer.ip, at: Tick(0), unix_ms, need: AuthNeed::Required }))
+}
+
+/// The value of a future that waits for nothing.
+pub(super) fn at_once<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(value) => value,
+        std::task::Poll::Pending => panic!("it waits"),
+    }
 }
 
 fn refused(auth: &Auth, head: &Head, now: &str) -> (Denial, String) {
@@ -206,14 +215,9 @@ impl Step {
         let head = head(&fill(self.target.as_deref().unwrap_or("/predict"), texts), &filled);
         let from = self.from.unwrap_or_else(|| [192, 0, 2, 7].into());
         let now = self.at.unwrap_or_else(|| at(NOW));
-        match auth.identify(&Asking {
-            head: &head,
-            peer: &peer(),
-            from,
-            at: Tick(0),
-            unix_ms: now.unix_ms(),
-            need: self.route,
-        }) {
+        let peer = peer();
+        let asking = Asking { head: &head, peer: &peer, from, at: Tick(0), unix_ms: now.unix_ms(), need: self.route };
+        match at_once(auth.identify(&asking)) {
             Ok(who) => {
                 let expected = texts.get(&self.is).map_or("anonymous", |text| id_of(text));
                 assert_eq!(*who.principal, *expected, "{place}");
@@ -354,7 +358,7 @@ fn seals_cannot_be_swapped_between_records() {
 
 #[test]
 fn an_empty_ring_knows_nobody() {
-    let auth = Auth::new(Arc::new(KeyRing::default()));
+    let auth = Auth::new(Arc::new(KeyRing::default()), Tokens::none());
     let (denial, _) = refused(&auth, &with_key(&unknown()), NOW);
     assert_eq!(denial.code, Code::Unauthenticated);
 }
@@ -485,7 +489,7 @@ fn nothing_prints_a_secret() {
 proptest! {
     #[test]
     fn no_query_or_header_panics(query in "[!$-;=?-Z_a-z~%]{0,60}", value in "[ -~]{0,40}") {
-        let auth = Auth::new(Arc::new(KeyRing::default()));
+        let auth = Auth::new(Arc::new(KeyRing::default()), Tokens::none());
         let head = head(&format!("/p?{query}"), &[("authorization".to_owned(), value)]);
         ask(&auth, &head, 0).expect_err("nobody is known");
     }

@@ -114,7 +114,7 @@ impl Tenant {
 impl Need {
     const fn of(verb: Verb) -> Self {
         match verb {
-            Verb::Health | Verb::LimitsPolicy | Verb::Quota => Self::Nothing,
+            Verb::Health | Verb::LimitsPolicy | Verb::Quota | Verb::ResourceMetadata => Self::Nothing,
             Verb::Infer | Verb::Proxy | Verb::Stream => Self::Infer,
             Verb::ModelList
             | Verb::ModelMetadata

@@ -50,6 +50,8 @@ pub struct Priced {
     pub prior: Prior,
     /// What is learned of its calls, also where something else prices them.
     pub learner: Arc<Learner>,
+    /// What is learned of those that a server of another version answers, by the number of that server.
+    pub elsewhere: Vec<(usize, Arc<Learner>)>,
 }
 
 /// How the cost of a model's calls is found.
@@ -84,6 +86,8 @@ pub struct Case {
     tenant: u64,
     shape: Shape,
     estimate: Estimate,
+    /// The number of its server, where that is not the model's own.
+    served: Option<usize>,
 }
 
 /// How a call went.
@@ -113,6 +117,17 @@ impl Case {
     pub const fn model(&self) -> ModelId {
         self.model
     }
+
+    /// The number of the server that answers it, where that is not the model's own.
+    #[must_use]
+    pub const fn server(&self) -> Option<usize> {
+        self.served
+    }
+
+    /// Another server than the model's own answers it: what is learned is of calls at that one.
+    pub const fn served_by(&mut self, server: Option<usize>) {
+        self.served = server;
+    }
 }
 
 impl Costs {
@@ -124,8 +139,9 @@ impl Costs {
 
     /// From now on, these are the prices: what was expected beforehand is what this configuration says.
     pub fn take_effect(&self) {
-        for Priced { prior, learner, .. } in &self.models {
+        for Priced { prior, learner, elsewhere, .. } in &self.models {
             learner.expect(*prior);
+            elsewhere.iter().for_each(|(_, learner)| learner.expect(*prior));
         }
     }
 
@@ -164,13 +180,21 @@ impl Costs {
     pub fn case(&self, route: &Route, call: &Call, (tenant, estimate): (u64, Estimate)) -> Option<Case> {
         let model = call.model.filter(|_| !estimate.exempt && route.cost_class.is_none())?;
         let shape = Shape::of(call, self.priced(call.model)?.counted);
-        Some(Case { model, tenant, shape, estimate })
+        Some(Case { model, tenant, shape, estimate, served: None })
     }
 
     /// What is learned of a model.
     #[must_use]
     pub fn learner(&self, model: ModelId) -> Option<&Learner> {
         self.priced(Some(model)).map(|priced| &*priced.learner)
+    }
+
+    /// What is learned of calls like this one, at the server that answers it. None of a server that is no version's.
+    #[must_use]
+    pub fn learner_of(&self, case: &Case) -> Option<&Learner> {
+        let priced = self.priced(Some(case.model))?;
+        let Some(server) = case.served else { return Some(&priced.learner) };
+        priced.elsewhere.iter().find(|(place, _)| *place == server).map(|(_, learner)| &**learner)
     }
 
     /// Whether calls of a model share the time of its server.
@@ -181,7 +205,7 @@ impl Costs {
 
     /// A call was answered, and settled at `now`: counts how well it was foreseen, and learns from it.
     pub fn settled(&self, case: &Case, ran: &Ran, now: Tick) {
-        let Some(learner) = self.priced(Some(case.model)).map(|priced| &priced.learner) else { return };
+        let Some(learner) = self.learner_of(case) else { return };
         let Estimate { cost: reserved, mean, .. } = case.estimate;
         learner.figures.settled(reserved, mean, ran.cost);
         if !ran.odd && ran.cost.0 > 0 {

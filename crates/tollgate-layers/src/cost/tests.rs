@@ -73,7 +73,7 @@ impl Case {
 fn priced(model: &ModelCostConfig, check: &mut Checker, classes: &Classes) -> Priced {
     let (weights, prior) = (model.compile(check, classes), model.expected(check, false));
     let learner = Arc::new(Learner::new(prior, Arc::default()));
-    Priced { weights, counted: false, batched: model.batched, prior, learner }
+    Priced { weights, counted: false, batched: model.batched, prior, learner, elsewhere: Vec::new() }
 }
 
 fn run(yaml: &str) {

@@ -309,7 +309,9 @@ impl Target {
         }
     }
 
-    fn trimmed(&self) -> Self {
+    /// The same, as it is kept: of a network, without what is beyond its length.
+    #[must_use]
+    pub fn trimmed(&self) -> Self {
         match self {
             Self::Cidr(net) => Self::Cidr(net.trunc()),
             other => other.clone(),

@@ -79,6 +79,7 @@ impl Parse {
             | Verb::LimitsPolicy
             | Verb::ModelList
             | Verb::Quota
+            | Verb::ResourceMetadata
             | Verb::ServerLive
             | Verb::ServerMetadata
             | Verb::ServerReady => bodiless(body, None),
@@ -178,7 +179,8 @@ impl Parse {
             | Protocol::OipGrpc
             | Protocol::Ollama
             | Protocol::OpenAi
-            | Protocol::Quota => Call::default(),
+            | Protocol::Quota
+            | Protocol::ResourceMetadata => Call::default(),
         };
         call.model = Some(model);
         call.body_bytes = body.len() as u64;

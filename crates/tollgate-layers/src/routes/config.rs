@@ -209,6 +209,8 @@ pub enum Protocol {
     Plain,
     /// Answered here: the budgets of whoever asks. Free.
     Quota,
+    /// Answered here: which issuers of tokens are trusted (RFC 9728), to whoever asks.
+    ResourceMetadata,
     /// TensorFlow Serving's REST API: `POST …/models/{model}:predict`.
     TfServing,
 }
@@ -217,7 +219,7 @@ pub enum Protocol {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthNeed {
-    /// Anybody may ask. `check` warns, except for `protocol: health`.
+    /// Anybody may ask. `check` warns, except for `protocol: health` and `resource_metadata`.
     None,
     /// A credential is required.
     #[default]
@@ -309,7 +311,7 @@ impl RouteConfig {
                 format!("`{class}` is not a class of `cost.classes`"),
             );
         }
-        if self.auth == AuthNeed::None && self.protocol != Protocol::Health {
+        if self.auth == AuthNeed::None && !self.protocol.is_for_everybody() {
             check.warn("auth", format!("anybody may call route `{}`", self.name));
         }
         self.check_credentials(check);
@@ -337,7 +339,7 @@ impl RouteConfig {
             protocol: self.protocol,
             models,
             upstream,
-            auth: if self.protocol == Protocol::Health { AuthNeed::None } else { self.auth },
+            auth: if self.protocol.is_for_everybody() { AuthNeed::None } else { self.auth },
             intake: self.intake,
             max_body_bytes: self.body_cap(),
             timeout_ms: self.timeout_ms,
@@ -411,7 +413,11 @@ impl RouteConfig {
                 );
                 check.require(one, "models", message);
             }
-            Protocol::Health | Protocol::LimitsPolicy | Protocol::None | Protocol::Quota => {
+            Protocol::Health
+            | Protocol::LimitsPolicy
+            | Protocol::None
+            | Protocol::Quota
+            | Protocol::ResourceMetadata => {
                 let none = self.models.is_empty();
                 check.require(none, "models", format!("a `{}` route serves no models", self.protocol.name()));
             }
@@ -483,6 +489,7 @@ impl Protocol {
             Self::OpenAi => "openai",
             Self::Plain => "plain",
             Self::Quota => "quota",
+            Self::ResourceMetadata => "resource_metadata",
             Self::TfServing => "tf_serving",
         }
     }
@@ -490,7 +497,13 @@ impl Protocol {
     /// Whether no model and no server is needed for an answer.
     #[must_use]
     pub const fn is_answered_here(self) -> bool {
-        matches!(self, Self::Health | Self::LimitsPolicy | Self::Quota)
+        matches!(self, Self::Health | Self::LimitsPolicy | Self::Quota | Self::ResourceMetadata)
+    }
+
+    /// Whether nobody in particular may ask.
+    #[must_use]
+    pub const fn is_for_everybody(self) -> bool {
+        matches!(self, Self::Health | Self::ResourceMetadata)
     }
 
     /// Whether its calls are tensors, so that a model says its `inputs`.
@@ -507,7 +520,7 @@ impl Protocol {
 
     pub(super) fn methods(self) -> Vec<MethodName> {
         match self {
-            Self::Health | Self::LimitsPolicy | Self::Quota => vec![MethodName::Get],
+            Self::Health | Self::LimitsPolicy | Self::Quota | Self::ResourceMetadata => vec![MethodName::Get],
             Self::Anthropic | Self::Json | Self::Media | Self::Multipart | Self::None | Self::OipGrpc | Self::Plain => {
                 vec![MethodName::Post]
             }

@@ -102,6 +102,8 @@ pub enum Verb {
     Proxy,
     /// The caller's own budgets: answered here.
     Quota,
+    /// Which issuers of tokens are trusted: answered from the policy.
+    ResourceMetadata,
     /// Whether the server lives: answered here.
     ServerLive,
     /// The server's metadata: answered here.
@@ -148,6 +150,7 @@ fn verb_of<'a>(protocol: Protocol, path: &'a str, model: Option<&'a str>) -> Opt
         Protocol::Health => Some((Verb::Health, None)),
         Protocol::LimitsPolicy => Some((Verb::LimitsPolicy, None)),
         Protocol::Quota => Some((Verb::Quota, None)),
+        Protocol::ResourceMetadata => Some((Verb::ResourceMetadata, None)),
         Protocol::None => Some((Verb::Proxy, model)),
         Protocol::Oip => oip_verb(path),
         // The model stands in the message.

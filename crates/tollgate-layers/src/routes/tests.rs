@@ -85,6 +85,7 @@ fn verb_name(verb: Verb) -> &'static str {
         Verb::Health => "health",
         Verb::Infer => "infer",
         Verb::LimitsPolicy => "limits_policy",
+        Verb::ResourceMetadata => "resource_metadata",
         Verb::ModelList => "model_list",
         Verb::ModelMetadata => "model_metadata",
         Verb::ModelReady => "model_ready",

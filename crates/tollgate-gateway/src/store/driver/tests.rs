@@ -72,6 +72,14 @@ impl Store for Fake {
         self.answer(|_| 2).await
     }
 
+    async fn read_levers(&self) -> Result<String, StoreFault> {
+        self.answer(|_| String::new()).await
+    }
+
+    async fn write_levers(&self, _: &str, _: &str, _: Duration) -> Result<bool, StoreFault> {
+        self.answer(|_| true).await
+    }
+
     async fn leave(&self, _: u64) -> Result<(), StoreFault> {
         self.answer(|_| ()).await
     }

@@ -11,12 +11,12 @@ use tollgate_core::time::Tick;
 use tollgate_limit::{Memory, MemoryConfig};
 
 use super::{
-    NOW, ask, at, auth, compile, forged, head, id_of, issue, peer, pepper, peppers, random, refused, request, typo,
-    unknown, with_key,
+    NOW, ask, at, at_once, auth, compile, forged, head, id_of, issue, peer, pepper, peppers, random, refused, request,
+    typo, unknown, with_key,
 };
 use crate::auth::key::seals_made;
 use crate::auth::{
-    Asking, Auth, AuthConfig, KeyFile, KeyRing, NewKey, PepperValue, Presented, Refusals, Timestamp, compose,
+    Asking, Auth, AuthConfig, KeyFile, KeyRing, NewKey, PepperValue, Presented, Refusals, Timestamp, Tokens, compose,
 };
 use crate::hygiene::Head;
 use crate::routes::AuthNeed;
@@ -144,7 +144,7 @@ fn every_credential_that_is_shaped_like_a_key_costs_the_same_work() {
             // While one value of a pepper replaces another, both are tried, whoever asks.
             spare.accept_also(name, &Secret::new(vec![7; 32]));
         }
-        let auth = Auth::new(Arc::new(KeyRing::new(compile(&file, spare.clone()).0)));
+        let auth = Auth::new(Arc::new(KeyRing::new(compile(&file, spare.clone()).0)), Tokens::none());
         let later = at("2027-01-03T00:00:00Z").unix_ms();
         let work = |text: &str| {
             let before = seals_made();
@@ -179,7 +179,7 @@ impl Gate {
         let from: IpAddr = from.parse().expect("an address");
         let began = Tick::default().after(Duration::from_hours(1)).after(Duration::from_secs(second));
         let unix_ms = at(NOW).unix_ms();
-        self.auth.identify(&Asking { head, peer: &peer, from, at: began, unix_ms, need: AuthNeed::Required })
+        at_once(self.auth.identify(&Asking { head, peer: &peer, from, at: began, unix_ms, need: AuthNeed::Required }))
     }
 
     /// The code of the answer, if it is no yes.
@@ -269,7 +269,7 @@ fn a_credential_in_plain_text_is_refused_unless_a_proxy_is_declared() {
         let head = with_key(&good);
         let unix_ms = at(NOW).unix_ms();
         let asking = Asking { head: &head, peer: &peer, from: peer.ip, at: Tick(0), unix_ms, need: AuthNeed::Required };
-        (gate.auth.identify(&asking).is_ok(), gate.count("plaintext"))
+        (at_once(gate.auth.identify(&asking)).is_ok(), gate.count("plaintext"))
     };
     assert_eq!(ask("{}", "192.0.2.7", true), (true, 0));
     assert_eq!(ask("{}", "192.0.2.7", false), (false, 1));
@@ -309,7 +309,7 @@ fn a_key_of_another_system_is_known_by_its_whole_text_and_only_where_that_is_con
         let mut known = peppers(&["v1", "v2"]);
         known.opaque = opaque;
         let (keys, problems, _) = compile(file, known);
-        (Auth::new(Arc::new(KeyRing::new(keys))), problems)
+        (Auth::new(Arc::new(KeyRing::new(keys)), Tokens::none()), problems)
     };
     let (open, problems) = ring(true, &file);
     assert_eq!(problems, Vec::<String>::new());
