@@ -24,7 +24,7 @@ pub(crate) fn read(path: &Path, recipe: &Recipe, check: &mut Checker) -> Keys {
     if !path.exists() {
         check.within("keys", |check| {
             let hint = "`tollgate keys new` makes it, with the first key";
-            check.problem_hint("file", format!("`{}` does not exist", path.display()), hint);
+            check.problem_hint("file", format!("{} does not exist", recipe.place), hint);
         });
         return Keys::default();
     }
@@ -140,7 +140,7 @@ impl KeyDesk {
 
     fn at(place: &Place, peppers: BTreeMap<String, Secret>) -> Result<Self, StartError> {
         let (keys, place) = match place {
-            Place::File(path) => {
+            Place::File { path, .. } => {
                 let turn = turn(path)?;
                 let stamp = Stamp::of(path);
                 let keys = match load::<KeyFile>(path, &Sources::disk(&|_| None)) {

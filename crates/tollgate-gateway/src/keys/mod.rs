@@ -69,7 +69,7 @@ impl Keyed {
     pub(crate) fn read(recipe: Recipe, check: &mut Checker) -> Self {
         // Before it is read: a change while it is read is seen later.
         let (stamp, keys) = match &recipe.place {
-            Place::File(path) => (Stamp::of(path), read_keys(path, &recipe, check)),
+            Place::File { path, .. } => (Stamp::of(path), read_keys(path, &recipe, check)),
             Place::Store(_) => (None, Keys::default()),
         };
         Self { recipe: Some(recipe), keys, stamp }
@@ -165,7 +165,7 @@ impl Shelf {
 
     fn look_again(&self, kept: &mut Kept) {
         let Some(recipe) = kept.recipe.clone() else { return };
-        let Place::File(path) = &recipe.place else { return };
+        let Place::File { path, .. } = &recipe.place else { return };
         let stamp = Stamp::of(path);
         if stamp == kept.stamp {
             return;

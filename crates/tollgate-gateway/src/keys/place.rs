@@ -16,7 +16,12 @@ use crate::store::Dial;
 #[derive(Clone, Debug)]
 pub enum Place {
     /// A file.
-    File(PathBuf),
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// As the configuration calls it.
+        name: String,
+    },
     /// A store.
     Store(Arc<Room>),
 }
@@ -35,7 +40,9 @@ pub struct Room {
 impl Place {
     /// Where `auth.keys` says, or what is wrong with that. `check` stands there.
     pub(crate) fn of(config: &KeysConfig, base: &Path, opener: &mut Opener<'_>, check: &mut Checker) -> Option<Self> {
-        let Some(store) = &config.store else { return Some(Self::File(base.join(&config.file))) };
+        let Some(store) = &config.store else {
+            return Some(Self::File { path: base.join(&config.file), name: config.file.clone() });
+        };
         check.within("store", |check| {
             let address = Address {
                 url: &store.url,
@@ -53,7 +60,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::File { name, .. } => write!(f, "`{name}`"),
             Self::Store(room) => write!(f, "the store, under `{}`", room.namespace),
         }
     }

@@ -312,7 +312,7 @@ mod bound {
             head: &head,
             peer: &peer,
             from: peer.ip,
-            at: Tick(0),
+            at: tollgate_core::time::Tick(0),
             unix_ms,
             need: AuthNeed::Required,
         }))
@@ -469,8 +469,14 @@ corp:
 
     fn ask(auth: &Auth, token: &str, now_ms: u64) -> Ruling<Identity> {
         let (head, peer) = (head("/", &[("authorization".to_owned(), format!("Bearer {token}"))]), peer());
-        let asking =
-            Asking { head: &head, peer: &peer, from: peer.ip, at: Tick(0), unix_ms: now_ms, need: AuthNeed::Required };
+        let asking = Asking {
+            head: &head,
+            peer: &peer,
+            from: peer.ip,
+            at: tollgate_core::time::Tick(0),
+            unix_ms: now_ms,
+            need: AuthNeed::Required,
+        };
         at_once(auth.identify(&asking))
     }
 
