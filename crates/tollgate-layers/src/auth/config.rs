@@ -168,9 +168,15 @@ impl Peppers {
 
     /// Accepts seals as well that were made with an earlier value of the pepper of that name.
     pub fn accept_also(&mut self, name: &str, value: &Secret) {
-        if let Some((_, pepper)) = self.named.iter_mut().find(|(known, _)| **known == *name) {
-            pepper.accept_also(value);
+        for (known, pepper) in &mut self.named {
+            if **known == *name {
+                pepper.accept_also(value);
+            } else {
+                // Whichever pepper a key was sealed with, and whether or not it is known, the same is computed.
+                pepper.work_as_hard();
+            }
         }
+        self.dummy.work_as_hard();
     }
 
     /// All of them.
