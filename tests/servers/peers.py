@@ -17,6 +17,7 @@ import embedded_checks
 import facts
 import fastapi_checks
 import grpc_checks
+import issuer_checks
 import kserve_checks
 import learn_checks
 import llamacpp_refusals
@@ -43,6 +44,7 @@ SUITES = [
     triton_checks.SUITE,
     *grpc_checks.SUITES,
     learn_checks.SUITE,
+    issuer_checks.SUITE,
     facts.BOMB,
     vllm_checks.SUITE,
 ]
@@ -54,8 +56,8 @@ GIVEN = {"vllm": "TOLLGATE_VLLM_PYTHON=…/bin/python cargo xtask peers vllm, se
 class Setting:
     """What all suites share: the binary, folders, and whether the packages are there."""
 
-    def __init__(self, tollgate, work, lacking, pythons):
-        self.tollgate, self.work, self.lacking, self.pythons = tollgate, work, lacking, pythons
+    def __init__(self, tollgate, work, lacking, pythons, node):
+        self.tollgate, self.work, self.lacking, self.pythons, self.node = tollgate, work, lacking, pythons, node
         self.models = pathlib.Path(__file__).parents[2] / "models"
 
     def folder(self, name):
@@ -81,6 +83,7 @@ def main():
     line.add_argument("--work", required=True, type=pathlib.Path)
     line.add_argument("--lacking")
     line.add_argument("--python", action="append", default=[], metavar="NAME=PATH", help="of requirements/NAME.txt")
+    line.add_argument("--node", type=pathlib.Path, help="where the packages of issuer/package.json are installed")
     line.add_argument("--limit", type=int, default=240, help="seconds for everything")
     line.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(suite.name for suite in SUITES))
     given = line.parse_args()
@@ -93,7 +96,7 @@ def main():
     signal.alarm(given.limit)
     report = Report()
     pythons = dict(one.split("=", 1) for one in given.python)
-    setting = Setting(given.tollgate.resolve(), given.work.resolve(), given.lacking, pythons)
+    setting = Setting(given.tollgate.resolve(), given.work.resolve(), given.lacking, pythons, given.node)
     for suite in SUITES:
         if suite.name in given.suites or not (given.suites or suite.optional and suite.name not in pythons):
             suite.run(report, setting)

@@ -5,6 +5,8 @@
 //! repository: the environments, each kept until its requirements change, and the work folder of the last run, with
 //! every log, are in `target/peers`.
 
+mod node;
+
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -24,7 +26,7 @@ const SCRIPTS: &str = "tests/servers";
 /// The environment of the driver.
 const DRIVER: &str = "env";
 /// Suites whose servers need packages that go with no others: an environment each, of `requirements/NAME.txt`.
-const OWN: [&str; 3] = ["kserve", "llamacpp", "triton"];
+const OWN: [&str; 4] = ["issuer", "kserve", "llamacpp", "triton"];
 /// Suites whose server nobody has by the way, and the variable that names a Python with it. They run where it is set, or
 /// where they are named.
 const GIVEN: [(&str, &str); 1] = [("vllm", "TOLLGATE_VLLM_PYTHON")];
@@ -91,6 +93,10 @@ pub(crate) fn run(project: &Project, args: &[String]) -> Result<Outcome> {
     let patience = if given.is_empty() { PATIENCE } else { MUCH };
     driver.arg(scripts.join("peers.py")).args(["--limit", &patience.limit.to_string()]);
     add_own(&mut driver, &home, &scripts, args)?;
+    let wants_node = args.is_empty() || args.iter().any(|suite| suite == "issuer");
+    if let Some(packages) = wants_node.then(|| node::packages(&home, &scripts.join("issuer"))).transpose()?.flatten() {
+        driver.arg("--node").arg(packages);
+    }
     driver.args(given.iter().flat_map(|given| ["--python", given]));
     driver.arg("--tollgate").arg(&tollgate).arg("--work").arg(&work);
     driver.args(lacking.iter().flat_map(|command| ["--lacking", command])).args(args);

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
@@ -20,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tollgate_core::identity::hexadecimal;
 use zeroize::Zeroizing;
 
+use crate::tls::{Speaks, client_config};
 use crate::upstream::{Address, Reach, Wire, reach};
 
 /// How long one question may take, from the name to the last byte.
@@ -32,6 +34,8 @@ pub struct Egress {
     pub tls: Arc<ClientConfig>,
     /// Where names may lead.
     pub reach: Reach,
+    /// What tells other roots apart: their digest, where they are not the web's.
+    pub roots: Option<[u8; 32]>,
 }
 
 /// A question.
@@ -61,6 +65,22 @@ pub struct Answer {
 }
 
 impl Egress {
+    /// With the web's roots or those of `ca` (PEM); to names of private addresses too, if they are allowed.
+    ///
+    /// # Errors
+    /// What is wrong with `ca`.
+    pub fn new(ca: Option<&[u8]>, allow_private: bool) -> Result<Self, String> {
+        let reach = if allow_private { Reach::Private } else { Reach::Public };
+        let roots = ca.and_then(|ca| digest(&SHA256, ca).as_ref().first_chunk().copied());
+        Ok(Self { tls: client_config(ca, Speaks::H1)?, reach, roots })
+    }
+
+    /// Whether servers are reached in the same way, and must prove the same.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        (self.reach, self.roots) == (other.reach, other.roots)
+    }
+
     /// Asks. The words of an error are for operators, and hold nothing of the question but the name of the host.
     ///
     /// # Errors
@@ -78,6 +98,17 @@ impl Egress {
         let question = Question { method: Method::GET, url, fields: Vec::new(), form: None, most };
         let answer = self.ask(question).await?;
         if answer.status.is_success() { Ok(answer) } else { Err(answered(answer.status)) }
+    }
+
+    /// Whether a document of `issuer` may send us to `url`: a name is held to `reach` when it is looked up, an address is where
+    /// the operator did not write it.
+    ///
+    /// # Errors
+    /// It is an address that may not be asked.
+    pub fn may_follow(&self, url: &str, issuer: &str) -> Result<(), String> {
+        let (found, written) = (self.address(url)?.0.host, self.address(issuer).map(|(address, _)| address.host));
+        let may = found.parse().map_or(true, |ip| self.reach.may(ip)) || written.is_ok_and(|written| written == found);
+        if may { Ok(()) } else { Err(format!("its metadata sends us to `{found}`, which nobody declared")) }
     }
 
     async fn answer(&self, question: Question<'_>) -> Result<Answer, String> {
@@ -199,9 +230,24 @@ mod tests {
     }
 
     #[test]
+    fn a_document_sends_us_to_no_address_that_nobody_declared() {
+        let egress = Egress::new(None, false).expect("public roots");
+        let may = |url: &str| egress.may_follow(url, "https://127.0.0.1:8443/").is_ok();
+        assert!(may("https://keys.test/jwks") && may("https://127.0.0.1:9443/jwks") && may("https://8.8.8.8/"));
+        for url in [
+            "https://10.0.0.5:6443/x",
+            "https://169.254.169.254/",
+            "https://[::1]/",
+            "https://[fe80::1]/",
+            "http://keys.test/",
+        ] {
+            assert!(!may(url), "{url}");
+        }
+    }
+
+    #[test]
     fn only_plain_addresses_of_https_are_asked() {
-        let tls = crate::tls::client_config(None, crate::tls::Speaks::H1).expect("public roots");
-        let egress = Egress { tls, reach: Reach::Public };
+        let egress = Egress::new(None, false).expect("public roots");
         let place =
             |url: &str| egress.address(url).map(|(address, target)| (address.host, address.port, target.to_string()));
         assert_eq!(place("https://id.test/a?b=c"), Ok(("id.test".into(), 443, "/a?b=c".into())));

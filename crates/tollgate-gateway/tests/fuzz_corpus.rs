@@ -31,6 +31,8 @@ mod plain;
 mod rows;
 #[path = "../../../fuzz/targets/strict_head.rs"]
 mod strict_head;
+#[path = "../../../fuzz/targets/token.rs"]
+mod token;
 
 fn replay(target: &str, run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
@@ -118,4 +120,9 @@ fn messages_of_grpc_hold_what_their_shapes_say() {
 #[test]
 fn rows_and_columns_hold_what_their_shapes_say() {
     replay("rows", rows::run);
+}
+
+#[test]
+fn no_token_is_accepted_without_its_key() {
+    replay("token", token::run);
 }

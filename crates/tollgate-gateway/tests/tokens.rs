@@ -10,7 +10,6 @@ use tollgate_core::time::Clock;
 use tollgate_testkit::client::{get, post};
 use tollgate_testkit::{Act, Ca, House, ModelServer, Taken, until};
 
-#[expect(dead_code, reason = "the tests of the layer use all of it")]
 #[path = "../../tollgate-layers/src/auth/token/corpus.rs"]
 mod corpus;
 
@@ -202,14 +201,15 @@ async fn a_new_key_is_fetched_by_the_first_request_that_needs_it_and_a_flood_of_
 async fn keys_serve_on_while_their_issuer_is_down_and_then_nobody_is_let_in() {
     let (signers, server) = (Signers::new(), ModelServer::agreeable().await);
     let id = IdServer::start(signers.jwks()).await;
-    let house = id.house(&server, ", jwks: { max_stale_secs: 2 }").await;
+    let house = id.house(&server, ", jwks: { max_stale_secs: 6 }").await;
     let mut client = house.plain().await;
     let token = id.token(&signers, json!({}));
     assert_eq!(client.ask(post("/p", &bearer(&token), "{}")).await.status, 200);
     *id.jwks.lock() = None;
     assert_eq!(client.ask(post("/p", &bearer(&token), "{}")).await.status, 200);
     let room = Arc::clone(&house.gateway().control().state.issuers.serving()[0].room);
-    until("the keys to be too old", || !room.is_good(Clock::real().unix_ms())).await;
+    // The gateway's clock was read at another moment than ours.
+    until("the keys to be too old", || !room.is_good(Clock::real().unix_ms() - 100)).await;
     for _ in 0..2 {
         let reply = client.ask(post("/p", &bearer(&token), "{}")).await;
         assert_eq!((reply.status, reply.code().as_str()), (503, "unavailable"), "{}", reply.text());
@@ -254,7 +254,10 @@ async fn clients_are_told_where_tokens_come_from() {
     let mut client = house.plain().await;
     let refused = client.ask(post("/p", "", "{}")).await;
     let place = "https://gateway.test/.well-known/oauth-protected-resource";
-    assert_eq!(refused.field("www-authenticate"), Some(&*format!("Bearer resource_metadata=\"{place}\"")));
+    for challenge in ["Bearer ", "DPoP algs=\"EdDSA ES256 ES384 PS256 RS256\", "] {
+        let line = format!("www-authenticate: {challenge}resource_metadata=\"{place}\"\r\n");
+        assert!(refused.head.to_ascii_lowercase().contains(&line.to_ascii_lowercase()), "{}", refused.head);
+    }
     let reply = client.ask(get("/.well-known/oauth-protected-resource")).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     let document: Value = serde_json::from_str(&reply.text()).expect("JSON");
@@ -262,4 +265,67 @@ async fn clients_are_told_where_tokens_come_from() {
     assert_eq!(document["authorization_servers"], json!([id.url()]));
     assert_eq!(document["scopes_supported"], json!(["infer", "list"]));
     assert_eq!(document["bearer_methods_supported"], json!(["header"]));
+}
+
+#[tokio::test]
+async fn a_server_is_shown_a_token_of_ours_that_is_got_anew_and_that_nobody_else_sees() {
+    let (given, dry) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let script = {
+        let (given, dry) = (Arc::clone(&given), Arc::clone(&dry));
+        move |_: &Taken| {
+            if dry.load(Ordering::SeqCst) > 0 {
+                return Act::answer("503 Service Unavailable", "", "");
+            }
+            let number = given.fetch_add(1, Ordering::SeqCst);
+            Act::json(&format!(r#"{{"access_token":"a-token-of-ours-{number}","token_type":"Bearer","expires_in":5}}"#))
+        }
+    };
+    let ca = Ca::new();
+    let issuer = ModelServer::over_tls(ca.server(&["127.0.0.1"]), script).await;
+    let server = ModelServer::agreeable().await;
+    let oauth = format!(
+        "oauth: {{ token_url: 'https://{}/token', client_id: gate, client_secret: 'secret://file/client.key', scope: infer, \
+         ca: ca.pem }}",
+        issuer.at()
+    );
+    let config = format!(
+        "tenants: {{ acme: {{ routes: [all] }} }}
+upstreams: {{ m: {{ endpoints: [\"{}\"], {oauth} }} }}
+routes: [{{ name: all, path: /p, methods: [POST], protocol: none, upstream: m }}]
+",
+        server.url()
+    );
+    let pem = ca.pem();
+    let house = House::start_in(&config, |folder| {
+        folder.write("ca.pem", pem);
+        folder.write("client.key", "the-secret-of-the-gateway");
+    });
+    until("the first token", || given.load(Ordering::SeqCst) == 1).await;
+    let mut client = house.plain().await;
+    let mut ask = async || client.ask(post("/p", &house.bearer("acme"), "{}")).await.status;
+    // The answer with the token may still be on its way.
+    while ask().await != 200 {}
+    let shown = |server: &ModelServer| server.requests().last().map(|taken| taken.fields("authorization").join(","));
+    assert_eq!(shown(&server).as_deref(), Some("Bearer a-token-of-ours-0"));
+    let question = issuer.requests().remove(0);
+    assert_eq!(String::from_utf8_lossy(&question.body), "grant_type=client_credentials&scope=infer");
+    assert!(question.fields("authorization")[0].starts_with("Basic "));
+    // At four fifths of its life another one is there; no request was without.
+    while shown(&server).as_deref() != Some("Bearer a-token-of-ours-1") {
+        assert_eq!(ask().await, 200);
+    }
+    dry.store(1, Ordering::SeqCst);
+    let mut status = 200;
+    while status == 200 {
+        status = ask().await;
+    }
+    assert_eq!(status, 502);
+    let before = server.count();
+    assert_eq!(ask().await, 502);
+    assert_eq!(server.count(), before, "nothing is sent without a token");
+    dry.store(0, Ordering::SeqCst);
+    while ask().await != 200 {}
+    assert!(!format!("{:?}", house.lines()).contains("a-token-of-ours"));
+    assert!(!house.admin("GET", "/backends").await.text().contains("a-token-of-ours"));
+    assert!(!house.admin("GET", "/metrics").await.text().contains("a-token-of-ours"));
 }

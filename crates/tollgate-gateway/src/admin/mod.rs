@@ -36,6 +36,7 @@ use crate::start::{CERT_WATCH, Control, StartError};
 use crate::statistics;
 use crate::store;
 use crate::upstream::checks;
+use crate::upstream::grant;
 use crate::upstream::queue::Standing;
 use crate::upstream::signals;
 use crate::worker::Tasks;
@@ -69,6 +70,7 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         tasks.spawn_detached(checks::watch(Arc::clone(&control.state), control.is_real()));
         tasks.spawn_detached(release::watch(Arc::clone(&control.state)));
         tasks.spawn_detached(signals::watch(Arc::clone(&control.state)));
+        tasks.spawn_detached(grant::watch(Arc::clone(&control.state)));
         if control.is_real() {
             tasks.spawn_detached(secrets::watch(Arc::clone(control)));
             tasks.spawn_detached(drift::watch(Arc::clone(&control.state)));
@@ -222,10 +224,16 @@ async fn respond(control: Arc<Control>, request: &Request<Incoming>) -> Response
         (&Method::GET, "/backends") => {
             json(StatusCode::OK, Bytes::from(backends::document(&control.state).to_string()))
         }
-        (&Method::POST, "/reload") => reload(control).await,
-        (_, "/backends" | "/costs" | "/drift" | "/healthz" | "/observed" | "/readyz" | "/metrics" | "/reload") => {
-            json(StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"{\"code\":\"method_not_allowed\"}"))
+        (&Method::GET, "/issuers") => {
+            let document = issuers::document(&control.state.issuers, control.state.clock.unix_ms());
+            json(StatusCode::OK, Bytes::from(document.to_string()))
         }
+        (&Method::POST, "/reload") => reload(control).await,
+        (
+            _,
+            "/backends" | "/costs" | "/drift" | "/healthz" | "/issuers" | "/observed" | "/readyz" | "/metrics"
+            | "/reload",
+        ) => json(StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"{\"code\":\"method_not_allowed\"}")),
         _ => json(StatusCode::NOT_FOUND, Bytes::from_static(b"{\"code\":\"not_found\"}")),
     }
 }

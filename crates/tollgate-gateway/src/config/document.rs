@@ -24,6 +24,7 @@ use super::backends::{
     BalanceConfig, BreakerConfig, EjectionConfig, EndpointConfig, FallbackConfig, HealthConfig, HedgeConfig,
     RetryConfig, UpstreamDefaults,
 };
+use super::oauth::OauthConfig;
 use super::versions::{ReleaseConfig, Versions};
 use super::{ByteSize, DurationText};
 use crate::secrets::SecretsConfig;
@@ -372,6 +373,9 @@ pub struct UpstreamConfig {
     /// The field that `key` is sent in. Default: `authorization`.
     #[serde(default)]
     pub key_header: Option<KeyHeader>,
+    /// A token in place of `key`: got by client credentials, got anew at four fifths of its life, shown to the server alone.
+    #[serde(default)]
+    pub oauth: Option<OauthConfig>,
     /// PEM file with the roots for `https://`. Default: the web's public roots.
     #[serde(default)]
     pub ca: Option<String>,

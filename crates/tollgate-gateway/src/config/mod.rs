@@ -56,6 +56,7 @@ mod keyfile;
 mod load;
 mod meant;
 mod nearest;
+pub mod oauth;
 mod openapi;
 mod operator;
 mod parse;

@@ -12,20 +12,18 @@ const LIMITS: json::Limits = json::Limits { depth: 16, keys: 1_024 };
 
 /// What is used of it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Metadata {
+pub(super) struct Metadata {
     /// Where the keys are.
-    pub jwks_uri: String,
+    pub(super) jwks_uri: String,
     /// Where tokens are introspected.
-    pub introspection: Option<String>,
-    /// Where tokens are given.
-    pub token: Option<String>,
+    pub(super) introspection: Option<String>,
 }
 
 /// Asks an issuer for its metadata.
 ///
 /// # Errors
 /// In words for operators.
-pub async fn metadata(egress: &Egress, issuer: &str) -> Result<Metadata, String> {
+pub(super) async fn metadata(egress: &Egress, issuer: &str) -> Result<Metadata, String> {
     let mut wrong = String::new();
     for url in places(issuer) {
         match egress.get(&url, LARGEST).await {
@@ -58,7 +56,7 @@ fn read(body: &[u8], issuer: &str) -> Result<Metadata, String> {
         return Err("its metadata is that of another issuer".to_owned());
     }
     let jwks_uri = text("jwks_uri").ok_or("its metadata names no `jwks_uri`")?;
-    Ok(Metadata { jwks_uri, introspection: text("introspection_endpoint"), token: text("token_endpoint") })
+    Ok(Metadata { jwks_uri, introspection: text("introspection_endpoint") })
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub(super) async fn keys(plan: &Plan) -> Result<(Bytes, Duration), String> {
         Source::Address(url) => url,
         Source::Discovered(issuer) => {
             found = discover::metadata(&plan.egress, issuer).await?;
+            plan.egress.may_follow(&found.jwks_uri, issuer)?;
             &found.jwks_uri
         }
     };

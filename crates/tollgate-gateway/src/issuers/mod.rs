@@ -9,6 +9,7 @@ mod tests;
 mod told;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,7 +27,7 @@ use tollgate_layers::auth::{KeyRoom, KeySet, Outside};
 use crate::egress::Egress;
 use crate::state::State;
 pub use introspect::Introspection;
-pub use told::render;
+pub use told::{document, render};
 
 /// Requests that may wait for the keys of one issuer at once.
 const MOST_WAITING: usize = 1_024;
@@ -63,6 +64,8 @@ pub struct IssuerDesk {
     failed: AtomicU32,
     failures: AtomicU64,
     why: Mutex<Option<String>>,
+    /// Held while keys or the plan for them are replaced: what comes by an old plan must not take the place of what is new.
+    changing: Mutex<()>,
     /// When a request last caused a fetch, as a tick; zero for never.
     asked_at: AtomicU64,
     asked: Notify,
@@ -141,6 +144,7 @@ pub async fn watch(state: Arc<State>) {
         let desks = state.issuers.serving();
         let following = join_all(desks.iter().map(|desk| desk.follow()));
         tokio::select! {
+            biased;
             () = state.issuers.replaced.notified() => {}
             _ = following, if !desks.is_empty() => {}
         }
@@ -161,6 +165,7 @@ impl IssuerDesk {
             failed: AtomicU32::new(0),
             failures: AtomicU64::new(0),
             why: Mutex::default(),
+            changing: Mutex::default(),
             asked_at: AtomicU64::new(0),
             asked: Notify::new(),
             running: AtomicBool::new(false),
@@ -169,8 +174,9 @@ impl IssuerDesk {
         }
     }
 
-    /// Puts what a configuration says into effect. Keys of the same source stay.
+    /// Puts what a configuration says into effect. Keys of the same source stay, if it is reached in the same way.
     pub fn install(&self, fresh: Fresh) {
+        let _alone = self.changing.lock();
         self.introspection.store(fresh.introspection.map(Arc::new));
         match fresh.keys {
             FreshKeys::Read(set) => {
@@ -178,11 +184,16 @@ impl IssuerDesk {
                 self.room.put(set);
             }
             FreshKeys::Fetched(plan) => {
-                if self.plan.load().as_ref().is_none_or(|old| old.source != plan.source) {
+                let same = |old: &Arc<Plan>| old.source == plan.source && old.egress.is_like(&plan.egress);
+                if !self.plan.load().as_ref().is_some_and(same) {
                     // Keys of another source are nobody's now.
                     self.room.clear();
                     self.due.store(0, Ordering::Release);
                     self.failed.store(0, Ordering::Release);
+                }
+                if self.plan.load().as_ref().is_none_or(|old| old.max_stale != plan.max_stale) {
+                    // They are to be good for another time.
+                    self.due.store(0, Ordering::Release);
                 }
                 self.plan.store(Some(Arc::new(plan)));
             }
@@ -205,9 +216,13 @@ impl IssuerDesk {
     }
 
     /// One fetch, and what follows from it.
-    async fn round(&self, plan: &Plan) {
-        let _running = Running::begin(self);
+    async fn round(&self, plan: &Arc<Plan>) {
+        let running = Running::begin(self);
         let fetched = fetch::keys(plan).await;
+        let _alone = self.changing.lock();
+        if !self.plan.load().as_ref().is_some_and(|now| Arc::ptr_eq(now, plan)) {
+            return; // The configuration says something else by now.
+        }
         let now = self.clock.unix_ms();
         let good_until = now.saturating_add(u64::try_from(plan.max_stale.as_millis()).unwrap_or(u64::MAX));
         let set = fetched.and_then(|(text, every)| {
@@ -219,7 +234,8 @@ impl IssuerDesk {
                 self.room.put(set);
                 self.failed.store(0, Ordering::Release);
                 *self.why.lock() = None;
-                every
+                // Twice at least before they are too old.
+                every.min(plan.max_stale / 2)
             }
             Err(why) => {
                 let failed = self.failed.fetch_add(1, Ordering::AcqRel);
@@ -228,7 +244,7 @@ impl IssuerDesk {
                 Duration::from_secs(1 << failed.min(9)).min(LONGEST_PAUSE)
             }
         };
-        self.due.store(self.clock.now().after(wait).0, Ordering::Release);
+        running.end(self.clock.now().after(wait));
     }
 
     /// Waits for the fetch that runs, or for a new one if it is time for that.
@@ -260,28 +276,42 @@ impl Outside for IssuerDesk {
         Box::pin(self.wait())
     }
 
-    fn introspect<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Bytes, Fault>> {
+    fn introspect<'a>(&'a self, token: &'a str, from: IpAddr) -> BoxFuture<'a, Result<Bytes, Fault>> {
         Box::pin(async move {
             let asked = self.introspection.load_full();
             let asked = asked.ok_or_else(|| Fault::new(Origin::Own, "the issuer is not to be asked"))?;
-            asked.ask(token).await
+            asked.ask(token, from).await
         })
     }
 }
 
-/// A fetch that runs. However it ends, those who wait are told.
-struct Running<'a>(&'a IssuerDesk);
+/// A fetch that runs. One that is broken off, because another configuration serves, is begun again at once: those who wait
+/// for it wait on.
+struct Running<'a> {
+    desk: &'a IssuerDesk,
+    next: Tick,
+}
 
 impl<'a> Running<'a> {
     fn begin(desk: &'a IssuerDesk) -> Self {
         desk.running.store(true, Ordering::Release);
-        Self(desk)
+        Self { desk, next: Tick::default() }
+    }
+
+    /// It is over, and those who wait are told.
+    fn end(mut self, next: Tick) {
+        self.next = next;
+        drop(self);
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.running.store(false, Ordering::Release);
-        self.0.rounds.send_modify(|rounds| *rounds = rounds.wrapping_add(1));
+        let Self { desk, next } = self;
+        desk.due.store(next.0, Ordering::Release);
+        if *next > Tick::default() {
+            desk.running.store(false, Ordering::Release);
+            desk.rounds.send_modify(|rounds| *rounds = rounds.wrapping_add(1));
+        }
     }
 }

@@ -1,6 +1,8 @@
-//! What is told of issuers: metrics. Why the last fetch failed stands on the admin listener alone.
+//! What is told of issuers: metrics, and on the admin listener why the last fetch failed.
 
 use std::sync::atomic::Ordering;
+
+use serde_json::{Value, json};
 
 use super::Issuers;
 use crate::record::metrics::{head, row};
@@ -19,4 +21,18 @@ pub fn render(issuers: &Issuers, unix_ms: u64, out: &mut String) {
     for desk in serving.iter() {
         row(out, name, &[("issuer", &desk.name)], desk.failures.load(Ordering::Relaxed));
     }
+}
+
+/// What the admin listener shows: each issuer, its keys, and why they could not be fetched the last time.
+#[must_use]
+pub fn document(issuers: &Issuers, unix_ms: u64) -> Value {
+    let one = |desk: &std::sync::Arc<super::IssuerDesk>| {
+        json!({
+            "name": desk.name,
+            "keys": desk.room.len(),
+            "good": desk.room.is_good(unix_ms),
+            "failed": *desk.why.lock(),
+        })
+    };
+    json!({ "issuers": issuers.serving().iter().map(one).collect::<Vec<_>>() })
 }

@@ -11,6 +11,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tollgate_core::ruling::{Fault, Origin};
 
+use super::grant::Grant;
 use crate::tick::{Ticker, within};
 
 /// Where an endpoint is, and how it is spoken to.
@@ -26,6 +27,8 @@ pub struct Address {
     pub host_field: HeaderValue,
     /// The field that carries its key, and that.
     pub key: Option<(HeaderName, HeaderValue)>,
+    /// Whoever has a token for it, where that is what it asks for.
+    pub grant: Option<Arc<Grant>>,
 }
 
 impl Address {
@@ -34,11 +37,17 @@ impl Address {
     pub fn new(host: String, port: u16, tls: Option<Arc<rustls::ClientConfig>>) -> Option<Self> {
         let named = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let host_field = HeaderValue::try_from(named).ok()?;
-        Some(Self { host, port, tls, host_field, key: None })
+        Some(Self { host, port, tls, host_field, key: None, grant: None })
     }
 }
 
 impl Address {
+    /// The field that carries what it asks us for, and that.
+    #[must_use]
+    pub fn credential(&self) -> Option<(HeaderName, HeaderValue)> {
+        self.key.clone().or_else(|| self.grant.as_ref()?.field())
+    }
+
     /// Whether its key leaves this machine in plain text.
     #[must_use]
     pub fn shows_its_key(&self) -> bool {
@@ -86,16 +95,23 @@ pub enum Reach {
     Public,
 }
 
+impl Reach {
+    /// Whether a name may lead to this address.
+    #[must_use]
+    pub fn may(self, ip: IpAddr) -> bool {
+        match self {
+            Self::Private => may_be_used(ip),
+            Self::Public => is_public(ip),
+        }
+    }
+}
+
 /// Opens a connection for a question of our own. Whoever asks bounds the time.
 ///
 /// # Errors
 /// What the system says, or that the name leads nowhere it may lead.
 pub async fn reach(address: &Address, reach: Reach) -> std::io::Result<Wire> {
-    let may: fn(IpAddr) -> bool = match reach {
-        Reach::Private => may_be_used,
-        Reach::Public => is_public,
-    };
-    secured(address, dial(address, may).await?).await
+    secured(address, dial(address, |ip| reach.may(ip)).await?).await
 }
 
 async fn open(address: &Address) -> std::io::Result<Wire> {
@@ -110,7 +126,7 @@ async fn secured(address: &Address, stream: TcpStream) -> std::io::Result<Wire> 
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that connects")]
-async fn dial(address: &Address, may: fn(IpAddr) -> bool) -> std::io::Result<TcpStream> {
+async fn dial(address: &Address, may: impl Fn(IpAddr) -> bool) -> std::io::Result<TcpStream> {
     if let Ok(ip) = address.host.parse::<IpAddr>() {
         return TcpStream::connect(SocketAddr::new(ip, address.port)).await;
     }

@@ -70,7 +70,7 @@ pub(super) fn write(out: &mut Vec<u8>, head: &Upward, to: &Address, sending: Sen
         }
         Sending::None => {}
     }
-    if let Some((name, key)) = &to.key {
+    if let Some((name, key)) = to.credential() {
         for piece in [name.as_str().as_bytes(), b": ", key.as_bytes(), b"\r\n"] {
             out.extend_from_slice(piece);
         }

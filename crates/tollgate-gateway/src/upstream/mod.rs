@@ -8,6 +8,7 @@ pub mod canary;
 pub mod checks;
 pub mod connect;
 pub mod fleet;
+pub mod grant;
 mod head;
 pub mod hedge;
 mod link;
@@ -202,7 +203,7 @@ impl Upload {
 impl Upward {
     /// The client's own credential, where it goes on.
     fn credentials(&self, to: &Address) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        let go_on = self.credentials && to.key.is_none();
+        let go_on = self.credentials && to.key.is_none() && to.grant.is_none();
         self.headers.iter().filter(move |(name, _)| go_on && CREDENTIAL_HEADERS.contains(name))
     }
 
@@ -220,7 +221,7 @@ impl Upward {
             headers.remove("grpc-encoding");
             headers.remove("grpc-accept-encoding");
         }
-        headers.extend(address.key.clone());
+        headers.extend(address.credential());
         for (name, value) in self.credentials(address) {
             headers.append(name.clone(), value.clone());
         }

@@ -15,6 +15,7 @@ use super::call::Call;
 use super::checks::HealthPlan;
 use super::connect::connect;
 use super::fleet::{Fleet, Tried};
+use super::grant::Grant;
 use super::mux::{Place, Reached as Found};
 use super::outlier::Outcome;
 use super::race::Racing;
@@ -41,6 +42,8 @@ pub struct Remote {
     pub muxes: Vec<Mux>,
     /// How its endpoints are asked whether they are ready, where they are.
     pub health: Option<HealthPlan>,
+    /// Whoever has a token for it, where that is what it asks for.
+    pub grant: Option<Arc<Grant>>,
 }
 
 /// An attempt that was answered.
@@ -76,7 +79,7 @@ impl Remote {
         let pools = (0..workers.max(1)).map(|_| Pool::new(endpoints.len())).collect();
         let streams = (0..workers.max(1)).map(|_| Mux::new(endpoints.len())).collect();
         let muxes = (0..workers.max(1)).map(|_| Mux::new(rpc.len())).collect();
-        Self { endpoints, settings, pools, streams, rpc, muxes, health }
+        Self { endpoints, settings, pools, streams, rpc, muxes, health, grant: None }
     }
 
     /// The endpoints of one kind.
@@ -100,6 +103,7 @@ impl Remote {
     /// # Errors
     /// `overloaded` where nothing is left to send to, or a fault of the upstream.
     pub async fn send(self: &Arc<Self>, order: Order<'_>, by: Caller<'_>) -> Result<Sent, Stop> {
+        self.check_grant()?;
         let Order { mut head, upload, over, want, patience } = order;
         let face = if over == Over::Rest { Face::Rest } else { Face::Rpc };
         let fleet = self.fleet(face);
@@ -349,8 +353,14 @@ impl Remote {
         head: &mut Upward,
         by: Caller<'_>,
     ) -> Result<Response<Answer>, Fault> {
+        self.check_grant()?;
         let attempt = self.attempt(endpoint, head, (Upload::Held(None), Over::Rest, Patience::Caller), by).await;
         attempt.map(|got| got.response).map_err(|failure| failure.fault)
+    }
+
+    /// Whether there is a token to show, where one is asked for.
+    pub(super) fn check_grant(&self) -> Result<(), Fault> {
+        self.grant.as_ref().map_or(Ok(()), |grant| grant.check())
     }
 
     /// Closes connections that were idle for too long.

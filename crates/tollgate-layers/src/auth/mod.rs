@@ -42,8 +42,8 @@ pub use rotate::{DEFAULT_GRACE, DEFAULT_KEPT, Rotation};
 pub use sentry::{AttemptsConfig, FailuresConfig, Refusals, Sentry};
 pub use timestamp::{NotATime, Timestamp};
 pub use token::{
-    Algorithm, BadKey, BadSet, Flaw, IntrospectionConfig, IssuerConfig, JwksConfig, KeyRoom, KeySet, LARGEST_SET,
-    Outside, Replays, Resource, ScopesConfig, TenantClaimConfig, TokenNames, Tokens, metadata_path,
+    Algorithm, BadKey, BadSet, Flaw, FuzzedTokens, IntrospectionConfig, IssuerConfig, JwksConfig, KeyRoom, KeySet,
+    LARGEST_SET, Outside, Replays, Resource, ScopesConfig, TenantClaimConfig, TokenNames, Tokens, metadata_path,
 };
 use token::{Shown, Unproved};
 
@@ -196,8 +196,8 @@ pub struct Asking<'a> {
 
 impl<'a> Asking<'a> {
     fn shown(&self, text: &'a [u8], proof: Option<&'a [u8]>) -> Shown<'a> {
-        let Self { head, peer, unix_ms, .. } = *self;
-        Shown { text, proof, method: &head.method, path: head.path(), peer, unix_ms }
+        let Self { head, peer, from, unix_ms, .. } = *self;
+        Shown { text, proof, method: &head.method, path: head.path(), peer, from, unix_ms }
     }
 }
 

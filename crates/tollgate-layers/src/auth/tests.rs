@@ -17,6 +17,7 @@ use tollgate_core::ruling::{Code, Denial, Ruling, Stop};
 use tollgate_core::secret::Secret;
 use tollgate_core::time::Tick;
 
+use super::token::tests::problems_of_issuers;
 use super::{
     Asking, Auth, AuthConfig, IdKey, KeyFile, KeyId, KeyNames, KeyRecord, KeyRing, KeyState, Keys, NewKey, Pepper,
     PepperValue, Peppers, Presented, Timestamp, Tokens, compose,
@@ -452,7 +453,7 @@ fn the_blocks_of_the_page_load() {
         keys: Vec<KeyRecord>,
     }
     let blocks: Vec<&str> = include_str!("README.md").split("```yaml\n").skip(1).collect();
-    assert_eq!(blocks.len(), 3);
+    assert_eq!(blocks.len(), 5);
     for block in blocks {
         let yaml = block.split("```").next().expect("a block ends");
         let page: Page = serde_saphyr::from_str(yaml).expect("it parses");
@@ -461,6 +462,7 @@ fn the_blocks_of_the_page_load() {
             let mut check = Checker::default();
             auth.compile(&mut check, &values);
             assert_eq!(check.finish(), (vec![], vec![]));
+            assert_eq!(problems_of_issuers(&auth.issuers), Vec::<String>::new());
         } else {
             let (keys, problems, warnings) = compile(&KeyFile { keys: page.keys }, peppers(&["v1"]));
             assert_eq!((problems, warnings), (vec![], vec![]));

@@ -10,8 +10,6 @@ use super::Desk;
 use crate::config::disk;
 use crate::egress::Egress;
 use crate::issuers::{Fresh, FreshKeys, Introspection, IssuerDesk, Plan, Source};
-use crate::tls::{Speaks, client_config};
-use crate::upstream::Reach;
 
 impl Desk<'_> {
     /// The issuers, and where their keys come from: put in place together with the policy, or not at all.
@@ -77,9 +75,7 @@ impl Desk<'_> {
     fn egress(&self, issuer: &IssuerConfig, check: &mut Checker) -> Option<Egress> {
         let ca = issuer.ca.as_ref().map(|ca| disk::read_up_to(&self.base.join(ca), 4 << 20));
         let ca = ca.transpose().map_err(|error| check.problem("ca", format!("it cannot be read: {error}"))).ok()?;
-        let tls = client_config(ca.as_deref(), Speaks::H1).map_err(|why| check.problem("ca", why)).ok()?;
-        let reach = if issuer.allow_private { Reach::Private } else { Reach::Public };
-        Some(Egress { tls, reach })
+        Egress::new(ca.as_deref(), issuer.allow_private).map_err(|why| check.problem("ca", why)).ok()
     }
 
     fn set_of(&self, file: &str, check: &mut Checker) -> Option<KeySet> {

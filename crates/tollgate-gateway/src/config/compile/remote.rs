@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Digest, SHA256, digest};
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use rustls::ClientConfig;
@@ -15,8 +15,10 @@ use super::Desk;
 use crate::config::backends::{EndpointConfig, rules};
 use crate::config::disk;
 use crate::config::document::{KeyHeader, UpstreamConfig};
+use crate::egress::{Egress, basic};
 use crate::tls::{Speaks, client_config};
 use crate::upstream::fleet::MOST;
+use crate::upstream::grant::{self, Grant, Terms};
 use crate::upstream::{Address, Fleet, MuxBounds, Remote, Settings};
 
 /// The field that carries a key, and that.
@@ -24,7 +26,7 @@ pub(super) type Key = (HeaderName, HeaderValue);
 
 impl Desk<'_> {
     pub(super) fn remote(
-        &self,
+        &mut self,
         name: &str,
         config: &UpstreamConfig,
         (key, base): (Option<Key>, &Path),
@@ -48,23 +50,48 @@ impl Desk<'_> {
         let endpoints = addresses("endpoints", &config.endpoints, (Speaks::Either, &roots), check);
         let rpc = addresses("grpc", &config.grpc, (Speaks::H2, &roots), check);
         let (mut endpoints, mut rpc) = (endpoints?, rpc?);
+        let (terms, stamp) = self.terms(config, check)?;
+        let grant = terms.map(|terms| Arc::new(Grant::new(terms, self.state.clock.clone())));
         for (address, _weight) in endpoints.iter_mut().chain(&mut rpc) {
             address.key.clone_from(&key);
+            address.grant.clone_from(&grant);
         }
         let shown = |(address, _): &(Address, f64)| address.shows_its_key();
-        if key.is_some() && endpoints.iter().chain(&rpc).any(shown) {
-            check.warn("key", "whoever stands between us and `http://` can read it; use `https://`");
+        if (key.is_some() || grant.is_some()) && endpoints.iter().chain(&rpc).any(shown) {
+            let at = if key.is_some() { "key" } else { "oauth" };
+            check.warn(at, "whoever stands between us and `http://` can read it; use `https://`");
         }
         // Another key is another server: what was opened with the old one is let go. A digest, because it is kept.
         let key = key.map(|(name, value)| (name, digest(&SHA256, value.as_bytes())));
         let (rest_rules, rpc_rules, health) = rules(config, check);
         let ca = &config.ca;
-        let fingerprint = format!("{endpoints:?} {rpc:?} {settings:?} {rest_rules:?} {health:?} {ca:?} {key:?}");
+        let fingerprint =
+            format!("{endpoints:?} {rpc:?} {settings:?} {rest_rules:?} {health:?} {ca:?} {key:?} {stamp:?}");
         let (workers, dice) = (self.state.workers, self.state.dice.1);
         Some(self.state.remote(name, fingerprint, || {
             let fleets = (Fleet::new(endpoints, rest_rules, dice), Fleet::new(rpc, rpc_rules, dice));
-            Remote::new(fleets, settings, health, workers)
+            Remote { grant, ..Remote::new(fleets, settings, health, workers) }
         }))
+    }
+
+    /// How a token for an upstream is got, and what tells these terms from others without their secret.
+    fn terms(&mut self, config: &UpstreamConfig, check: &mut Checker) -> Option<(Option<Terms>, Option<Digest>)> {
+        let Some(oauth) = &config.oauth else { return Some((None, None)) };
+        check.require(config.key.is_none(), "oauth", "a server is shown either a `key` or a token, not both");
+        check.within("oauth", |check| {
+            check.require(oauth.token_url.starts_with("https://"), "token_url", "tokens come over `https://` alone");
+            check.require(!oauth.client_id.is_empty(), "client_id", "the client has no name");
+            let secret = self.opener.open(&oauth.client_secret, "client_secret", check)?;
+            let ca = oauth.ca.as_ref().map(|file| disk::read_up_to(&self.base.join(file), 4 << 20)).transpose();
+            let ca = ca.map_err(|error| check.problem("ca", format!("it cannot be read: {error}"))).ok()?;
+            let egress =
+                Egress::new(ca.as_deref(), oauth.allow_private).map_err(|why| check.problem("ca", why)).ok()?;
+            let authorization = basic(oauth.client_id.as_bytes(), secret.expose());
+            let form = grant::form(oauth.scope.as_deref(), oauth.audience.as_deref(), oauth.resource.as_deref());
+            let stamp = format!("{} {form} {:?} {ca:?} {:?}", oauth.token_url, egress.reach, authorization.as_bytes());
+            let terms = Terms { url: oauth.token_url.clone(), authorization, form, egress };
+            Some((Some(terms), Some(digest(&SHA256, stamp.as_bytes()))))
+        })
     }
 
     /// The field of an upstream's key, and that.

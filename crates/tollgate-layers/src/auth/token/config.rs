@@ -67,8 +67,8 @@ pub struct JwksConfig {
     pub file: Option<String>,
     /// An address beginning with `https://`, asked instead of what the metadata names.
     pub url: Option<String>,
-    /// How long keys may be used that cannot be fetched anew, in seconds; then every token is answered with 503. They are
-    /// fetched as often as `Cache-Control` says, between 5 minutes and 24 hours. Default: 86400.
+    /// How long keys may be used after they were fetched, in seconds; then every token is answered with 503. They are fetched
+    /// as often as `Cache-Control` says, between 5 minutes and 24 hours, and at least twice within this time. Default: 86400.
     #[schemars(range(min = 1, max = 604_800))]
     pub max_stale_secs: u64,
 }
@@ -114,8 +114,9 @@ pub struct TenantClaimConfig {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScopesConfig {
-    /// The claim that holds them: words with spaces between, or a list. Default: `scope`. A token without it may do all
-    /// that its tenant may, but never `admin`; one whose scopes all mean nothing here may do nothing.
+    /// The claim that holds them: words with spaces between, or a list. Default: `scope`. Where neither
+    /// this nor `names` is written, a token without it may do all that its tenant may, but never `admin`; else it may do
+    /// nothing, like one whose scopes all mean nothing here.
     pub claim: Option<String>,
     /// Which of them means what. Default: `infer` and `list` mean what they say.
     pub names: Option<BTreeMap<String, Vec<Scope>>>,
@@ -192,6 +193,7 @@ impl IssuerConfig {
         let person = PersonRules {
             principal: self.principal_claim.as_deref().map(Into::into),
             tenant: tenant?,
+            scoped: self.scopes.claim.is_some() || self.scopes.names.is_some(),
             scope_claim: self.scopes.claim.as_deref().unwrap_or("scope").into(),
             scopes: self.scopes.names.clone().unwrap_or_else(own_scopes),
             ids: names.ids,
@@ -212,14 +214,17 @@ impl IssuerConfig {
 
     fn check_source(&self, check: &mut Checker) {
         let is_https = |url: &str| url.starts_with("https://");
-        if let Some(IntrospectionConfig { url, client_id, .. }) = &self.introspection {
+        if let Some(IntrospectionConfig { url, client_id, at_once, .. }) = &self.introspection {
             check.within("introspection", |check| {
+                check.require((1..=1_024).contains(at_once), "at_once", "it is 1 to 1024 questions");
                 check.require(!client_id.is_empty(), "client_id", "the client has no name");
                 let fit = url.as_deref().map_or(is_https(&self.issuer), is_https);
                 check.require(fit, "url", "an issuer is asked over `https://` alone");
             });
         }
-        let JwksConfig { file, url, .. } = &self.jwks;
+        let JwksConfig { file, url, max_stale_secs } = &self.jwks;
+        let bounded = (1..=604_800).contains(max_stale_secs);
+        check.within("jwks", |check| check.require(bounded, "max_stale_secs", "it is 1 to 604800 seconds"));
         let asked = self.introspection.is_some();
         if file.is_some() && (url.is_some() || (!asked && (self.ca.is_some() || self.allow_private))) {
             let why = "with a `file` nothing is fetched: `url`, `ca` and `allow_private` say nothing";

@@ -15,27 +15,27 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 
 /// What tokens say in `iss`, and must say in `aud`.
-pub const ISSUER: &str = "https://id.test/";
-pub const AUDIENCE: &str = "https://api.test";
+pub(crate) const ISSUER: &str = "https://id.test/";
+pub(crate) const AUDIENCE: &str = "https://api.test";
 
 /// The keys of the issuer, and one that is not.
-pub struct Signers {
-    pub es256: EcdsaKeyPair,
-    pub es384: EcdsaKeyPair,
-    pub ed: Ed25519KeyPair,
-    pub rsa: RsaKeyPair,
-    pub stranger: EcdsaKeyPair,
+pub(crate) struct Signers {
+    pub(crate) es256: EcdsaKeyPair,
+    pub(crate) es384: EcdsaKeyPair,
+    pub(crate) ed: Ed25519KeyPair,
+    pub(crate) rsa: RsaKeyPair,
+    pub(crate) stranger: EcdsaKeyPair,
 }
 
 /// A token that must be refused, and the reason that stands in the record.
-pub struct Case {
-    pub name: &'static str,
-    pub token: String,
-    pub because: &'static str,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) token: String,
+    pub(crate) because: &'static str,
 }
 
 impl Signers {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let p256 = || EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
         Self {
             es256: p256(),
@@ -47,7 +47,7 @@ impl Signers {
     }
 
     /// The key set that the issuer publishes.
-    pub fn jwks(&self) -> String {
+    pub(crate) fn jwks(&self) -> String {
         json!({ "keys": [
             elliptic(&self.es256, "P-256", "es256"),
             elliptic(&self.es384, "P-384", "es384"),
@@ -59,7 +59,7 @@ impl Signers {
     }
 
     /// The signature that `alg` asks for.
-    pub fn sign(&self, alg: &str, signed: &[u8]) -> Vec<u8> {
+    pub(crate) fn sign(&self, alg: &str, signed: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         let rsa = |encoding| {
             let mut signature = vec![0; 256];
@@ -77,12 +77,12 @@ impl Signers {
     }
 
     /// A token of this header and these claims, signed as its header says.
-    pub fn token(&self, header: &Value, claims: &Value) -> String {
+    pub(crate) fn token(&self, header: &Value, claims: &Value) -> String {
         self.raw(header["alg"].as_str().unwrap_or_default(), &header.to_string(), &claims.to_string())
     }
 
     /// A token of these texts.
-    pub fn raw(&self, alg: &str, header: &str, claims: &str) -> String {
+    pub(crate) fn raw(&self, alg: &str, header: &str, claims: &str) -> String {
         let signed = format!("{}.{}", b64(header), b64(claims));
         let signature = self.sign(alg, signed.as_bytes());
         format!("{signed}.{}", b64(signature))
@@ -105,17 +105,17 @@ fn elliptic(key: &EcdsaKeyPair, curve: &str, id: &str) -> Value {
     json!({ "kty": "EC", "crv": curve, "kid": id, "x": b64(x), "y": b64(y), "use": "sig" })
 }
 
-pub fn b64(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn b64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// The header of a good token.
-pub fn header(alg: &str, kid: &str) -> Value {
+pub(crate) fn header(alg: &str, kid: &str) -> Value {
     json!({ "alg": alg, "typ": "at+jwt", "kid": kid })
 }
 
 /// The claims of a good token.
-pub fn claims(now: u64) -> Value {
+pub(crate) fn claims(now: u64) -> Value {
     json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "client_id": "app", "jti": "1",
         "iat": now, "nbf": now, "exp": now + 300, "scope": "infer list",
@@ -123,20 +123,22 @@ pub fn claims(now: u64) -> Value {
 }
 
 /// `base` with some members replaced; `null` removes one.
-pub fn with(base: &Value, changes: Value) -> Value {
+pub(crate) fn with(base: &Value, changes: Value) -> Value {
     let mut base: Map<String, Value> = base.as_object().cloned().unwrap_or_default();
-    for (name, value) in changes.as_object().cloned().unwrap_or_default() {
-        if value.is_null() {
-            base.remove(&name)
-        } else {
-            base.insert(name, value)
-        };
+    if let Value::Object(changes) = changes {
+        for (name, value) in changes {
+            if value.is_null() {
+                base.remove(&name)
+            } else {
+                base.insert(name, value)
+            };
+        }
     }
     Value::Object(base)
 }
 
 /// Tokens that must be accepted.
-pub fn good(signers: &Signers, now: u64) -> Vec<(&'static str, String)> {
+pub(crate) fn good(signers: &Signers, now: u64) -> Vec<(&'static str, String)> {
     let (base, es256) = (claims(now), header("ES256", "es256"));
     vec![
         ("es256", signers.token(&es256, &base)),
@@ -163,7 +165,7 @@ pub fn good(signers: &Signers, now: u64) -> Vec<(&'static str, String)> {
 }
 
 /// Tokens that must be refused.
-pub fn bad(signers: &Signers, now: u64) -> Vec<Case> {
+pub(crate) fn bad(signers: &Signers, now: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     algorithms(signers, now, &mut cases);
     headers(signers, now, &mut cases);

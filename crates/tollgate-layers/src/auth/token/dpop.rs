@@ -2,7 +2,7 @@
 //!
 //! Reads no clock and no store. The table is of this process: several nodes that share no table each accept a proof once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -23,10 +23,12 @@ const WINDOW: u64 = 60;
 const LONGEST: usize = 4_096;
 const LONGEST_ID: usize = 256;
 /// How long a proof is remembered: at least as long as it could be used again.
-const REMEMBERED_MS: u64 = 2 * WINDOW * 1000;
+const REMEMBERED_MS: u64 = (2 * WINDOW + 2) * 1000;
 /// Parts of the table, and proofs that each remembers at most within that time.
 const PARTS: usize = 16;
 const MOST: usize = 16_384;
+/// And those of one key: one client must not fill it for all.
+const MOST_OF_ONE: u32 = 2_048;
 
 /// What a proof must be for.
 #[derive(Clone, Copy, Debug)]
@@ -145,6 +147,8 @@ struct Part {
     began_ms: u64,
     young: HashSet<[u8; 16]>,
     old: HashSet<[u8; 16]>,
+    /// How many of the young ones are of which key.
+    of: HashMap<[u8; 32], u32>,
 }
 
 /// Whether a proof may be used.
@@ -160,7 +164,8 @@ pub(super) enum Use {
 
 impl Replays {
     /// Uses a proof up.
-    pub(super) fn use_up(&self, number: [u8; 16], now_ms: u64) -> Use {
+    pub(super) fn use_up(&self, proof: &Proof, now_ms: u64) -> Use {
+        let Proof { key, number } = *proof;
         let [first, ..] = number;
         let Some(part) = self.parts.get(usize::from(first) % PARTS) else { return Use::Full };
         let mut part = part.lock();
@@ -168,6 +173,7 @@ impl Replays {
         if age >= REMEMBERED_MS {
             let young = std::mem::take(&mut part.young);
             part.old = if age < 2 * REMEMBERED_MS { young } else { HashSet::new() };
+            part.of.clear();
             part.began_ms = now_ms;
         }
         if part.old.contains(&number) || part.young.contains(&number) {
@@ -176,6 +182,11 @@ impl Replays {
         if part.young.len() >= MOST {
             return Use::Full;
         }
+        let own = part.of.entry(key).or_default();
+        if *own >= MOST_OF_ONE {
+            return Use::Full;
+        }
+        *own += 1;
         part.young.insert(number);
         Use::First
     }
@@ -208,22 +219,29 @@ mod tests {
     #[test]
     fn a_proof_is_used_once_for_as_long_as_it_lives_and_the_table_stays_bounded() {
         let replays = Replays::default();
-        let number = |i: u64| {
-            let mut number = [0; 16];
+        let proof = |key: u64, i: u64| {
+            let (mut number, mut of) = ([0; 16], [0; 32]);
             number[8..].copy_from_slice(&i.to_be_bytes());
-            number
+            of[24..].copy_from_slice(&key.to_be_bytes());
+            Proof { key: of, number }
         };
         let start = 1_800_000_000_000;
-        assert_eq!(replays.use_up(number(0), start), Use::First);
-        for after in [0, 60_000, 119_999, 120_000, 239_999] {
-            assert_eq!(replays.use_up(number(0), start + after), Use::Again, "{after}");
+        assert_eq!(replays.use_up(&proof(0, 0), start), Use::First);
+        for after in [0, 60_000, 121_999, 122_000, 243_999] {
+            assert_eq!(replays.use_up(&proof(0, 0), start + after), Use::Again, "{after}");
         }
-        assert_eq!(replays.use_up(number(0), start + 10 * REMEMBERED_MS), Use::First);
-        // All of these fall into one part.
+        assert_eq!(replays.use_up(&proof(0, 0), start + 10 * REMEMBERED_MS), Use::First);
+        // All of these fall into one part: each key has its share of it, and all together no more than there is.
         let later = start + 20 * REMEMBERED_MS;
-        let full = (1..=MOST as u64 + 5).filter(|i| replays.use_up(number(*i), later) == Use::Full).count();
-        assert_eq!(full, 5);
-        assert_eq!(replays.use_up(number(1), later), Use::Again);
-        assert_eq!(replays.use_up(number(MOST as u64 + 1), later + REMEMBERED_MS), Use::First);
+        let full =
+            (1..=u64::from(MOST_OF_ONE) + 5).filter(|i| replays.use_up(&proof(1, *i), later) == Use::Full).count();
+        assert_eq!(full, 5, "one client is stopped");
+        let rest = u64::from(MOST_OF_ONE) + 10;
+        assert_eq!(replays.use_up(&proof(2, rest), later), Use::First, "and no other");
+        let full =
+            (rest + 1..rest + MOST as u64).filter(|i| replays.use_up(&proof(*i, *i), later) == Use::Full).count();
+        assert_eq!(full, MOST_OF_ONE as usize);
+        assert_eq!(replays.use_up(&proof(1, 1), later), Use::Again);
+        assert_eq!(replays.use_up(&proof(3, 1 << 40), later + REMEMBERED_MS), Use::First);
     }
 }

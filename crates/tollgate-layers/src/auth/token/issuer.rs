@@ -39,6 +39,8 @@ pub(super) struct Issuer {
 pub(super) struct PersonRules {
     pub(super) principal: Option<Box<str>>,
     pub(super) tenant: TenantRule,
+    /// Whether the configuration says anything of scopes.
+    pub(super) scoped: bool,
     pub(super) scope_claim: Box<str>,
     pub(super) scopes: BTreeMap<String, Vec<Scope>>,
     pub(super) ids: IdKey,
@@ -117,10 +119,11 @@ impl PersonRules {
         }
     }
 
-    /// The scopes that a token gives: none at all (which means all of the tenant's but `admin`) only where its issuer
-    /// says nothing of scopes.
+    /// The scopes that a token gives: none at all (which means all of the tenant's but `admin`) only where nothing is
+    /// configured of scopes. Where something is, a token that says nothing of them asked for less, and gets nothing.
     fn scopes(&self, claims: &Claims) -> Result<Vec<Box<str>>, Flaw> {
         let words: Vec<&str> = match claims.find(&self.scope_claim) {
+            None if self.scoped => return Ok(vec![NO_SCOPE.into()]),
             None => return Ok(Vec::new()),
             Some(Value::String(text)) => text.split(' ').filter(|word| !word.is_empty()).collect(),
             Some(Value::Array(all)) => {

@@ -85,7 +85,10 @@ impl Header {
         }
         let kind = text_of(&members, "typ")?.map(|kind| {
             let kind = kind.to_ascii_lowercase();
-            kind.strip_prefix("application/").map(str::to_owned).unwrap_or(kind)
+            match kind.strip_prefix("application/") {
+                Some(short) => short.to_owned(),
+                None => kind,
+            }
         });
         let key_id = text_of(&members, "kid").map_err(|_| Flaw::KeyId)?.map(str::to_owned);
         if !key_id.as_deref().is_none_or(is_key_id) {

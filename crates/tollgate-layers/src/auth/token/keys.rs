@@ -33,7 +33,7 @@ impl KeySet {
     /// It is none, or none of its keys can be used.
     pub fn parse(text: &[u8], good_until_ms: u64) -> Result<(Self, Vec<(usize, BadKey)>), BadSet> {
         let (keys, left_out) = read_set(text)?;
-        if keys.is_empty() && !left_out.iter().any(|(_, why)| *why == BadKey::Private) {
+        if keys.is_empty() {
             return Err(BadSet::Empty);
         }
         Ok((Self { keys, good_until_ms }, left_out))

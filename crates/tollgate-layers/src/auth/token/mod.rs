@@ -14,6 +14,7 @@ mod config;
 pub(super) mod corpus;
 mod dpop;
 mod flaw;
+mod fuzzed;
 mod issuer;
 mod jose;
 mod jwk;
@@ -21,9 +22,10 @@ mod keys;
 mod resource;
 mod shelf;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -39,6 +41,7 @@ pub use config::{IntrospectionConfig, IssuerConfig, JwksConfig, ScopesConfig, Te
 pub use dpop::Replays;
 use dpop::{Asked, Proof, Use};
 pub use flaw::Flaw;
+pub use fuzzed::FuzzedTokens;
 use issuer::Issuer;
 use jose::{Compact, LONGEST};
 
@@ -46,6 +49,8 @@ pub use jwk::{BadKey, BadSet, LARGEST_SET};
 pub use keys::{KeyRoom, KeySet};
 pub use resource::{Resource, metadata_path};
 use shelf::{Known, Shelf};
+
+use super::key::PREFIX;
 
 /// What an issuer says of a token counts for so long, in milliseconds.
 const SAID_MS: u64 = 30_000;
@@ -61,7 +66,8 @@ pub trait Outside: fmt::Debug + Send + Sync {
     fn refresh(&self) -> BoxFuture<'_, ()>;
 
     /// What the issuer says of a token: the body of its answer (RFC 7662).
-    fn introspect<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Bytes, Fault>>;
+    /// `from` is who sent it: one address must not use up all questions.
+    fn introspect<'a>(&'a self, token: &'a str, from: IpAddr) -> BoxFuture<'a, Result<Bytes, Fault>>;
 }
 
 /// The issuers, ready for use. Made anew with each policy: what was accepted under other rules is checked again.
@@ -105,6 +111,8 @@ pub(super) struct Shown<'a> {
     pub(super) path: &'a str,
     /// The other end of the connection.
     pub(super) peer: &'a Peer,
+    /// The address that it counts as coming from.
+    pub(super) from: IpAddr,
     /// Milliseconds since the Unix epoch.
     pub(super) unix_ms: u64,
 }
@@ -143,7 +151,11 @@ impl Tokens {
     /// RFC 6750 § 2.1 writes tokens, and long enough not to be guessed.
     pub(super) fn asks_about(&self, text: &[u8]) -> bool {
         let fit = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
-        self.asked().is_some() && (16..=LONGEST).contains(&text.len()) && text.iter().all(fit)
+        // A key of ours is nobody else's business, whatever scheme it stands under.
+        !text.starts_with(PREFIX.as_bytes())
+            && self.asked().is_some()
+            && (16..=LONGEST).contains(&text.len())
+            && text.iter().all(fit)
     }
 
     /// The issuer that is asked, and its place.
@@ -162,17 +174,21 @@ impl Tokens {
         }
         let outside = issuer.outside.as_ref().ok_or(Unproved::Flaw(Flaw::Issuer))?;
         let text = str::from_utf8(shown.text).map_err(|_| Unproved::Flaw(Flaw::Base64))?;
-        let said = outside.introspect(text).await.map_err(Unproved::Fault)?;
-        let known = Self::hear(issuer, &said, shown.unix_ms).map_err(|flaw| {
-            if flaw == Flaw::Json {
-                return Unproved::Fault(Fault::new(
-                    Origin::Store,
-                    "what the issuer says of a token is not strict JSON",
-                ));
+        let said = outside.introspect(text, shown.from).await.map_err(Unproved::Fault)?;
+        let (who, bound, until_ms) = match Self::hear(issuer, &said, shown.unix_ms) {
+            Ok(heard) => heard,
+            Err(Flaw::Json) => {
+                let why = "what the issuer says of a token is not strict JSON";
+                return Err(Unproved::Fault(Fault::new(Origin::Store, why)));
             }
-            Unproved::Flaw(flaw)
-        })?;
-        let (who, bound, until_ms) = known;
+            Err(flaw) => {
+                // Asked once: the same token is refused for a while without a question.
+                let (issuer, until_ms) = (place, shown.unix_ms + DENIED_MS);
+                let bound = Bound::default();
+                shelf.put(Known { digest, issuer, who: None, bound, until_ms, generation: NO_KEYS });
+                return Err(Unproved::Flaw(flaw));
+            }
+        };
         let known = Known { digest, issuer: place, who, bound, until_ms, generation: NO_KEYS };
         let decided = self.decide(&known, &shown);
         shelf.put(known);
@@ -250,7 +266,7 @@ impl Tokens {
         if proof.key != key {
             return Err(Unproved::Flaw(Flaw::ProofKey));
         }
-        match self.replays.use_up(proof.number, shown.unix_ms) {
+        match self.replays.use_up(&proof, shown.unix_ms) {
             Use::Again => Err(Unproved::Flaw(Flaw::ProofAgain)),
             Use::First => Ok(()),
             Use::Full => Err(Unproved::Fault(Fault::new(Origin::Own, "the table of proofs is full").retryable())),
