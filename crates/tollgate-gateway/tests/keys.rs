@@ -86,7 +86,8 @@ async fn a_key_that_is_revoked_on_disk_is_refused_within_a_second_and_for_ever()
     let (before, mut client) = (server.count(), house.plain().await);
     let request = post("/p", &house.bearer("acme"), "{}");
     for _ in 0..AFTERWARDS {
-        assert_eq!(client.ask(&request).await.status, 401);
+        // Who goes on trying is told to wait.
+        assert!(matches!(client.ask(&request).await.status, 401 | 429));
     }
     assert_eq!(server.count(), before);
     assert_eq!(house.metric("tollgate_keys_swaps_total").await, Some(1.0));
