@@ -27,13 +27,14 @@ use anyhow::{Context, bail, ensure};
 use crate::tally::say;
 
 /// Benchmarks that are programs of their own.
-const PROGRAMS: [&str; 5] = ["auth", "authz", "embedded", "limits", "parse"];
+const PROGRAMS: [&str; 6] = ["auth", "authz", "embedded", "keys", "limits", "parse"];
 
 const USAGE: &str = "\
 usage: cargo xtask bench proxy [OPTIONS]        nginx and Tollgate side by side
        cargo xtask bench limits [OPTIONS]       nanoseconds of a decision, beside governor
        cargo xtask bench auth [OPTIONS]         knowing who asks: a key, a token seen before, a new one
        cargo xtask bench authz [OPTIONS]        microseconds of a decision with 4, 200 and 2000 policies
+       cargo xtask bench keys [OPTIONS]         a key among a million, and whether the time of a refusal tells why
        cargo xtask bench embedded|parse [OPTIONS]
        cargo xtask bench contracts [OPTIONS]    bodies held to their contracts, beside pydantic and numpy
        cargo xtask bench fairness [OPTIONS]     a flood of dear requests before eight places, beside nginx,

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use tollgate_core::check::Checker;
 use tollgate_core::identity::Peer;
 use tollgate_core::secret::Secret;
+use tollgate_core::time::Tick;
 use tollgate_layers::auth::{
     Asking, Auth, AuthConfig, IdKey, KeyFile, KeyNames, KeyRing, KeyRoom, KeySet, Keys, NewKey, PepperValue, Timestamp,
     TokenNames, Tokens,
@@ -187,7 +188,7 @@ fn asked(auth: &Auth, heads: &[Head], questions: std::ops::Range<usize>) -> u64 
         // Spread over the callers; each of a first round once.
         let head = &heads[question % heads.len()];
         let unix_ms = NOW * 1000 + i as u64 / 1_000;
-        let asking = Asking { head, peer: &peer, from: ip, unix_ms, need: AuthNeed::Required };
+        let asking = Asking { head, peer: &peer, from: ip, at: Tick(0), unix_ms, need: AuthNeed::Required };
         let answer = pin!(auth.identify(black_box(&asking))).poll(&mut Context::from_waker(Waker::noop()));
         match answer {
             Poll::Ready(Ok(who)) => drop(black_box(who)),

@@ -141,6 +141,10 @@ pub struct Person {
     pub principal_id: u64,
     /// Keyed hash of the tenant.
     pub tenant_id: u64,
+    /// Id of the credential, where the principal has another name.
+    pub credential: Option<Box<str>>,
+    /// When the credential ends, milliseconds since the Unix epoch, if its user must hear of it.
+    pub retires_ms: Option<u64>,
 }
 
 /// Who is asking: cheap to clone.

@@ -1,9 +1,11 @@
-//! What the head of every answer says beside the answer: budgets, the version that answered, another way that was taken, a place in line. Decides
+//! What the head of every answer says beside the answer: budgets, the version that answered, another way that was taken, a place in line,
+//! and the end of a key. Decides
 //! nothing and charges nothing.
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tollgate_layers::auth::Timestamp;
 use tollgate_layers::limits::{Payer, headers};
 
 use crate::exchange::Exchange;
@@ -13,12 +15,25 @@ use crate::release;
 use crate::snapshot::Policy;
 use crate::turn;
 
+/// When the key ends that the request came with, in RFC 3339: only where it must be replaced.
+const KEY_EXPIRES: HeaderName = HeaderName::from_static("tollgate-key-expires");
+
 /// Adds the fields to `out`; `retry_after` is the wait of a refusal.
 pub fn announce(policy: &Policy, exchange: &Exchange, retry_after: Option<Duration>, out: &mut HeaderMap) {
     budgets(policy, exchange, retry_after, out);
     release::announce(exchange, out);
     fallback::announce(exchange, out);
     turn::tell(&exchange.seen, out);
+    retirement(exchange, out);
+}
+
+/// Tells the user of a key that another one has followed until when it is good.
+fn retirement(exchange: &Exchange, out: &mut HeaderMap) {
+    let ends = exchange.seen.who.as_ref().and_then(|who| who.retires_ms);
+    let Some(ends) = ends.map(|ms| Timestamp::of_unix_ms(ms).to_string()) else { return };
+    if let Ok(ends) = HeaderValue::from_str(&ends) {
+        out.insert(KEY_EXPIRES, ends);
+    }
 }
 
 /// The `RateLimit` fields of a caller who proved who they are, and what OpenAI's and Anthropic's clients look for on routes that speak so.

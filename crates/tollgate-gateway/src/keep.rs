@@ -6,6 +6,7 @@
 //! it says, and after a write that failed.
 
 mod costs;
+mod used;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -19,6 +20,7 @@ use tollgate_layers::limits::Lever;
 use tollgate_limit::{Memory, Moment, QuotaLog, Restored, StateError};
 
 pub use costs::{KeptCost, KeptCosts};
+pub use used::used_in;
 
 /// The largest log that is read: a million counts take 28 MB.
 const MAX_BYTES: u64 = 1 << 30;

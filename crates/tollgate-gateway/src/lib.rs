@@ -18,6 +18,7 @@ pub mod flow;
 pub mod inspect;
 pub mod issuers;
 pub mod keep;
+pub mod keys;
 pub mod learned;
 pub mod leave;
 pub mod lenient;

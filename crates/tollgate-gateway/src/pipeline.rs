@@ -82,7 +82,7 @@ pub async fn judge(p: &Arc<Policy>, w: &Worker, ex: &mut Exchange, req: Incoming
     let from = p.network.ask(log, |n, _| n.admit(&facts.peer, &head))?; // lists, trusted proxies
     let from = *seen.from.insert(from.unwrap_or(facts.peer.ip));
     p.flood.ask(log, |f, _| f.check(from, now))?; // before any cryptography
-    let asking = Asking { head: &head, peer: &facts.peer, from, unix_ms: facts.unix_ms, need: route.auth };
+    let asking = Asking { head: &head, peer: &facts.peer, from, at: now, unix_ms: facts.unix_ms, need: route.auth };
     let who = p.auth.demand_store(log, |a| a.identify(&asking)).await?;
     let who = seen.who.insert(who);
     let at = Occasion { from, unix_ms: facts.unix_ms };

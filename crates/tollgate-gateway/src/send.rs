@@ -487,7 +487,8 @@ pub fn upward(ex: &Exchange, head: Head, spoken: bool) -> Upward {
     };
     let content_type = spoken.then_some(content_type);
     let ours = Ours { id: ex.facts.id, trace: trace(ex, &headers), client: Some(client), content_type };
-    Upward { method, uri, headers, ours }
+    let credentials = ex.seen.route.as_ref().is_some_and(|route| route.forward_credentials);
+    Upward { method, uri, headers, ours, credentials }
 }
 
 /// The caller's trace, or one whose number is that of the exchange.

@@ -185,6 +185,7 @@ impl Gateway {
             current: Mutex::new(Arc::new((loaded.value.clone(), loaded.places))),
         });
         control.apply(compiled)?;
+        control.state.restore_used();
         *control.turn.lock() = cert_files(config, &base);
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
@@ -350,7 +351,7 @@ impl Control {
         self.state.secrets.adopt(secrets, &self.state.redactor);
         self.state.certs.swap(certs);
         self.state.certs.receive(receptions);
-        self.state.ring.swap(keys);
+        self.state.keys.adopt(keys);
         self.state.issuers.install(issuers);
         self.state.dial.store(dial.map(Arc::new));
         self.admin_key.store(admin_key.map(Arc::new));

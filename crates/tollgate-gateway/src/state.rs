@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tollgate_core::backend::Backend;
 use tollgate_core::time::Clock;
-use tollgate_layers::auth::{IdKey, KeyRing, Replays};
+use tollgate_layers::auth::{IdKey, KeyRing, Refusals, Replays};
 use tollgate_layers::limits::Levers;
 use tollgate_limit::{Gauges, Memory};
 
@@ -20,6 +20,7 @@ use crate::config::EmbeddedConfig;
 use crate::drift::Drift;
 use crate::issuers::Issuers;
 use crate::keep::Keep;
+use crate::keys::Shelf;
 use crate::learned::Learned;
 use crate::observed::Observed;
 use crate::record::{Meters, Recorder, Redactor};
@@ -94,6 +95,10 @@ pub struct State {
     pub recorder: Arc<Recorder>,
     /// API keys.
     pub ring: Arc<KeyRing>,
+    /// How often callers were refused, by reason.
+    pub refusals: Arc<Refusals>,
+    /// Where keys are kept.
+    pub keys: Shelf,
     /// Issuers of access tokens.
     pub issuers: Issuers,
     /// Proofs of possession that were used up.
@@ -158,6 +163,7 @@ impl State {
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, workers, ledger, shared, keep, seed, dice, bodies, compute, recorder, redactor, embed } =
             parts;
+        let ring: Arc<KeyRing> = Arc::default();
         let id_key = IdKey::new((u128::from(seed.0) << 64 | u128::from(seed.1)).to_le_bytes());
         Self {
             secrets: Secrets::new(clock.clone()),
@@ -177,7 +183,9 @@ impl State {
             meters: Arc::new(Meters::new(workers)),
             redactor,
             recorder,
-            ring: Arc::default(),
+            refusals: Arc::default(),
+            keys: Shelf::new(Arc::clone(&ring)),
+            ring,
             issuers: Issuers::default(),
             replays: Arc::default(),
             certs: Arc::default(),
@@ -226,6 +234,13 @@ impl State {
     pub fn release_retired(&self) {
         let gone: Vec<_> = self.retired.lock().extract_if(.., |policy| Arc::strong_count(policy) == 1).collect();
         drop(gone);
+    }
+
+    /// Takes over when keys were last used before a restart.
+    pub fn restore_used(&self) {
+        if let Some(keep) = &self.keep {
+            self.keys.restore_used(keep);
+        }
     }
 
     /// Number of the policy that serves.

@@ -92,3 +92,32 @@ async fn a_reload_sends_the_new_key() {
     let why = house.reload().expect_err("no field holds it").to_string();
     assert!(why.contains("`secret://file/up.key` is no value of a header field") && !why.contains("words"), "{why}");
 }
+
+#[tokio::test]
+async fn a_callers_key_goes_on_only_where_its_route_says_so_and_never_beside_the_servers_own() {
+    let server = ModelServer::agreeable().await;
+    let config = |forward: bool, key: &str| {
+        format!(
+            "tenants: {{ acme: {{ routes: [all] }} }}
+upstreams: {{ m: {{ endpoints: [\"{}\"]{key} }} }}
+routes: [{{ name: all, path: /p, methods: [POST], protocol: none, upstream: m, forward_credentials: {forward} }}]
+",
+            server.url(),
+        )
+    };
+    let house = House::start_in(&config(false, ""), |folder| write(folder, KEY));
+    let sent = async || {
+        let mut client = house.plain().await;
+        assert_eq!(client.ask(post("/p", &format!("X-API-Key: {}\r\n", house.key("acme")), "{}")).await.status, 200);
+        let taken = server.requests().pop().expect("it was asked");
+        let own: Vec<_> = taken.fields("authorization").into_iter().map(str::to_owned).collect();
+        (taken.fields("x-api-key").len(), own)
+    };
+    assert_eq!(sent().await, (0, vec![]));
+    house.configure(&config(true, ""));
+    house.reload().expect("a good file");
+    assert_eq!(sent().await, (1, vec![]));
+    house.configure(&config(true, ", key: \"secret://file/up.key\""));
+    house.reload().expect("a good file");
+    assert_eq!(sent().await, (0, vec![format!("Bearer {KEY}")]));
+}

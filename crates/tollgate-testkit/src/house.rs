@@ -155,13 +155,8 @@ impl House {
             let request = NewKey {
                 env: "test".to_owned(),
                 tenant: tenant.clone(),
-                scopes: Vec::new(),
-                models: Vec::new(),
-                cidrs: Vec::new(),
-                not_before: None,
-                days: None,
                 created_by: "a test".to_owned(),
-                note: String::new(),
+                ..NewKey::default()
             };
             let mut random = |bytes: &mut [u8]| aws_lc_rs::rand::fill(bytes).expect("random numbers");
             let now = Timestamp::of_unix_ms(Clock::real().unix_ms());
@@ -171,7 +166,7 @@ impl House {
         desk.save().expect("a key file");
     }
 
-    /// Revokes the key of a tenant in the key file; a reload is another step.
+    /// Revokes the key of a tenant in the key file; the gateway sees that within a second, or with the next reload.
     ///
     /// # Panics
     /// If the tenant has none.

@@ -11,6 +11,7 @@ mod embed;
 mod exit;
 mod keys;
 mod limits;
+#[cfg(feature = "cedar")]
 mod policy;
 mod reference;
 mod release;
@@ -47,7 +48,7 @@ enum Verb {
     Crs(crs::Crs),
     /// See it at work: three models, real requests, and what an attacker would try. Needs nothing.
     Demo(demo::Demo),
-    /// Issue, list and revoke API keys.
+    /// Issue, list, rotate, revoke and take over API keys.
     Keys(keys::Keys),
     Limits(limits::Limits),
     #[cfg(feature = "cedar")]

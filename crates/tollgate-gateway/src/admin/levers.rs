@@ -174,7 +174,7 @@ fn passed(state: &State, notice: &Notice) -> Option<&'static str> {
 }
 
 /// Writes down what was done before anybody is told that it was.
-fn recorded(
+pub(super) fn recorded(
     state: &State,
     (act, what): (&'static str, serde_json::Value),
     origin: Origin,
@@ -229,6 +229,6 @@ fn lever_json(lever: &Lever) -> serde_json::Value {
     })
 }
 
-fn told(status: StatusCode, why: &str) -> Response<Bytes> {
+pub(super) fn told(status: StatusCode, why: &str) -> Response<Bytes> {
     json(status, Bytes::from(json!({ "error": why }).to_string()))
 }

@@ -1,5 +1,6 @@
-//! The admin listener: metrics, health, reload, overrides, releases. On loopback, and only with the admin key.
+//! The admin listener: metrics, health, reload, keys, overrides, releases. On loopback, and only with the admin key.
 
+pub mod keys;
 pub mod levers;
 pub mod releases;
 
@@ -26,6 +27,7 @@ use tollgate_limit::Moment;
 use crate::cache;
 use crate::drift;
 use crate::issuers;
+use crate::keys as shelf;
 use crate::record::Redactor;
 use crate::record::metrics::{head, row};
 use crate::release;
@@ -47,6 +49,9 @@ const MOST: usize = 64;
 /// Seconds between two writes of what was learned of costs: as much of it is lost when a gateway is killed.
 const COSTS_EVERY: u32 = 30;
 
+/// Seconds between two writes of when keys were last used: they are known to the minute.
+const USES_EVERY: u32 = 60;
+
 /// The life of the control thread.
 pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch::Receiver<bool>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -61,6 +66,9 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
         }
         tasks.spawn_detached(watch_certs(Arc::clone(control)));
         tasks.spawn_detached(keep_state(Arc::clone(control)));
+        if control.is_real() {
+            tasks.spawn_detached(shelf::watch(Arc::clone(control)));
+        }
         tasks.spawn_detached(checks::watch(Arc::clone(&control.state), control.is_real()));
         tasks.spawn_detached(release::watch(Arc::clone(&control.state)));
         tasks.spawn_detached(signals::watch(Arc::clone(&control.state)));
@@ -85,6 +93,7 @@ pub fn run(control: &Arc<Control>, listeners: Vec<TcpListener>, mut stop: watch:
     // What the last exchanges used, and taught.
     write_state(control);
     write_costs(control);
+    write_uses(control);
 }
 
 /// Writes what survives a restart, each second.
@@ -100,6 +109,9 @@ async fn keep_state(control: Arc<Control>) {
             write_state(&control);
             if costs {
                 write_costs(&control);
+            }
+            if rounds.is_multiple_of(USES_EVERY) {
+                write_uses(&control);
             }
         };
         // Waits for the disk: not on the thread that answers health checks.
@@ -124,6 +136,14 @@ fn write_costs(control: &Control) {
     if let Some(keep) = &state.keep {
         // A failure is on the metric, and the next round tries again.
         drop(state.learned.write(keep));
+    }
+}
+
+/// Writes when keys were last used, where that has changed.
+fn write_uses(control: &Control) {
+    let state = &control.state;
+    if let Some(keep) = &state.keep {
+        state.keys.write_used(keep);
     }
 }
 
@@ -165,6 +185,7 @@ async fn answer(
     let redactor = Arc::clone(&control.state.redactor);
     let response = if is_operator(&control, &request) {
         match request.uri().path() {
+            keys::PATH => keys::answer(control, request, from).await,
             levers::PATH => levers::answer(control, request, from).await,
             releases::PATH => releases::answer(control, request, from).await,
             _ => respond(control, &request).await,
@@ -313,6 +334,8 @@ fn metrics(control: &Control) -> String {
     if let Some(shared) = state.balances.shared() {
         shared.render(&mut out);
     }
+    state.keys.render(&mut out);
+    shelf::render_refusals(&state.refusals, &mut out);
     state.secrets.render(&mut out);
     backends::render(state, &mut out);
     state.learned.render(&mut out);

@@ -18,7 +18,7 @@ use tollgate_core::check::Checker;
 use tollgate_core::guard::{Gate, Guard};
 use tollgate_core::secret::{Secret, SecretRef};
 use tollgate_core::stage::Stage;
-use tollgate_layers::auth::{Auth, KeyNames, Keys, Tokens};
+use tollgate_layers::auth::{Auth, Sentry, Tokens};
 use tollgate_layers::authz;
 use tollgate_layers::contract::{Contract, Contracts};
 use tollgate_layers::cost::{Classes, Costs, Priced};
@@ -30,14 +30,15 @@ use tollgate_layers::routes::{self, Protocol, ReplyMode, RouteConfig, RouteNames
 use tollgate_layers::waf::{Given, Waf, WafLogConfig};
 
 use super::caching;
+use super::dial::{Address, dial};
 use super::document::{
     Config, EmbeddedConfig, HeadChecks, ListenerConfig, ModelConfig, ProxyProtocol, Serves, UpstreamConfig,
 };
-use super::keyfile;
 use super::openapi;
 use super::presets::{self, Opened};
 use super::rules::RuleFiles;
 use crate::issuers::{Fresh, IssuerDesk};
+use crate::keys::{Keyed, Place, Recipe};
 use crate::listen::head::HeadLimits;
 use crate::quota::Published;
 use crate::secrets::{Opened as OpenedSecrets, Opener};
@@ -53,7 +54,7 @@ pub struct Compiled {
     /// The policy.
     pub policy: Policy,
     /// API keys.
-    pub keys: Keys,
+    pub keys: Keyed,
     /// Issuers of access tokens, and where their keys come from.
     pub issuers: Vec<(Arc<IssuerDesk>, Fresh)>,
     /// Certificates of each listener.
@@ -278,12 +279,9 @@ impl Desk<'_> {
         let store = self.config.limits.store.as_ref()?;
         check.within("limits", |check| {
             check.within("store", |check| {
-                let url = self.open(&store.url, "url", check)?;
-                let ca = store.ca.as_ref().map(|ca| super::disk::read_up_to(&base.join(ca), 1 << 20));
-                let ca =
-                    ca.transpose().map_err(|error| check.problem("ca", format!("cannot be read: {error}"))).ok()?;
-                let dial = Dial::new(&url, ca, store.cluster, &store.namespace);
-                dial.map_err(|why| check.problem("url", format!("what it refers to {why}"))).ok()
+                let (cluster, namespace) = (store.cluster, &*store.namespace);
+                let ca = store.ca.as_ref().map(|ca| base.join(ca));
+                dial(&Address { url: &store.url, ca, cluster, namespace }, &mut self.opener, check)
             })
         })
     }
@@ -292,10 +290,10 @@ impl Desk<'_> {
         self.opener.open(reference, at, check)
     }
 
-    fn keys(&mut self, base: &Path, check: &mut Checker) -> Keys {
+    fn keys(&mut self, base: &Path, check: &mut Checker) -> Keyed {
         let config = self.config;
         let ids = self.state.id_key;
-        let names = KeyNames { tenants: &config.tenants, models: &self.models, ids };
+        let models = self.models.clone();
         let mut values = BTreeMap::new();
         let mut before = Vec::new();
         let opener = &mut self.opener;
@@ -313,8 +311,18 @@ impl Desk<'_> {
             });
             let mut peppers = config.auth.compile(check, &values);
             before.iter().for_each(|(name, value)| peppers.accept_also(name, value));
-            keyfile::read(&config.auth, base, check, &names, peppers)
+            let Some(keys) = &config.auth.keys else { return Keyed::default() };
+            let place = check.within("keys", |check| Place::of(keys, base, opener, check));
+            let Some(place) = place else { return Keyed::default() };
+            let (tenants, opaque) = (config.tenants.clone(), keys.opaque);
+            Keyed::read(Recipe { place, tenants, models, ids, peppers, values, opaque }, check)
         })
+    }
+
+    /// What stands before a credential.
+    fn sentry(&self, check: &mut Checker) -> Sentry {
+        let (ledger, refusals) = (&self.state.ledger, Arc::clone(&self.state.refusals));
+        check.within("auth", |check| self.config.auth.sentry(check, ledger, refusals))
     }
 
     /// Calendar quotas without a directory to keep them in.
@@ -401,7 +409,10 @@ impl Desk<'_> {
                 switch: config.flood.switch(),
                 layer: check.within("flood", |check| config.flood.compile(check, &ledger)),
             },
-            auth: Gate { stage: Stage::Auth, layer: Auth::new(Arc::clone(&self.state.ring), tokens) },
+            auth: Gate {
+                stage: Stage::Auth,
+                layer: Auth::new(Arc::clone(&self.state.ring), tokens).behind(self.sentry(check)),
+            },
             authz: Guard {
                 stage: Stage::Authz,
                 switch: check.within("authz", |check| config.authz.switch(check)),

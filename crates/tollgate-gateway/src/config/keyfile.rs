@@ -1,41 +1,37 @@
 //! The key file: read beside the configuration, with located errors of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tollgate_core::check::Checker;
 use tollgate_core::secret::Secret;
-use tollgate_layers::auth::{AuthConfig, KeyFile, KeyNames, Keys, Peppers};
+use tollgate_layers::auth::{KeyFile, Keys};
 
-use super::{Located, Places, Report, Sources, load, load_config};
+use super::{Config, Located, Places, Report, Sources, load, load_config};
+use crate::keep::used_in;
+use crate::keys::{Place, Recipe, Room, Stamp, fetch, write};
 use crate::secrets::Opener;
 use crate::start::StartError;
+use crate::store::StoreFault;
 
-/// Reads and compiles the key file. Its mistakes are reported with their own file and line, under `auth.keys.file`.
-pub(super) fn read(
-    auth: &AuthConfig,
-    base: &Path,
-    check: &mut Checker,
-    names: &KeyNames<'_>,
-    peppers: Peppers,
-) -> Keys {
-    let Some(keys) = &auth.keys else { return Keys::default() };
-    let path = base.join(&keys.file);
+/// Reads and compiles the key file. Its mistakes are reported with their own file and line, under `keys.file`.
+pub(crate) fn read(path: &Path, recipe: &Recipe, check: &mut Checker) -> Keys {
     let sources = Sources::disk(&|_| None);
     if !path.exists() {
         check.within("keys", |check| {
             let hint = "`tollgate keys new` makes it, with the first key";
-            check.problem_hint("file", format!("`{}` does not exist", keys.file), hint);
+            check.problem_hint("file", format!("{} does not exist", recipe.place), hint);
         });
         return Keys::default();
     }
-    check.within("keys", |check| match load::<KeyFile>(&path, &sources) {
+    check.within("keys", |check| match load::<KeyFile>(path, &sources) {
         Ok(loaded) => {
             let mut own = Checker::default();
-            let compiled = Keys::compile(&loaded.value, &mut own, names, peppers);
+            let compiled = Keys::compile(&loaded.value, &mut own, &recipe.names(), recipe.peppers.clone());
             let (problems, warnings) = own.finish();
             for problem in &problems {
                 report(check, &loaded.places.locate(problem));
@@ -70,9 +66,28 @@ pub struct KeyDesk {
     pub peppers: BTreeMap<String, Secret>,
     /// Names of the tenants that a key may belong to.
     pub tenants: Vec<String>,
-    path: PathBuf,
-    /// Held until the desk is closed: two changes at once would lose one.
-    _turn: File,
+    /// Names of the models that it may be held to.
+    pub models: BTreeSet<String>,
+    /// Whether keys of other systems are accepted.
+    pub opaque: bool,
+    place: Open,
+}
+
+/// What was read, and what it looked like then.
+enum Open {
+    /// A file. The lock is held until the desk is closed: two changes at once would lose one.
+    File { path: PathBuf, stamp: Option<Stamp>, _turn: File },
+    /// A store, which takes no change of what has changed since.
+    Store { room: Arc<Room>, version: u64, before: KeyFile },
+}
+
+/// A change that was written.
+#[derive(Debug)]
+pub struct Saved {
+    /// Where, in words.
+    pub place: String,
+    /// What the store holds now, and its version.
+    pub known: Option<(u64, KeyFile)>,
 }
 
 impl KeyDesk {
@@ -86,7 +101,7 @@ impl KeyDesk {
         let mut check = Checker::default();
         let mut opener = Opener::new(&base, env);
         opener.configure(&loaded.value.secrets, &mut check);
-        let mut peppers = BTreeMap::new();
+        let (mut peppers, mut place) = (BTreeMap::new(), None);
         let Some(config) = &loaded.value.auth.keys else {
             check.problem_hint("auth", "no key file is configured", "write `auth: { keys: { file: …, pepper: … } }`");
             return Err(refused(check, &loaded.places));
@@ -98,39 +113,104 @@ impl KeyDesk {
                         peppers.extend(opener.open(reference, name, check).map(|value| (name.clone(), value)));
                     }
                 });
+                place = Place::of(config, &base, &mut opener, check);
             });
         });
         opener.farewell();
-        if !check.is_clean() {
+        let Some(place) = place.filter(|_| check.is_clean()) else {
             return Err(refused(check, &loaded.places));
-        }
-        let path = base.join(&config.file);
-        let turn = turn(&path)?;
-        let keys = match load::<KeyFile>(&path, &Sources::disk(&|_| None)) {
-            Ok(loaded) => loaded.value,
-            Err(_) if !path.exists() => KeyFile::default(),
-            Err(report) => return Err(StartError::Config(report)),
         };
-        let tenants = loaded.value.tenants.into_keys().collect();
-        Ok(Self { keys, peppers, tenants, path, _turn: turn })
+        let opaque = config.opaque;
+        let used = loaded.value.state.directory.as_ref().map(|directory| used_in(&base.join(directory)));
+        let Config { tenants, models, .. } = loaded.value;
+        let (tenants, models) = (tenants.into_keys().collect(), models.into_keys().collect());
+        let mut desk = Self::at(&place, peppers)?;
+        desk.keys.note_used(&used.unwrap_or_default());
+        Ok(Self { tenants, models, opaque, ..desk })
     }
 
-    /// Writes the file: whole or not at all, readable by its owner only.
+    /// Opens the key file of a gateway that runs.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn save(self) -> Result<PathBuf, StartError> {
-        let what = || format!("writing `{}`", self.path.display());
-        let failed = |error| StartError::System { what: what(), error };
-        let fresh = self.path.with_extension("new");
-        let mut options = File::options();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&fresh).map_err(failed)?;
-        file.write_all(self.keys.to_yaml().as_bytes()).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        std::fs::rename(&fresh, &self.path).map_err(failed)?;
-        Ok(self.path)
+    /// Every mistake of the file, or what the system says.
+    pub fn beside(recipe: &Recipe) -> Result<Self, StartError> {
+        let desk = Self::at(&recipe.place, recipe.values.clone())?;
+        let tenants = recipe.tenants.keys().cloned().collect();
+        Ok(Self { tenants, models: recipe.models.keys().cloned().collect(), opaque: recipe.opaque, ..desk })
     }
+
+    fn at(place: &Place, peppers: BTreeMap<String, Secret>) -> Result<Self, StartError> {
+        let (keys, place) = match place {
+            Place::File { path, .. } => {
+                let turn = turn(path)?;
+                let stamp = Stamp::of(path);
+                let keys = match load::<KeyFile>(path, &Sources::disk(&|_| None)) {
+                    Ok(loaded) => loaded.value,
+                    Err(_) if !path.exists() => KeyFile::default(),
+                    Err(report) => return Err(StartError::Config(report)),
+                };
+                (keys, Open::File { path: path.clone(), stamp, _turn: turn })
+            }
+            Place::Store(room) => {
+                let (version, before) = in_passing(fetch(room))?;
+                (before.clone(), Open::Store { room: Arc::clone(room), version, before })
+            }
+        };
+        Ok(Self { keys, peppers, tenants: Vec::new(), models: BTreeSet::new(), opaque: false, place })
+    }
+
+    /// Writes the change, and nothing over one that somebody else has made since the keys were read.
+    ///
+    /// # Errors
+    /// What the system or the store says, or that there is such a change.
+    pub fn save(self) -> Result<Saved, StartError> {
+        match self.place {
+            Open::File { ref path, stamp, _turn: _ } => {
+                write_file(path, stamp, &self.keys)?;
+                Ok(Saved { place: path.display().to_string(), known: None })
+            }
+            Open::Store { room, version, before } => {
+                let place = Place::Store(Arc::clone(&room)).to_string();
+                let written = in_passing(write(&room, version, (&before, &self.keys)))?;
+                let version = written.ok_or_else(|| meanwhile(&place))?;
+                Ok(Saved { place, known: Some((version, self.keys)) })
+            }
+        }
+    }
+}
+
+/// Somebody who does not keep to the lock, such as an editor, or another node.
+fn meanwhile(place: &str) -> StartError {
+    let error = io::Error::other("somebody else has changed the keys meanwhile: try again");
+    StartError::System { what: format!("writing {place}"), error }
+}
+
+/// Waits for a store where nothing else runs.
+fn in_passing<T>(call: impl Future<Output = Result<T, StoreFault>>) -> Result<T, StartError> {
+    let failed = |error| StartError::System { what: "asking the store of the keys".to_owned(), error };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    runtime.block_on(call).map_err(|fault| failed(io::Error::other(fault.why)))
+}
+
+/// Writes a key file: whole or not at all, readable by its owner only.
+fn write_file(path: &Path, stamp: Option<Stamp>, keys: &KeyFile) -> Result<(), StartError> {
+    let failed = |error| StartError::System { what: format!("writing `{}`", path.display()), error };
+    let fresh = path.with_extension("new");
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&fresh).map_err(failed)?;
+    file.write_all(keys.to_yaml().as_bytes()).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    // Who keeps to the lock cannot have been here: an editor, or a copy from elsewhere.
+    if Stamp::of(path) != stamp {
+        drop(std::fs::remove_file(&fresh));
+        return Err(meanwhile(&path.display().to_string()));
+    }
+    std::fs::rename(&fresh, path).map_err(failed)?;
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Waits until no other `tollgate keys` changes the file.

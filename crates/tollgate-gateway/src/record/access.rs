@@ -26,6 +26,8 @@ struct Line<'a> {
     version: Option<&'a str>,
     tenant: Option<&'a str>,
     principal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<&'a str>,
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     grpc_status: Option<u8>,
@@ -129,6 +131,7 @@ pub fn write(out: &mut Vec<u8>, exchange: &Exchange, ending: Ending<'_>, redacto
         version: release::version_of(exchange),
         tenant: who.map(|who| &*who.tenant),
         principal: who.map(|who| &*who.principal),
+        credential: who.and_then(|who| who.credential.as_deref()),
         status: seen.status,
         grpc_status: seen.rpc_status,
         outcome: outcome.name(),

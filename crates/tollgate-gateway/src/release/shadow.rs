@@ -155,7 +155,9 @@ impl Mirrored {
         // Nobody's line: a place that is free now, or none.
         let until = deadline(ex);
         room.slot = Some(upstream.queue.spare(turn::mirrored(&job.estimate, until, w.ticker.now()))?);
-        let head = upward(ex, job.head.clone(), job.verb == Verb::Infer);
+        let mut head = upward(ex, job.head.clone(), job.verb == Verb::Infer);
+        // Whoever is tried has not been trusted with anybody's key.
+        head.credentials = false;
         let want = Want { cost: job.estimate.cost.0, ..Want::default() };
         let upload = Upload::Held(Some(body));
         let order = Order { head, upload, over: Over::Rest, want, patience: Patience::Caller };

@@ -9,6 +9,8 @@ mod breaker;
 mod driver;
 mod levers;
 mod meters;
+#[cfg(feature = "store")]
+mod records;
 mod shared;
 #[cfg(feature = "store")]
 mod valkey;
@@ -16,8 +18,10 @@ mod valkey;
 mod without;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::Stream;
 use tollgate_limit::{Demand, MAX_LEVELS, Standing};
 
 pub use balances::Balances;
@@ -31,6 +35,25 @@ pub use without::Dial;
 
 /// How long a request waits for the store, whatever it asks.
 pub const PATIENCE: Duration = Duration::from_millis(5);
+
+/// Records that are kept in a store under one version.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Records {
+    /// Nobody has ever written any, or the store has lost its memory.
+    Never,
+    /// Others than those that are known.
+    Other {
+        /// Their version.
+        version: u64,
+        /// They, in no order.
+        records: Vec<String>,
+    },
+    /// Those that are known.
+    Same,
+}
+
+/// Tells of changes.
+pub type Changes = Pin<Box<dyn Stream<Item = ()> + Send>>;
 
 /// What keeps the balances of all nodes. Nothing else talks to it.
 pub trait Store: Clone + Send + Sync + 'static {

@@ -34,13 +34,13 @@ const ANSWER: Duration = Duration::from_millis(500);
 /// How a store is reached.
 #[derive(Clone)]
 pub struct Dial {
-    client: Reach,
-    namespace: Box<str>,
+    pub(super) client: Reach,
+    pub(super) namespace: Box<str>,
 }
 
 #[derive(Clone)]
 #[expect(clippy::large_enum_variant, reason = "there is one of it")]
-enum Reach {
+pub(super) enum Reach {
     Cluster(ClusterClient),
     One(Client),
 }
@@ -49,7 +49,7 @@ enum Reach {
 #[derive(Clone)]
 pub struct Valkey {
     line: Line,
-    namespace: Box<str>,
+    pub(super) namespace: Box<str>,
     digest: Arc<str>,
 }
 
@@ -217,6 +217,11 @@ impl Valkey {
         }
     }
 
+    /// Asks the store anything else.
+    pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreFault> {
+        self.line.ask(command).await.map_err(fault)
+    }
+
     fn key(&self, Name { tag, hash, period }: Name) -> String {
         let Self { namespace, .. } = self;
         match period {
@@ -254,13 +259,13 @@ fn name(node: u64) -> String {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
-fn fault(error: RedisError) -> StoreFault {
+pub(super) fn fault(error: RedisError) -> StoreFault {
     let broken = error.is_unrecoverable_error() || error.is_connection_refusal() || error.is_connection_dropped();
     // Neither kind nor code quotes an address.
     StoreFault { why: format!("{} {}", error.category(), error.code().unwrap_or_default()), broken }
 }
 
-fn garbled() -> StoreFault {
+pub(super) fn garbled() -> StoreFault {
     StoreFault { why: "an answer that makes no sense".to_owned(), broken: false }
 }
 

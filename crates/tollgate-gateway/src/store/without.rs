@@ -6,7 +6,7 @@ use std::time::Duration;
 use tollgate_core::secret::Secret;
 use tollgate_limit::Standing;
 
-use super::{Charged, Claim, Connect, Store, StoreFault};
+use super::{Changes, Charged, Claim, Connect, Records, Store, StoreFault};
 
 /// There is none.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,23 @@ impl Dial {
     /// That this program was built without the client.
     pub fn new(_: &Secret, _: Option<Vec<u8>>, _: bool, _: &str) -> Result<Self, String> {
         Err("cannot be used: this program was built without the feature `store`".to_owned())
+    }
+}
+
+impl Dial {
+    /// There is nobody to ask.
+    pub async fn records(&self, _: u64) -> Result<Records, StoreFault> {
+        match self.0 {}
+    }
+
+    /// There is nobody to tell.
+    pub async fn change(&self, _: u64, _: &[(String, String)], _: &[String]) -> Result<Option<u64>, StoreFault> {
+        match self.0 {}
+    }
+
+    /// There is nobody to hear.
+    pub async fn changes(&self) -> Result<Changes, StoreFault> {
+        match self.0 {}
     }
 }
 

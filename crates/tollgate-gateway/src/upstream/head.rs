@@ -75,6 +75,11 @@ pub(super) fn write(out: &mut Vec<u8>, head: &Upward, to: &Address, sending: Sen
             out.extend_from_slice(piece);
         }
     }
+    for (name, value) in head.credentials(to) {
+        for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            out.extend_from_slice(piece);
+        }
+    }
     hygiene::write(out, &head.headers, Cookies::Drop, &head.ours);
     out.extend_from_slice(b"\r\n");
 }
@@ -296,7 +301,7 @@ mod tests {
         let trace = Trace { trace_id: 1, span_id: 2, parent: None, sampled: false };
         let ours = Ours { id: ExchangeId(3), trace, client: None, content_type: None };
         let uri = http::Uri::from_static("/v2/p?q=1");
-        let head = Upward { method: Method::POST, uri, headers, ours };
+        let head = Upward { method: Method::POST, uri, headers, ours, credentials: false };
         let to = Address::new("m".to_owned(), 1, None).expect("a host");
         let written = |sending| {
             let mut out = Vec::new();

@@ -33,11 +33,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tollgate_core::backend::Backend;
 use tollgate_core::time::Tick;
+use tollgate_layers::auth::CREDENTIAL_HEADERS;
 use tollgate_layers::hygiene::{Cookies, Ours, forwarded_fields};
 use tollgate_layers::routes::Preset;
 
@@ -188,6 +189,8 @@ pub struct Upward {
     pub headers: HeaderMap,
     /// Our own.
     pub ours: Ours,
+    /// The client's own credential goes on, to a server that has no key of its own.
+    pub credentials: bool,
 }
 impl Upload {
     /// The same body once more, if it is held.
@@ -200,6 +203,12 @@ impl Upload {
 }
 
 impl Upward {
+    /// The client's own credential, where it goes on.
+    fn credentials(&self, to: &Address) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        let go_on = self.credentials && to.key.is_none() && to.grant.is_none();
+        self.headers.iter().filter(move |(name, _)| go_on && CREDENTIAL_HEADERS.contains(name))
+    }
+
     /// The head for a stream of HTTP/2: what the client said of compression is over, and how long it waits is told anew.
     fn request(&self, address: &Address, by: Caller<'_>, (over, length): (Over, Option<u64>)) -> Option<Request<()>> {
         let host = address.host_field.to_str().ok()?;
@@ -215,6 +224,9 @@ impl Upward {
             headers.remove("grpc-accept-encoding");
         }
         headers.extend(address.credential());
+        for (name, value) in self.credentials(address) {
+            headers.append(name.clone(), value.clone());
+        }
         if over == Over::Rest {
             headers.extend(length.map(|length| (CONTENT_LENGTH, HeaderValue::from(length))));
         } else {

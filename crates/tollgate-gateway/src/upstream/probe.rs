@@ -68,7 +68,7 @@ pub async fn ask_endpoint(
     let id = ExchangeId(1);
     let trace = Trace::follow(&HeaderMap::new(), Fresh { trace_id: 1, span_id: 1, sampled: false });
     let ours = Ours { id, trace, client: None, content_type: None };
-    let mut head = Upward { method: Method::GET, uri, headers: HeaderMap::new(), ours };
+    let mut head = Upward { method: Method::GET, uri, headers: HeaderMap::new(), ours, credentials: false };
     let now = ticker.now();
     let until = now.after(patience);
     // A worker that does not exist has no kept connections.

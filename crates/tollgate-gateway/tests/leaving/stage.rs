@@ -139,7 +139,7 @@ impl Stage {
         let mut check = Checker::default();
         let compiled = compile(&loaded.value, &base, &state, Opener::new(&base, &env), &mut check);
         let compiled = compiled.unwrap_or_else(|| panic!("{:?}", check.finish().0));
-        state.ring.swap(compiled.keys);
+        state.keys.adopt(compiled.keys);
         state.set_policy(compiled.policy);
         let (meters, recorder) = (Arc::clone(&state.meters), Arc::clone(&state.recorder));
         let sinks = Arc::new(Sinks::new(0, clock, meters, recorder, Arc::clone(&state.redactor)));

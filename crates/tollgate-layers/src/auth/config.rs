@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tollgate_core::check::Checker;
 use tollgate_core::secret::{Secret, SecretRef};
 
-use super::{IssuerConfig, Pepper};
+use super::{AttemptsConfig, IssuerConfig, Pepper};
 
 const MIN_PEPPER: usize = 16;
 const GOOD_PEPPER: usize = 32;
@@ -16,6 +16,13 @@ const GOOD_PEPPER: usize = 32;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthConfig {
+    /// How often somebody may fail before they wait.
+    #[serde(default)]
+    pub attempts: AttemptsConfig,
+    /// Networks that a credential may come from in plain text, besides this machine: of a proxy that ends TLS before the
+    /// gateway. From anywhere else it is refused, because others may have read it on its way. Default: none.
+    #[serde(default)]
+    pub plaintext_from: Vec<String>,
     /// API keys. Default: none, and every route that asks for a credential refuses everybody.
     #[serde(default)]
     pub keys: Option<KeysConfig>,
@@ -33,20 +40,64 @@ pub struct AuthConfig {
 }
 
 /// Where API keys are kept.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeysConfig {
-    /// The key file, relative to this file; `tollgate keys` writes it.
+    /// The key file, relative to this file; `tollgate keys` writes it, and a change is effective within a second. Either
+    /// this or `store`.
+    #[serde(default)]
     pub file: String,
+    /// A store that several gateways read their keys from; `tollgate keys` writes to it as it does to a file. Default: none.
+    #[serde(default)]
+    pub store: Option<KeyStoreConfig>,
     /// Peppers by name, such as `v1`: references to secrets of at least 16 bytes, better 32. Several stand here while
     /// one replaces another.
     pub pepper: BTreeMap<String, SecretRef>,
+    /// Whether keys of other systems are accepted that `tollgate keys import` has taken over. A text that is no key of ours
+    /// then costs a look for it under each pepper. Default: false.
+    #[serde(default)]
+    pub opaque: bool,
+}
+
+/// A Valkey or Redis that keeps the records of keys. It holds no key, only seals.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyStoreConfig {
+    /// A reference to the address, which holds a password: `redis://user:password@host:6379/0`, `rediss://` over TLS, or
+    /// `redis+unix:///path?db=0`. With `cluster`, several of them, separated by commas.
+    pub url: SecretRef,
+    /// PEM file of the only authorities that the certificate of the store may be of, relative to this file. Default: those
+    /// that are publicly trusted, and the system's.
+    #[serde(default)]
+    pub ca: Option<String>,
+    /// Whether the store is a cluster. Changes are then polled for, and not told of. Default: false.
+    #[serde(default)]
+    pub cluster: bool,
+    /// What the names in the store begin with: gateways that share keys have the same. Default: `tollgate`.
+    #[serde(default = "default_namespace")]
+    #[schemars(regex(pattern = "^[a-z0-9_-]{1,32}$"))]
+    pub namespace: String,
+    /// For how many seconds the keys that were read last are good while the store is away; from then on every key is answered
+    /// 503, because nobody knows what was revoked meanwhile. Default: 900.
+    #[serde(default = "default_max_stale_s")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub max_stale_s: u64,
+}
+
+fn default_namespace() -> String {
+    "tollgate".to_owned()
+}
+
+const fn default_max_stale_s() -> u64 {
+    900
 }
 
 /// The peppers, ready for use.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Peppers {
     named: Vec<(Box<str>, Pepper)>,
+    /// Whether keys of other systems are looked for.
+    pub(super) opaque: bool,
     /// What a miss is computed with where no pepper is configured.
     dummy: Pepper,
 }
@@ -57,7 +108,16 @@ impl AuthConfig {
         let Some(keys) = &self.keys else { return Peppers::default() };
         let mut named = Vec::with_capacity(keys.pepper.len());
         check.within("keys", |check| {
-            check.require(!keys.file.is_empty(), "file", "the key file has no name");
+            match &keys.store {
+                Some(store) => {
+                    let both = "keys are kept in a `file` or in a `store`, not in both";
+                    check.require(keys.file.is_empty(), "file", both);
+                    check.within("store", |check| store.check(check));
+                }
+                None => {
+                    check.require(!keys.file.is_empty(), "file", "the key file has no name");
+                }
+            }
             check.require(!keys.pepper.is_empty(), "pepper", "at least one pepper is needed");
             check.within("pepper", |check| {
                 for name in keys.pepper.keys() {
@@ -67,7 +127,14 @@ impl AuthConfig {
                 }
             });
         });
-        Peppers { named, ..Peppers::default() }
+        Peppers { named, opaque: keys.opaque, ..Peppers::default() }
+    }
+}
+
+impl KeyStoreConfig {
+    fn check(&self, check: &mut Checker) {
+        check.require(is_name(&self.namespace), "namespace", "1 to 32 of `a-z`, `0-9`, `_`, `-`");
+        check.require((10..=86_400).contains(&self.max_stale_s), "max_stale_s", "a number of seconds from 10 to 86400");
     }
 }
 
@@ -101,9 +168,20 @@ impl Peppers {
 
     /// Accepts seals as well that were made with an earlier value of the pepper of that name.
     pub fn accept_also(&mut self, name: &str, value: &Secret) {
-        if let Some((_, pepper)) = self.named.iter_mut().find(|(known, _)| **known == *name) {
-            pepper.accept_also(value);
+        for (known, pepper) in &mut self.named {
+            if **known == *name {
+                pepper.accept_also(value);
+            } else {
+                // Whichever pepper a key was sealed with, and whether or not it is known, the same is computed.
+                pepper.work_as_hard();
+            }
         }
+        self.dummy.work_as_hard();
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Pepper> {
+        self.named.iter().map(|(_, pepper)| pepper)
     }
 
     /// The pepper at a place, or the dummy.
@@ -114,6 +192,6 @@ impl Peppers {
 
 impl Default for Peppers {
     fn default() -> Self {
-        Self { named: Vec::new(), dummy: Pepper::new(&Secret::new(vec![0; GOOD_PEPPER])) }
+        Self { named: Vec::new(), opaque: false, dummy: Pepper::new(&Secret::new(vec![0; GOOD_PEPPER])) }
     }
 }

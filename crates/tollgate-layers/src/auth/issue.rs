@@ -1,5 +1,8 @@
-//! Making, revoking and listing keys: what `tollgate keys` does, without the file and without the clock.
+//! Making, revoking and listing keys: what `tollgate keys` does, without the file and without the clock. Rotation is in
+//! `rotate.rs`, keys of other systems are in `foreign.rs`.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -9,11 +12,18 @@ use tollgate_core::secret::Secret;
 use zeroize::Zeroizing;
 
 use super::file::{MAX_KEYS, MAX_LIFE};
-use super::{BrokenRandom, KeyFile, KeyId, KeyRecord, KeyState, Pepper, Presented, Random, Timestamp, compose, is_env};
+use super::{
+    BrokenRandom, KeyFile, KeyId, KeyKind, KeyRecord, KeyState, Pepper, Presented, Random, Seal, Timestamp, Unfit,
+    compose, is_env,
+};
 use crate::authz::Scope;
 
-const DAY: Duration = Duration::from_hours(24);
+pub(super) const DAY: Duration = Duration::from_hours(24);
 const DEFAULT_DAYS: u32 = 90;
+/// The label of keys that ask for none.
+pub(super) const DEFAULT_ENV: &str = "live";
+/// How many keys of one client live for one purpose: one, and the one that follows it.
+const MOST_LIVE: usize = 2;
 /// How often an id is drawn again because it is taken. 62^10 ids: once is already a miracle.
 const DRAWS: usize = 8;
 
@@ -36,6 +46,12 @@ pub struct NewKey {
     pub days: Option<u32>,
     /// Who makes it.
     pub created_by: String,
+    /// Who of the tenant uses it; nobody else than the key, if it is empty.
+    pub client: String,
+    /// What the client uses it for.
+    pub purpose: String,
+    /// Without a `client`: the key by whose id its user is known.
+    pub first: Option<String>,
     /// What it is for, in words.
     pub note: String,
 }
@@ -56,6 +72,13 @@ pub struct IssuedKey {
     pub record: KeyRecord,
 }
 
+/// What a record holds of a key itself.
+pub(super) struct Sealed {
+    pub(super) id: KeyId,
+    pub(super) seal: Seal,
+    pub(super) kind: KeyKind,
+}
+
 /// How a revocation went.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Revoked {
@@ -74,12 +97,32 @@ pub enum KeyFileError {
     /// The request breaks a rule of the file.
     #[error("{}", told(.0))]
     Invalid(Vec<Problem>),
+    /// It is recorded already, under this id.
+    #[error("it is known already: its id is `{0}`")]
+    Known(String),
     /// No such key.
     #[error("no key has the id `{0}`")]
     NoSuchKey(String),
+    /// Only a key that lives, and is not followed by another one yet, can be rotated.
+    #[error("key `{id}` is {}", .standing.name())]
+    NotActive {
+        /// The key.
+        id: String,
+        /// What it is worth.
+        standing: Standing,
+    },
     /// The random source gave nothing that can be used.
     #[error(transparent)]
     Random(#[from] BrokenRandom),
+    /// The client has as many keys as it may.
+    #[error("two keys of `{client}` live already for this purpose: revoke one of them")]
+    TwoLive {
+        /// Whose they are.
+        client: String,
+    },
+    /// A key of another system that is not fit to be one.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
 }
 
 /// What a key is worth at some time.
@@ -98,6 +141,26 @@ pub enum Standing {
     Revoked,
 }
 
+impl Standing {
+    /// The word of lists.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Expired => "expired",
+            Self::NotYet => "not_yet",
+            Self::Retiring => "retiring",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// Whether it is, or will be, accepted.
+    #[must_use]
+    pub const fn lives(self) -> bool {
+        matches!(self, Self::Active | Self::NotYet | Self::Retiring)
+    }
+}
+
 /// One line of a list of keys. Holds no seal.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct KeyRow<'a> {
@@ -107,7 +170,19 @@ pub struct KeyRow<'a> {
     pub tenant: &'a str,
     /// What it is worth now.
     pub standing: Standing,
-    /// What it is for; empty means everything that the tenant may do.
+    /// How it is recognised.
+    pub kind: KeyKind,
+    /// Who of the tenant uses it; may be empty.
+    pub client: &'a str,
+    /// What the client uses it for; may be empty.
+    pub purpose: &'a str,
+    /// What budgets and policies know its user by.
+    pub principal: Cow<'a, str>,
+    /// Which pepper it was sealed with.
+    pub pepper_id: &'a str,
+    /// The key that follows it.
+    pub successor: Option<&'a str>,
+    /// What it may do; empty means everything that the tenant may do.
     pub scopes: &'a [Scope],
     /// Models that it is held to; empty means all of the tenant's.
     pub models: &'a [String],
@@ -130,7 +205,7 @@ impl KeyFile {
     /// loads the file.
     ///
     /// # Errors
-    /// What the request breaks, a full file, or a broken random source; the file is then as before.
+    /// What the request breaks, a client with two keys, a full file, or a broken random source; the file is then as before.
     pub fn issue(
         &mut self,
         request: NewKey,
@@ -138,20 +213,38 @@ impl KeyFile {
         random: &mut Random<'_>,
         now: Timestamp,
     ) -> Result<IssuedKey, KeyFileError> {
+        let id = self.free_id(random)?;
+        let text = compose(if is_env(&request.env) { &request.env } else { "x" }, id, random)?;
+        let key = Presented::parse(text.as_bytes()).expect("a composed key can be read");
+        let sealed = Sealed { id, seal: Pepper::new(pepper.value).seal(&key), kind: KeyKind::Issued };
+        let record = self.append(request, &sealed, pepper.id, now)?;
+        Ok(IssuedKey { text, record })
+    }
+
+    /// Appends the record of a key, whoever made it.
+    pub(super) fn append(
+        &mut self,
+        request: NewKey,
+        sealed: &Sealed,
+        pepper_id: &str,
+        now: Timestamp,
+    ) -> Result<KeyRecord, KeyFileError> {
         if self.keys.len() >= MAX_KEYS {
             return Err(KeyFileError::Full);
         }
         let mut check = Checker::default();
         check.require(is_env(&request.env), "env", format!("`{}` is not 1 to 8 of `a-z`, `0-9`", request.env));
-        let id = self.free_id(random)?;
-        let text = compose(if is_env(&request.env) { &request.env } else { "x" }, id, random)?;
-        let key = Presented::parse(text.as_bytes()).expect("a composed key can be read");
         let days = request.days.unwrap_or(DEFAULT_DAYS);
         let record = KeyRecord {
-            id: id.to_string(),
-            hash: Pepper::new(pepper.value).seal(&key).to_string(),
-            pepper_id: pepper.id.to_owned(),
+            id: sealed.id.to_string(),
+            hash: sealed.seal.to_string(),
+            pepper_id: pepper_id.to_owned(),
+            kind: sealed.kind,
+            env: Some(request.env).filter(|env| env != DEFAULT_ENV),
             tenant: request.tenant,
+            client: request.client,
+            purpose: request.purpose,
+            first: request.first,
             scopes: request.scopes,
             models: request.models,
             cidrs: request.cidrs,
@@ -163,15 +256,35 @@ impl KeyFile {
             last_used: None,
             state: KeyState::Active,
             revoked_at: None,
+            successor: None,
             note: request.note,
         };
         record.check(&mut check);
-        let (problems, _) = check.finish();
+        let (mut problems, _) = check.finish();
+        if record.env.as_ref().is_some_and(|env| !is_env(env)) {
+            // It was told of above, with what was asked for.
+            problems.retain(|problem| problem.message != "a label is 1 to 8 of `a-z`, `0-9`");
+        }
         if !problems.is_empty() {
             return Err(KeyFileError::Invalid(problems));
         }
+        if self.live_beside(&record, now) >= MOST_LIVE {
+            return Err(KeyFileError::TwoLive { client: record.principal().into_owned() });
+        }
         self.keys.push(record.clone());
-        Ok(IssuedKey { text, record })
+        Ok(record)
+    }
+
+    /// How many other keys of the same user and purpose live.
+    fn live_beside(&self, record: &KeyRecord, now: Timestamp) -> usize {
+        let (who, id) = (record.principal(), &record.id);
+        let same = |other: &&KeyRecord| {
+            other.id != *id
+                && other.purpose == record.purpose
+                && other.tenant == record.tenant
+                && other.principal() == who
+        };
+        self.keys.iter().filter(same).filter(|other| other.standing(now).lives()).count()
     }
 
     /// Revokes a key, for ever. Revoking it again changes nothing.
@@ -179,11 +292,7 @@ impl KeyFile {
     /// # Errors
     /// No key has that id.
     pub fn revoke(&mut self, id: &str, now: Timestamp) -> Result<Revoked, KeyFileError> {
-        let Some(record) = self.keys.iter_mut().find(|record| record.id == id) else {
-            // Whoever pastes a whole key here by mistake must not find it in the message.
-            let shown = KeyId::parse(id).map_or("…".to_owned(), |id| id.to_string());
-            return Err(KeyFileError::NoSuchKey(shown));
-        };
+        let record = self.find(id)?;
         if record.state == KeyState::Revoked {
             return Ok(Revoked::Before);
         }
@@ -192,12 +301,33 @@ impl KeyFile {
         Ok(Revoked::Now)
     }
 
+    /// The record of that id, to be changed.
+    pub(super) fn find(&mut self, id: &str) -> Result<&mut KeyRecord, KeyFileError> {
+        // Whoever pastes a whole key here by mistake must not find it in the message.
+        let shown = || KeyId::parse(id).map_or("…".to_owned(), |id| id.to_string());
+        self.keys.iter_mut().find(|record| record.id == id).ok_or_else(|| KeyFileError::NoSuchKey(shown()))
+    }
+
+    /// Takes over when keys were last used, as the gateway knows it.
+    pub fn note_used(&mut self, used: &[(KeyId, Timestamp)]) {
+        let used: HashMap<&str, Timestamp> = used.iter().map(|(id, at)| (id.as_str(), *at)).collect();
+        for record in &mut self.keys {
+            record.last_used = record.last_used.max(used.get(&*record.id).copied());
+        }
+    }
+
     /// The keys as a list for people, in the order of the file.
     pub fn rows(&self, now: Timestamp) -> impl Iterator<Item = KeyRow<'_>> {
         self.keys.iter().map(move |record| KeyRow {
             id: &record.id,
             tenant: &record.tenant,
             standing: record.standing(now),
+            kind: record.kind,
+            client: &record.client,
+            purpose: &record.purpose,
+            principal: record.principal(),
+            pepper_id: &record.pepper_id,
+            successor: record.successor.as_deref(),
             scopes: &record.scopes,
             models: &record.models,
             cidrs: &record.cidrs,
@@ -209,7 +339,7 @@ impl KeyFile {
         })
     }
 
-    fn free_id(&self, random: &mut Random<'_>) -> Result<KeyId, KeyFileError> {
+    pub(super) fn free_id(&self, random: &mut Random<'_>) -> Result<KeyId, KeyFileError> {
         for _ in 0..DRAWS {
             let id = KeyId::draw(random)?;
             if self.keys.iter().all(|record| record.id != id.as_str()) {

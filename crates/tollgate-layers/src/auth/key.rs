@@ -20,6 +20,8 @@ const ID: usize = 10;
 const SECRET: usize = 43;
 const CRC: usize = 6;
 const MAX_ENV: usize = 8;
+/// What is sealed before the text of a key of another system: no id has these characters.
+const WHOLE: &[u8] = b"opaque key:";
 /// Blocks of random bytes that one text may use up. An honest generator needs two; a broken one must not hang us.
 const MAX_BLOCKS: usize = 64;
 
@@ -63,7 +65,7 @@ pub struct Pepper {
 }
 
 /// HMAC-SHA-256 of id and secret under a pepper. The id is bound in: stored hashes cannot be swapped between records.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct Seal([u8; 32]);
 
 impl<'a> Presented<'a> {
@@ -202,12 +204,29 @@ impl Pepper {
         self.before = Some(hmac::Key::new(hmac::HMAC_SHA256, value.expose()));
     }
 
+    /// Computes as much as one that accepts an earlier value as well.
+    pub(super) fn work_as_hard(&mut self) {
+        self.before.get_or_insert_with(|| self.key.clone());
+    }
+
     /// Whether `seal` was made of `key`. Whichever value it was made with, the same is computed.
     #[must_use]
     pub fn made(&self, seal: &Seal, key: &Presented<'_>) -> bool {
         let now = self.seal(key).is(seal);
         let before = self.before.as_ref().is_some_and(|before| sealed(before, key).is(seal));
         now | before
+    }
+
+    /// The seal of a key of another system, of all its bytes: under another name than any id, so that it is no seal of ours.
+    #[must_use]
+    pub fn seal_whole(&self, text: &[u8]) -> Seal {
+        tagged(&self.key, &[WHOLE, text])
+    }
+
+    /// The seals that a key of another system may have been kept as.
+    pub(super) fn seals_whole(&self, text: &[u8]) -> impl Iterator<Item = Seal> {
+        let keys = std::iter::once(&self.key).chain(&self.before);
+        keys.map(move |key| tagged(key, &[WHOLE, text]))
     }
 
     /// The seal of a key under this pepper.
@@ -218,9 +237,14 @@ impl Pepper {
 }
 
 fn sealed(by: &hmac::Key, key: &Presented<'_>) -> Seal {
+    tagged(by, &[&key.id.0, key.secret])
+}
+
+fn tagged(by: &hmac::Key, parts: &[&[u8]]) -> Seal {
+    #[cfg(test)]
+    SEALS.set(SEALS.get() + 1);
     let mut context = hmac::Context::with_key(by);
-    context.update(&key.id.0);
-    context.update(key.secret);
+    parts.iter().for_each(|part| context.update(part));
     let mut seal = [0; 32];
     for (to, from) in seal.iter_mut().zip(context.sign().as_ref()) {
         *to = *from;
@@ -277,6 +301,17 @@ const fn nibble(digit: u8) -> Option<u8> {
         b'a'..=b'f' => Some(digit - b'a' + 10),
         _ => None,
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static SEALS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// How many seals this thread has made.
+#[cfg(test)]
+pub(super) fn seals_made() -> u64 {
+    SEALS.get()
 }
 
 #[cfg(test)]

@@ -15,19 +15,31 @@ use tollgate_core::check::Checker;
 use tollgate_core::identity::{Identity, Method, Person};
 
 use super::file::MAX_KEYS;
-use super::{Failure, KeyFile, KeyId, KeyRecord, KeyState, Peppers, Presented, Seal, Timestamp};
+use super::{Failure, KeyFile, KeyId, KeyKind, KeyRecord, KeyState, Peppers, Presented, Seal, Timestamp, foreign};
 use crate::authz::{Scope, TenantConfig};
 
 const MINUTE_MS: u64 = 60_000;
 
 /// The keys of now. Readers never wait; [`KeyRing::swap`] takes effect with the next request.
 #[derive(Debug)]
-pub struct KeyRing(ArcSwap<Keys>);
+pub struct KeyRing {
+    keys: ArcSwap<Keys>,
+    /// Until when they may be used without a word from where they are kept, milliseconds since the Unix epoch.
+    good_until_ms: AtomicU64,
+}
+
+/// A credential that is, or may be, a key.
+pub(super) enum Shown<'a> {
+    Issued(Presented<'a>),
+    Opaque(&'a [u8]),
+}
 
 /// One generation of keys: immutable, but for when each was last used.
 #[derive(Debug, Default)]
 pub struct Keys {
     by_id: HashMap<KeyId, Key>,
+    /// Keys of other systems.
+    by_seal: HashMap<Seal, KeyId>,
     peppers: Peppers,
 }
 
@@ -48,6 +60,7 @@ pub struct IdKey([u8; 16]);
 
 #[derive(Debug)]
 struct Key {
+    kind: KeyKind,
     seal: Seal,
     pepper: usize,
     who: Identity,
@@ -62,24 +75,24 @@ impl KeyRing {
     /// A ring of these keys.
     #[must_use]
     pub fn new(keys: Keys) -> Self {
-        Self(ArcSwap::from_pointee(keys))
+        Self { keys: ArcSwap::from_pointee(keys), good_until_ms: AtomicU64::new(u64::MAX) }
     }
 
     /// Puts other keys in place. When each was last used is carried over.
     pub fn swap(&self, keys: Keys) {
-        let old = self.0.load();
+        let old = self.keys.load();
         for (id, key) in &keys.by_id {
             if let Some(before) = old.by_id.get(id) {
                 key.used_ms.fetch_max(before.used_ms.load(Ordering::Relaxed), Ordering::Relaxed);
             }
         }
-        self.0.store(Arc::new(keys));
+        self.keys.store(Arc::new(keys));
     }
 
     /// How many keys it holds.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.load().by_id.len()
+        self.keys.load().by_id.len()
     }
 
     /// Whether it holds none.
@@ -91,13 +104,32 @@ impl KeyRing {
     /// When each key was last used, to the minute; without those that never were. In no order.
     #[must_use]
     pub fn used(&self) -> Vec<(KeyId, Timestamp)> {
-        let keys = self.0.load();
+        let keys = self.keys.load();
         let used = keys.by_id.iter().map(|(id, key)| (*id, key.used_ms.load(Ordering::Relaxed)));
         used.filter(|(_, at)| *at > 0).map(|(id, at)| (id, Timestamp::of_unix_ms(at))).collect()
     }
 
+    /// From `until_ms` on, milliseconds since the Unix epoch, the keys are too old to tell anybody by.
+    pub fn good_until(&self, until_ms: u64) {
+        self.good_until_ms.store(until_ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_fresh(&self, now_ms: u64) -> bool {
+        now_ms < self.good_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// Takes over when keys were last used, as somebody else knows it.
+    pub fn note_used(&self, used: &[(KeyId, Timestamp)]) {
+        let keys = self.keys.load();
+        for (id, at) in used {
+            if let Some(key) = keys.by_id.get(id) {
+                key.used_ms.fetch_max(at.unix_ms(), Ordering::Relaxed);
+            }
+        }
+    }
+
     pub(super) fn load(&self) -> Guard<Arc<Keys>> {
-        self.0.load()
+        self.keys.load()
     }
 }
 
@@ -111,6 +143,7 @@ impl Keys {
     /// Reports every mistake of a key file, then makes its keys ready. `check` stands at the root of that file.
     pub fn compile(file: &KeyFile, check: &mut Checker, names: &KeyNames<'_>, peppers: Peppers) -> Self {
         let mut by_id = HashMap::with_capacity(file.keys.len().min(MAX_KEYS));
+        let mut by_seal = HashMap::new();
         check.within("keys", |check| {
             if file.keys.len() > MAX_KEYS {
                 return check.problem_here(format!("at most {MAX_KEYS} keys"));
@@ -121,20 +154,57 @@ impl Keys {
                     record.check_names(check, names);
                     let pepper = record.pepper(check, &peppers);
                     let Some((id, key)) = pepper.and_then(|pepper| record.compile(pepper, names.ids)) else { return };
+                    if key.kind == KeyKind::Opaque {
+                        record.check_opaque(check, &peppers);
+                        if by_seal.insert(key.seal, id).is_some() {
+                            check.problem("hash", "it is the seal of two keys");
+                        }
+                    }
                     if by_id.insert(id, key).is_some() {
                         check.problem("id", format!("`{id}` is the id of two keys"));
                     }
                 });
             }
         });
-        Self { by_id, peppers }
+        Self { by_id, by_seal, peppers }
+    }
+
+    /// Reads a credential; nothing is looked up for it.
+    pub(super) fn read<'a>(&self, text: &'a [u8]) -> Result<Shown<'a>, Failure> {
+        if self.peppers.opaque && foreign::may_be_one(text) {
+            return Ok(Shown::Opaque(text));
+        }
+        Presented::parse(text).map(Shown::Issued).map_err(Failure::Malformed)
+    }
+
+    /// Who a credential belongs to.
+    pub(super) fn identify(&self, key: &Shown<'_>, from: IpAddr, now_ms: u64) -> Result<Identity, Failure> {
+        match key {
+            Shown::Issued(key) => self.identify_issued(key, from, now_ms),
+            Shown::Opaque(text) => self.identify_opaque(text, from, now_ms),
+        }
+    }
+
+    /// Who a key of another system belongs to. It is sealed under every pepper, whether or not one of the seals is known.
+    fn identify_opaque(&self, text: &[u8], from: IpAddr, now_ms: u64) -> Result<Identity, Failure> {
+        let mut found = None;
+        for seal in self.peppers.all().flat_map(|pepper| pepper.seals_whole(text)) {
+            // Who can steer a look into a table of seals can already make them.
+            found = self.by_seal.get(&seal).or(found);
+        }
+        let id = found.ok_or(Failure::UnknownOpaque)?;
+        let known = self.by_id.get(id).ok_or(Failure::UnknownOpaque)?;
+        known.admits(*id, from, now_ms)?;
+        known.touch(now_ms);
+        Ok(known.who.clone())
     }
 
     /// Who `key` belongs to. One seal is computed and compared whether or not the id is known, so that time tells
     /// nothing; only the right secret learns of addresses, times and revocation, and even then only our records do.
-    pub(super) fn identify(&self, key: &Presented<'_>, from: IpAddr, now_ms: u64) -> Result<Identity, Failure> {
+    fn identify_issued(&self, key: &Presented<'_>, from: IpAddr, now_ms: u64) -> Result<Identity, Failure> {
         let id = key.id;
-        let known = self.by_id.get(&id);
+        // The id of an opaque key is a name, and no part of a credential.
+        let known = self.by_id.get(&id).filter(|known| known.kind == KeyKind::Issued);
         let pepper = self.peppers.at(known.map_or(0, |known| known.pepper));
         let right = pepper.made(known.map_or(&Seal::NONE, |known| &known.seal), key);
         let Some(known) = known else { return Err(Failure::Unknown(id)) };
@@ -144,6 +214,16 @@ impl Keys {
         known.admits(id, from, now_ms)?;
         known.touch(now_ms);
         Ok(known.who.clone())
+    }
+}
+
+impl Shown<'_> {
+    /// The id inside it.
+    pub(super) const fn id(&self) -> Option<KeyId> {
+        match self {
+            Self::Issued(key) => Some(key.id),
+            Self::Opaque(_) => None,
+        }
     }
 }
 
@@ -196,6 +276,12 @@ impl KeyRecord {
         }
     }
 
+    fn check_opaque(&self, check: &mut Checker, peppers: &Peppers) {
+        if !peppers.opaque && self.state != KeyState::Revoked {
+            check.problem_hint("kind", "keys of other systems are not accepted", "set `auth.keys.opaque: true`");
+        }
+    }
+
     /// The place of its pepper. A revoked key may have outlived it: it is then as unknown as any other.
     fn pepper(&self, check: &mut Checker, peppers: &Peppers) -> Option<usize> {
         let found = peppers.find(&self.pepper_id);
@@ -208,16 +294,20 @@ impl KeyRecord {
 
     fn compile(&self, pepper: usize, ids: IdKey) -> Option<(KeyId, Key)> {
         let id = KeyId::parse(&self.id)?;
+        let principal = self.principal();
         let person = Person {
-            principal: self.id.as_str().into(),
+            principal: (*principal).into(),
             tenant: self.tenant.as_str().into(),
             scopes: self.scopes.iter().map(|scope| scope.name().into()).collect(),
             models: self.models.iter().map(|model| model.as_str().into()).collect(),
             method: Method::ApiKey,
-            principal_id: ids.principal(&self.id),
+            principal_id: ids.principal(&principal),
             tenant_id: ids.tenant(&self.tenant),
+            credential: (*principal != *self.id).then(|| self.id.as_str().into()),
+            retires_ms: (self.state == KeyState::Retiring).then(|| self.expires_at.unix_ms()),
         };
         let key = Key {
+            kind: self.kind,
             seal: Seal::parse(&self.hash)?,
             pepper,
             who: Identity::new(person),

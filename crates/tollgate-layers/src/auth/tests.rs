@@ -1,5 +1,7 @@
 //! Keys are made, written, read, recognised and refused.
 
+mod hostile;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
@@ -13,6 +15,7 @@ use tollgate_core::check::Checker;
 use tollgate_core::identity::{Identity, Peer};
 use tollgate_core::ruling::{Code, Denial, Ruling, Stop};
 use tollgate_core::secret::Secret;
+use tollgate_core::time::Tick;
 
 use super::token::tests::problems_of_issuers;
 use super::{
@@ -45,7 +48,7 @@ pub(super) fn pepper(name: &str) -> Secret {
     Secret::new(format!("pepper {name} of the tests, 32 bytes").into_bytes())
 }
 
-fn peppers(names: &[&str]) -> Peppers {
+pub(super) fn peppers(names: &[&str]) -> Peppers {
     let config = format!("keys: {{ file: keys.yaml, pepper: {{ {} }} }}", {
         names.iter().map(|name| format!("{name}: 'secret://env/{name}'")).collect::<Vec<_>>().join(", ")
     });
@@ -116,7 +119,7 @@ pub(super) fn peer() -> Peer {
 
 fn ask(auth: &Auth, head: &Head, unix_ms: u64) -> Ruling<Identity> {
     let peer = peer();
-    at_once(auth.identify(&Asking { head, peer: &peer, from: peer.ip, unix_ms, need: AuthNeed::Required }))
+    at_once(auth.identify(&Asking { head, peer: &peer, from: peer.ip, at: Tick(0), unix_ms, need: AuthNeed::Required }))
 }
 
 /// The value of a future that waits for nothing.
@@ -214,7 +217,7 @@ impl Step {
         let from = self.from.unwrap_or_else(|| [192, 0, 2, 7].into());
         let now = self.at.unwrap_or_else(|| at(NOW));
         let peer = peer();
-        let asking = Asking { head: &head, peer: &peer, from, unix_ms: now.unix_ms(), need: self.route };
+        let asking = Asking { head: &head, peer: &peer, from, at: Tick(0), unix_ms: now.unix_ms(), need: self.route };
         match at_once(auth.identify(&asking)) {
             Ok(who) => {
                 let expected = texts.get(&self.is).map_or("anonymous", |text| id_of(text));
@@ -450,7 +453,7 @@ fn the_blocks_of_the_page_load() {
         keys: Vec<KeyRecord>,
     }
     let blocks: Vec<&str> = include_str!("README.md").split("```yaml\n").skip(1).collect();
-    assert_eq!(blocks.len(), 4);
+    assert_eq!(blocks.len(), 5);
     for block in blocks {
         let yaml = block.split("```").next().expect("a block ends");
         let page: Page = serde_saphyr::from_str(yaml).expect("it parses");

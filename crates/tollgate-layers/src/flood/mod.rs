@@ -65,15 +65,20 @@ impl Bucket {
 
     /// The network of `from` that shares this bucket. Whoever has one IPv6 address has 2⁶⁴ of them.
     fn network(&self, from: IpAddr) -> (bool, u128) {
-        match from {
-            IpAddr::V4(address) => {
-                let bits = u32::MAX.checked_shl(32 - u32::from(self.v4_prefix.min(32))).unwrap_or(0);
-                (false, u128::from(address.to_bits() & bits))
-            }
-            IpAddr::V6(address) => {
-                let bits = u128::MAX.checked_shl(128 - u32::from(self.v6_prefix.min(128))).unwrap_or(0);
-                (true, address.to_bits() & bits)
-            }
+        network_of(from, self.v4_prefix, self.v6_prefix)
+    }
+}
+
+/// The network of an address, of so many leading bits: whether it is of IPv6, and its bits.
+pub(crate) fn network_of(from: IpAddr, v4_prefix: u8, v6_prefix: u8) -> (bool, u128) {
+    match from {
+        IpAddr::V4(address) => {
+            let bits = u32::MAX.checked_shl(32 - u32::from(v4_prefix.min(32))).unwrap_or(0);
+            (false, u128::from(address.to_bits() & bits))
+        }
+        IpAddr::V6(address) => {
+            let bits = u128::MAX.checked_shl(128 - u32::from(v6_prefix.min(128))).unwrap_or(0);
+            (true, address.to_bits() & bits)
         }
     }
 }

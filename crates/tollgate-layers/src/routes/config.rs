@@ -38,6 +38,10 @@ pub struct RouteConfig {
     /// Whether a credential is asked for. Default: `required`.
     #[serde(default)]
     pub auth: AuthNeed,
+    /// Whether the caller's own credential goes on to the model server, which then sees it. A server with a `key` of its own
+    /// gets that alone. Default: false.
+    #[serde(default)]
+    pub forward_credentials: bool,
     /// How its bodies are read. Default: `inspect`.
     #[serde(default)]
     pub intake: IntakeClass,
@@ -310,6 +314,7 @@ impl RouteConfig {
         if self.auth == AuthNeed::None && !self.protocol.is_for_everybody() {
             check.warn("auth", format!("anybody may call route `{}`", self.name));
         }
+        self.check_credentials(check);
         if self.protocol == Protocol::None {
             check.warn("protocol", format!("bodies of route `{}` are not understood, only forwarded", self.name));
         }
@@ -340,12 +345,29 @@ impl RouteConfig {
             timeout_ms: self.timeout_ms,
             reply: self.reply,
             max_reply_bytes: most,
+            forward_credentials: self.forward_credentials,
             free: self.free.unwrap_or(self.protocol.is_answered_here()),
             cost_class: self.cost_class.as_deref().map(Into::into),
             priority: self.priority.map(Into::into),
             rpcs,
             switches,
         })
+    }
+
+    fn check_credentials(&self, check: &mut Checker) {
+        if !self.forward_credentials {
+            return;
+        }
+        check.require(!self.protocol.is_answered_here(), "forward_credentials", "such a request is answered here");
+        check.require(
+            self.cache.is_none(),
+            "forward_credentials",
+            "an answer that is kept is given to other keys as well",
+        );
+        check.warn(
+            "forward_credentials",
+            format!("the model servers of route `{}` see the keys of its callers", self.name),
+        );
     }
 
     fn models(&self, check: &mut Checker, names: &RouteNames<'_>) -> Vec<ModelId> {

@@ -48,6 +48,8 @@ pub struct Route {
     pub upstream: Option<usize>,
     /// Whether a credential is asked for.
     pub auth: AuthNeed,
+    /// Whether the caller's own credential goes on to the model server.
+    pub forward_credentials: bool,
     /// How its bodies are read.
     pub intake: IntakeClass,
     /// The most bytes of a body, as sent and as decoded.

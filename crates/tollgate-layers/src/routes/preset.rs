@@ -332,6 +332,7 @@ impl Opening {
             protocol: self.protocol,
             models: self.models(behind).collect(),
             upstream: None,
+            forward_credentials: false,
             auth: AuthNeed::Required,
             intake: IntakeClass::Inspect,
             // Texts with images in them, or tensors of a batch of pictures.

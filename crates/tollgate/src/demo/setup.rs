@@ -191,13 +191,9 @@ fn issue(home: &Home, tenant: &str, clock: &Clock) -> anyhow::Result<String> {
     let request = NewKey {
         env: "demo".to_owned(),
         tenant: tenant.to_owned(),
-        scopes: Vec::new(),
-        models: Vec::new(),
-        cidrs: Vec::new(),
-        not_before: None,
         days: Some(DAYS),
         created_by: "tollgate demo".to_owned(),
-        note: String::new(),
+        ..NewKey::default()
     };
     let (issued, _) = keys::issue(desk, request, None, Timestamp::of_unix_ms(clock.unix_ms()))?;
     Ok(issued.reveal().to_owned())

@@ -93,6 +93,7 @@ impl Stand {
             keys: KeysConfig {
                 file: self.scratch.0.join("keys.yaml").display().to_string(),
                 pepper: [("rehearsal".to_owned(), secret("pepper"))].into(),
+                ..KeysConfig::default()
             },
             admin_key: secret("admin"),
         }

@@ -61,6 +61,8 @@ impl Map {
             principal_id: ids.map_or(0, |ids| ids.principal(&principal)),
             tenant_id: ids.map_or(0, |ids| ids.tenant(&rule.tenant)),
             principal,
+            credential: None,
+            retires_ms: None,
         })
     }
 }

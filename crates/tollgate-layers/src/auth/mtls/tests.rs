@@ -11,6 +11,7 @@ use tollgate_core::call::ModelId;
 use tollgate_core::check::Checker;
 use tollgate_core::identity::{Certificate, Method, Peer};
 use tollgate_core::ruling::{Code, Stop};
+use tollgate_core::time::Tick;
 
 use super::super::tests::{at, at_once, auth_of, head, issue, random, request};
 use super::super::{Asking, Auth, IdKey, KeyFile, KeyNames};
@@ -106,7 +107,7 @@ fn ask(
 ) -> Result<(String, String, Method, bool), (Code, String)> {
     let headers: Vec<_> = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let head = head("/predict", &headers);
-    let asking = Asking { head: &head, peer, from: peer.ip, unix_ms: now, need: AuthNeed::Required };
+    let asking = Asking { head: &head, peer, from: peer.ip, at: Tick(0), unix_ms: now, need: AuthNeed::Required };
     match at_once(auth.identify(&asking)) {
         Ok(who) => Ok((who.tenant.to_string(), who.principal.to_string(), who.method, who.mtls)),
         Err(stop) => {
@@ -223,7 +224,8 @@ fn a_certificate_that_holds_no_longer_refuses_the_connection_that_still_runs() {
         assert_eq!(ask(&auth, &peer, &[], now), expected);
         assert_eq!(ask(&auth, &peer, &[("x-api-key", &key)], now), expected, "also beside a key");
         let head = head("/predict", &[]);
-        let asking = Asking { head: &head, peer: &peer, from: peer.ip, unix_ms: now, need: AuthNeed::None };
+        let asking =
+            Asking { head: &head, peer: &peer, from: peer.ip, at: Tick(0), unix_ms: now, need: AuthNeed::None };
         assert!(at_once(auth.identify(&asking)).is_err(), "also where nothing is asked for");
     }
 }
@@ -235,7 +237,8 @@ fn a_host_that_requires_a_certificate_is_not_served_on_a_connection_for_another(
         let mut head = head("/predict", &[]);
         head.host = host.into();
         let peer = peer(shown);
-        let asking = Asking { head: &head, peer: &peer, from: peer.ip, unix_ms: NOW_MS, need: AuthNeed::None };
+        let asking =
+            Asking { head: &head, peer: &peer, from: peer.ip, at: Tick(0), unix_ms: NOW_MS, need: AuthNeed::None };
         at_once(auth.identify(&asking)).map(|who| who.tenant.to_string()).map_err(|stop| stop.denial().code)
     };
     assert_eq!(ask_host("gate.test", None), Err(Code::Misdirected));

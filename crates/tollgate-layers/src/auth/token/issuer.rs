@@ -95,6 +95,7 @@ impl Issuer {
             scopes: self.person.scopes(claims)?,
             models: Vec::new(),
             method: Method::Token,
+            ..Person::default()
         }))
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tollgate_core::check::Checker;
 use tollgate_core::identity::{Certificate, Identity, Method, Peer};
 use tollgate_core::ruling::{Code, Ruling, Stop};
+use tollgate_core::time::Tick;
 
 use super::corpus::{self, Signers, claims, header, with};
 use super::{IssuerConfig, KeyRoom, KeySet, TokenNames, Tokens};
@@ -72,7 +73,8 @@ fn scene(yaml: &str) -> Scene {
 impl Scene {
     fn ask_as(&self, token: &str, now: u64, peer: &Peer) -> Ruling<Identity> {
         let head = head("/predict", &[("authorization".to_owned(), format!("Bearer {token}"))]);
-        let asking = Asking { head: &head, peer, from: peer.ip, unix_ms: now * 1000, need: AuthNeed::Required };
+        let asking =
+            Asking { head: &head, peer, from: peer.ip, at: Tick(0), unix_ms: now * 1000, need: AuthNeed::Required };
         at_once(self.auth.identify(&asking))
     }
 
@@ -224,7 +226,7 @@ fn a_token_is_accepted_in_one_header_only() {
         let headers: Vec<_> = headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let (head, peer) = (head(target, &headers), peer());
         let unix_ms = NOW * 1000;
-        let asking = Asking { head: &head, peer: &peer, from: peer.ip, unix_ms, need: AuthNeed::Required };
+        let asking = Asking { head: &head, peer: &peer, from: peer.ip, at: Tick(0), unix_ms, need: AuthNeed::Required };
         at_once(scene.auth.identify(&asking)).map_err(|stop| stop.denial().code)
     };
     let bearer = ("authorization", format!("Bearer {token}"));

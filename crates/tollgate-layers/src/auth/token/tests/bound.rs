@@ -38,7 +38,14 @@ fn ask(scene: &Scene, scheme: &str, token: &str, proofs: &[&str]) -> Ruling<Iden
     headers.extend(proofs.iter().map(|proof| ("dpop".to_owned(), (*proof).to_owned())));
     let (head, peer) = (head("/predict?x=1", &headers), peer());
     let unix_ms = NOW * 1000;
-    at_once(scene.auth.identify(&Asking { head: &head, peer: &peer, from: peer.ip, unix_ms, need: AuthNeed::Required }))
+    at_once(scene.auth.identify(&Asking {
+        head: &head,
+        peer: &peer,
+        from: peer.ip,
+        at: tollgate_core::time::Tick(0),
+        unix_ms,
+        need: AuthNeed::Required,
+    }))
 }
 
 fn bound() -> (Scene, String) {

@@ -60,7 +60,14 @@ fn scene() -> (Auth, Arc<Teller>) {
 
 fn ask(auth: &Auth, token: &str, now_ms: u64) -> Ruling<Identity> {
     let (head, peer) = (head("/", &[("authorization".to_owned(), format!("Bearer {token}"))]), peer());
-    let asking = Asking { head: &head, peer: &peer, from: peer.ip, unix_ms: now_ms, need: AuthNeed::Required };
+    let asking = Asking {
+        head: &head,
+        peer: &peer,
+        from: peer.ip,
+        at: tollgate_core::time::Tick(0),
+        unix_ms: now_ms,
+        need: AuthNeed::Required,
+    };
     at_once(auth.identify(&asking))
 }
 
