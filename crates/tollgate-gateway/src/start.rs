@@ -41,8 +41,6 @@ use crate::worker::Worker;
 const OPEN_SLOTS: usize = 1 << 20;
 /// TLS handshakes at once.
 const HANDSHAKES: usize = 2048;
-/// Lines of the address table that are looked at each second: all of them in under three hours.
-const SWEPT_LINES: usize = 16;
 /// How often certificate files are looked at.
 pub(crate) const CERT_WATCH: Duration = Duration::from_secs(10);
 
@@ -562,7 +560,7 @@ fn work(worker: &Arc<Worker>, doors: Vec<(TcpListener, Arc<Door>)>, wait: Durati
     let Ok(runtime) = runtime else { return };
     runtime.block_on(async {
         worker.tasks.spawn_detached(Arc::clone(&worker.ticker).run(Ticker::EVERY));
-        worker.tasks.spawn_detached(housekeeping(Arc::clone(worker)));
+        worker.tasks.spawn_detached(Arc::clone(worker).housekeeping());
         for (listener, door) in doors {
             if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
                 worker.tasks.spawn(accept(Arc::clone(worker), listener, door));
@@ -578,26 +576,6 @@ fn work(worker: &Arc<Worker>, doors: Vec<(TcpListener, Arc<Door>)>, wait: Durati
     });
     drop(runtime);
     worker.sinks.flush();
-}
-
-/// What a worker does beside its requests: hands lines over, closes stale upstream connections.
-async fn housekeeping(worker: Arc<Worker>) {
-    let mut every = tokio::time::interval(Duration::from_millis(100));
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut rounds = 0_u32;
-    loop {
-        every.tick().await;
-        worker.sinks.flush();
-        worker.look_at_wall_time();
-        rounds = rounds.wrapping_add(1);
-        if rounds.is_multiple_of(10) {
-            worker.state.policy().sweep(worker.index, &worker.ticker);
-            if worker.index == 0 {
-                // Every line of the address table within hours: its ticks wrap around after 52 days.
-                worker.state.ledger.sweep(tollgate_limit::Tick(worker.ticker.now().0), SWEPT_LINES);
-            }
-        }
-    }
 }
 
 fn system(what: impl Into<String>, error: io::Error) -> StartError {

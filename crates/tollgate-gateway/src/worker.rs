@@ -15,6 +15,9 @@ use crate::snapshot::Policy;
 use crate::state::State;
 use crate::tick::Ticker;
 
+/// Lines of the address table that are looked at each second: all of them in under three hours.
+const SWEPT_LINES: usize = 16;
+
 /// What every task of one worker shares.
 pub struct Worker {
     /// Its number, for shards and pools.
@@ -42,6 +45,26 @@ pub struct Tasks {
 }
 
 impl Worker {
+    /// What a worker does beside its requests: hands lines over, closes stale upstream connections.
+    pub async fn housekeeping(self: Arc<Self>) {
+        let mut every = tokio::time::interval(Duration::from_millis(100));
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut rounds = 0_u32;
+        loop {
+            every.tick().await;
+            self.sinks.flush();
+            self.look_at_wall_time();
+            rounds = rounds.wrapping_add(1);
+            if rounds.is_multiple_of(10) {
+                self.state.policy().sweep(self.index, &self.ticker);
+                if self.index == 0 {
+                    // Every line of the address table within hours: its ticks wrap around after 52 days.
+                    self.state.ledger.sweep(tollgate_limit::Tick(self.ticker.now().0), SWEPT_LINES);
+                }
+            }
+        }
+    }
+
     /// A worker that draws its ids from `seed`.
     #[must_use]
     pub fn new(index: usize, state: Arc<State>, sinks: Arc<Sinks>, drain: watch::Receiver<bool>) -> Self {

@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Barrier};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use serde_json::{Value, json};
 use tollgate_gateway::config::KeyDesk;

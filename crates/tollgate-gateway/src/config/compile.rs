@@ -1,5 +1,6 @@
 //! From a document of the right shape to a policy: every mistake of meaning is reported, then the layers are built.
 
+mod authorized;
 mod fallback;
 mod issuers;
 mod queueing;
@@ -356,23 +357,7 @@ impl Desk<'_> {
                 });
             }
         });
-        let budgets = config.limits.budgets.iter().map(|budget| budget.name.clone()).collect();
-        let authz = check.within("tenants", |check| {
-            let policies = !config.authz.policies.is_empty();
-            let names = authz::TenantNames { models: &self.models, routes: routes.all(), budgets: &budgets, policies };
-            authz::compile(&config.tenants, check, &names)
-        });
-        let authz = check.within("authz", |check| {
-            let (source, failed) = (&RuleFiles::new(self.base), Arc::clone(&self.state.meters.policies_failed));
-            let names = authz::PolicyNames {
-                tenants: &config.tenants,
-                models: &self.models,
-                routes: routes.all(),
-                source,
-                failed,
-            };
-            authz.with(config.authz.policies(check, &names))
-        });
+        let authz = self.authz(&routes, check);
         let listed: BTreeMap<_, _> = check.within("tenants", |check| {
             let tenants = config.tenants.iter();
             let list = |(name, tenant): (&String, &authz::TenantConfig)| {

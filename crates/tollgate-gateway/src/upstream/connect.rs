@@ -178,7 +178,7 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
     let [a, b, c, _] = ip.octets();
     let special = match (a, b, c) {
         // "This network", carrier-grade NAT, protocol assignments, 6to4 relays, benchmarks, everything from multicast on.
-        (0, ..) | (100, 64..=127, _) | (192, 0, 0) | (192, 88, 99) | (198, 18..=19, _) | (224.., ..) => true,
+        (0 | 224.., ..) | (100, 64..=127, _) | (192, 0, 0) | (192, 88, 99) | (198, 18..=19, _) => true,
         _ => false,
     };
     !(special || ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_documentation())

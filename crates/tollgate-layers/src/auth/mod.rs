@@ -166,8 +166,7 @@ impl Auth {
             Credential::Proved(text, proof) => (text, Some(proof)),
         };
         let signed = Tokens::looks_like_one(text);
-        let ours = text.starts_with(PREFIX.as_bytes());
-        let known = !signed && !(ours && proof.is_none()) && self.tokens.asks_about(text);
+        let known = !signed && self.tokens.asks_about(text);
         if !signed && proof.is_none() {
             match self.by_key(text, asking, known) {
                 // What is no key may be a token that its issuer knows.

@@ -99,7 +99,7 @@ impl Explain {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let desk = desk(&self.config)?;
         if self.lists {
-            print!("{}", desk.authz.lists_as_policies(desk.routes.all().iter().map(|route| &**route)));
+            print!("{}", desk.authz.lists_as_policies(&desk.routes.all().iter().map(|route| &**route)));
             return Ok(Exit::Good);
         }
         let json = self.json;

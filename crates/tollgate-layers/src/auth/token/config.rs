@@ -122,6 +122,9 @@ pub struct ScopesConfig {
     pub names: Option<BTreeMap<String, Vec<Scope>>>,
 }
 
+/// Where the keys of an issuer are, and who may ask it something.
+type Room = (Arc<KeyRoom>, Option<Arc<dyn Outside>>);
+
 /// What issuers may name, and what they are given.
 pub struct TokenNames<'a> {
     /// Tenants.
@@ -129,7 +132,7 @@ pub struct TokenNames<'a> {
     /// What turns names into numbers.
     pub ids: IdKey,
     /// Where the keys of an issuer are, and who may ask it something.
-    pub room: &'a dyn Fn(&str) -> (Arc<KeyRoom>, Option<Arc<dyn Outside>>),
+    pub room: &'a dyn Fn(&str) -> Room,
     /// Secret of the table of tokens that were found good.
     pub seed: [u8; 16],
     /// What we are called, as a resource.

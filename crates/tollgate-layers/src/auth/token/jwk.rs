@@ -96,11 +96,14 @@ impl Jwk {
     }
 }
 
+/// Keys that are used, and why others are not, by their places.
+type Read = (Vec<Jwk>, Vec<(usize, BadKey)>);
+
 /// Reads the keys of a set. What is not a key for signatures is left out, as RFC 7517 § 5 asks; a private key is told of.
 ///
 /// # Errors
 /// It is no key set, or too large.
-pub(super) fn read_set(text: &[u8]) -> Result<(Vec<Jwk>, Vec<(usize, BadKey)>), BadSet> {
+pub(super) fn read_set(text: &[u8]) -> Result<Read, BadSet> {
     if text.len() > LARGEST_SET {
         return Err(BadSet::Large);
     }

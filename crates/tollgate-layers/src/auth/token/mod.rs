@@ -223,9 +223,9 @@ impl Tokens {
             Ok(known) => known,
             Err(Missing::Key(issuer) | Missing::Stale(issuer)) => {
                 self.refresh(issuer).await;
-                self.check(&shown, digest).map_err(|missing| self.refused(missing))?
+                self.check(&shown, digest).map_err(|missing| self.refused(&missing))?
             }
-            Err(missing) => return Err(self.refused(missing)),
+            Err(missing) => return Err(self.refused(&missing)),
         };
         let decided = self.decide(&known, &shown);
         shelf.put(known);
@@ -304,13 +304,13 @@ impl Tokens {
         }
     }
 
-    fn refused(&self, missing: Missing) -> Unproved {
+    fn refused(&self, missing: &Missing) -> Unproved {
         let name = |place: usize| self.issuers.get(place).map_or("", |issuer| &*issuer.name);
         match missing {
             Missing::Key(_) => Unproved::Flaw(Flaw::KeyUnknown),
-            Missing::Refused(flaw) => Unproved::Flaw(flaw),
+            Missing::Refused(flaw) => Unproved::Flaw(*flaw),
             Missing::Stale(place) => {
-                let why = format_args!("the keys of issuer `{}` are not here, or too old", name(place));
+                let why = format_args!("the keys of issuer `{}` are not here, or too old", name(*place));
                 Unproved::Fault(Fault::new(Origin::Store, why).retryable())
             }
         }

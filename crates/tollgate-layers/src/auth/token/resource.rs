@@ -39,7 +39,9 @@ impl Resource {
         if dpop {
             let algorithms = dpop::algorithms();
             challenges.push(format!("DPoP algs=\"{}\", resource_metadata=\"{place}\"", algorithms.join(" ")));
-            document["dpop_signing_alg_values_supported"] = json!(algorithms);
+            if let Some(document) = document.as_object_mut() {
+                document.insert("dpop_signing_alg_values_supported".to_owned(), json!(algorithms));
+            }
         }
         let challenges =
             challenges.iter().map(|challenge| HeaderValue::from_str(challenge).ok()).collect::<Option<_>>()?;

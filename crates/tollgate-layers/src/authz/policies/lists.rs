@@ -16,7 +16,7 @@ const ACTIONS: [(&str, &str, Scope); 3] = [
 impl Authz {
     /// The allow lists of all tenants and what holds for every credential, as policies in Cedar.
     #[must_use]
-    pub fn lists_as_policies<'a>(&self, routes: impl Iterator<Item = &'a Route> + Clone) -> String {
+    pub fn lists_as_policies<'a>(&self, routes: &(impl Iterator<Item = &'a Route> + Clone)) -> String {
         let mut out = String::new();
         for (what, actions, scope) in ACTIONS {
             let scope = scope.name();

@@ -46,6 +46,9 @@ use world::{ANYBODY, World};
 /// The most stores of named callers that are kept.
 const MOST_STORES: usize = 1_024;
 
+/// Entities of named callers, by name and tenant.
+type Stores = HashMap<(EntityUid, Box<str>), Arc<Entities>>;
+
 /// Policies, ready to decide.
 pub struct Policies {
     rules: Vec<Rule>,
@@ -55,7 +58,7 @@ pub struct Policies {
     /// Principals that a policy names: clients, then workloads.
     named: [HashMap<Box<str>, Named>; 2],
     /// Stores of named callers, by name and tenant.
-    stores: RwLock<HashMap<(EntityUid, Box<str>), Arc<Entities>>>,
+    stores: RwLock<Stores>,
     models: HashMap<Box<str>, ModelId>,
     authorizer: Authorizer,
     cache: Cache,

@@ -135,10 +135,10 @@ impl Dice {
         let (mtls, cost) = (self.below(3) == 0, self.one(&[10, 90]));
         let who = Identity::new(person);
         let who = if mtls { who.over(true) } else { who };
-        self.aimed(Request { who, call, cost, at, ..Request::oip(Person::default(), "text") })
+        self.aimed(&Request { who, call, cost, at, ..Request::oip(Person::default(), "text") })
     }
 
-    fn aimed(&mut self, request: Request) -> Request {
+    fn aimed(&mut self, request: &Request) -> Request {
         let model = self.one(&["text", "digits"]);
         let on = |route, verb, path| Request { route, verb, path, named: None, model: None, ..request.clone() };
         match self.below(8) {
@@ -166,7 +166,7 @@ struct Whole {
 
 impl Whole {
     fn new(built: &Built, policies: &str) -> Self {
-        let lists = built.authz.lists_as_policies(built.routes.all().iter().map(|route| &**route));
+        let lists = built.authz.lists_as_policies(&built.routes.all().iter().map(|route| &**route));
         let all = PolicySet::from_str(&format!("{lists}\n{policies}")).expect("lists are policies");
         let forbids = all.policies().filter(|policy| policy.effect() == Effect::Forbid).cloned();
         let forbids = PolicySet::from_policies(forbids).expect("their ids differ");
