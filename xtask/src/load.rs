@@ -101,7 +101,7 @@ fn check(project: &Project, program: &PathBuf, file: &Path) -> Result<()> {
 
 /// A problem that is only about a file that a page need not bring along.
 fn is_absence(problem: &Value) -> bool {
-    const FILES: [&str; 7] = ["ca", "cert", "crs", "file", "key", "keys", "pepper"];
+    const FILES: [&str; 9] = ["bundle", "ca", "cert", "crl", "crs", "file", "key", "keys", "pepper"];
     let message = problem["message"].as_str().unwrap_or_default();
     let mut path = problem["path"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let says_so =

@@ -81,11 +81,9 @@ async fn a_reply_that_breaks_its_contract_is_unavailable_and_costs_nothing() {
         assert_eq!((seen.ended(), seen.body.len()), ((Some("14"), Some("upstream_failed")), 0), "{what}");
         let line = scene.house.line(&seen.id()).await;
         let said = ["stage", "code", "outcome"].map(|name| line[name].as_str().unwrap_or_default());
-        assert_eq!(
-            (said, line["spent_us"].as_u64()),
-            (["contract", "upstream_failed", "denied"], Some(0)),
-            "{what}: {line}"
-        );
+        assert_eq!(said, ["contract", "upstream_failed", "denied"], "{what}: {line}");
+        // Who can make it large must not get it for nothing.
+        assert_eq!(line["spent_us"] == 0, !what.starts_with("larger"), "{what}: {line}");
         assert!(broken(&scene.house).await > 0.5, "{what}");
         scene.house.quiet().await;
     }

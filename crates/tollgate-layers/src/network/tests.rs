@@ -187,6 +187,9 @@ fn the_readme_s_examples_load() {
     #[serde(deny_unknown_fields)]
     struct Page {
         network: NetworkConfig,
+        /// What stands beside it.
+        #[serde(default, rename = "listeners")]
+        _listeners: serde::de::IgnoredAny,
     }
     let blocks: Vec<&str> =
         include_str!("README.md").split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
