@@ -135,18 +135,23 @@ async fn an_upstream_whose_key_was_withdrawn_is_sent_nothing_until_it_comes_back
     let vault = VaultServer::start(Clock::real());
     vault.put("secret/up", serde_json::json!({ "key": "sk-of-vault" }));
     let token = vault.token();
-    let rest = format!(
+    let plain = format!(
         "tenants: {{ acme: {{ routes: [all] }} }}
-upstreams: {{ m: {{ endpoints: [\"{}\"], key: \"secret://vault/secret/up#key\" }} }}
+upstreams: {{ m: {{ endpoints: [\"{}\"] }} }}
 routes:
   - {{ name: all, path: /p, methods: [POST], protocol: none, upstream: m }}
-secrets:
-  vault: {{ url: \"{}\", login: {{ token: secret://file/token }}, poll: 100ms, max_stale: 2s }}
 ",
-        server.url(),
-        vault.url()
+        server.url()
     );
-    let house = House::start_in(&rest, |folder| folder.write("token", &token));
+    let keyed = plain.replace("] } }\nroutes", "], key: \"secret://vault/secret/up#key\" } }\nroutes");
+    let login = "login: { token: secret://file/token }, poll: 100ms, max_stale: 2s";
+    let keyed = format!("{keyed}secrets: {{ vault: {{ url: \"{}\", {login} }} }}\n", vault.url());
+    // Keys are made before the token is there: with the configuration as it was without it.
+    let house = House::start_in(&plain, |folder| {
+        folder.write("token", &token);
+        let text = std::fs::read_to_string(folder.join("tollgate.yaml")).expect("a configuration");
+        folder.write("tollgate.yaml", text.replace(&plain, &keyed));
+    });
     let state = &house.gateway().control().state;
     assert_eq!(ask(&house).await.status, 200);
     let before = state.generation();

@@ -71,7 +71,9 @@ impl House {
     /// If the configuration has mistakes.
     #[must_use]
     pub fn start_in(rest: &str, prepare: impl FnOnce(&Folder)) -> Self {
-        Self::furnish_in(rest, prepare).open(Box::new(NoModels))
+        let house = Self::furnish(rest);
+        prepare(&house.folder);
+        house.open(Box::new(NoModels))
     }
 
     /// Starts a gateway whose section `auth` has more members than its keys, such as `issuers: { … }`.
@@ -117,17 +119,11 @@ impl House {
     /// If the configuration has mistakes.
     #[must_use]
     pub fn furnish(rest: &str) -> Self {
-        Self::furnish_in(rest, |_| {})
-    }
-
-    /// The same, with files that are there before the configuration is first read.
-    fn furnish_in(rest: &str, prepare: impl FnOnce(&Folder)) -> Self {
         let (ca, folder) = (Ca::new(), Folder::fresh());
         let (addresses, keys, auth) = (BTreeMap::new(), BTreeMap::new(), String::new());
         let mut house = Self { ca, folder, gateway: None, addresses, keys, auth };
         house.certify();
         house.configure(rest);
-        prepare(&house.folder);
         house.issue();
         house
     }
