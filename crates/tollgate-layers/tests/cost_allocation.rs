@@ -1,4 +1,5 @@
-//! What foreseeing and learning a cost allocates, counted by the allocator itself. One test: the counter is of the process.
+//! What foreseeing and learning a cost allocates, counted by the allocator itself. A program without a harness: the
+//! counter is of the process.
 
 use std::alloc::System;
 use std::sync::Arc;
@@ -12,7 +13,10 @@ use tollgate_layers::cost::{Learner, Prior, Sample, Shape, Wish};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-#[test]
+fn main() {
+    foreseeing_allocates_nothing_and_learning_only_when_prices_are_solved();
+}
+
 fn foreseeing_allocates_nothing_and_learning_only_when_prices_are_solved() {
     let learner = Learner::new(Prior::of(true), Arc::default());
     let wish = Wish { answers: 1.0, cap: f64::INFINITY, declared: None };
